@@ -247,8 +247,8 @@ def where_of(artifact: Artifact) -> str:
     )
     path = f"trials/{artifact.experiment.public_id}/{artifact.trial.number}/output/{artifact.name}"
     return (
-        f"The file is on the machine {machine}, in its data folder: {path}. With an output destination, the files of "
-        "later trials can be downloaded here."
+        f"The file is on the machine {machine}, in its data folder: {path}. Store it in an output destination (Store "
+        "files, on the tab Artifacts of the experiment) to download it here."
     )
 
 

@@ -168,6 +168,7 @@ ROUTES = {
     "GET /experiments/{public_id}/artifacts": Route(SEES),
     "GET /experiments/{public_id}/trials/{number}/artifacts": Route(SEES),
     "GET /experiments/{public_id}/artifacts/{artifact}/download": Route(GONE),
+    "POST /experiments/{public_id}/artifacts/store": Route(ACTIONS, {"destination": "s3://bucket/folder"}),
     "GET /workspaces/{workspace}/models": Route(SEES),
     "GET /workspaces/{workspace}/models/{model}": Route(SEES),
     "GET /workspaces/{workspace}/models/{model}/download": Route(GONE),

@@ -58,6 +58,18 @@ def test_without_a_destination_they_stay_and_are_told(leaving, local):  # noqa: 
     assert trial.notes == ["Links and special files were skipped."]
 
 
+def test_files_without_a_destination_can_be_stored_later(leaving, local, tmp_path, alice):  # noqa: F811
+    """TD-S1: a second machine joined: the files of earlier trials can be fetched there, too."""
+    experiment = live(leaving(), local)
+    kept(experiment, Keeping.LOCAL)
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    assert Artifact.store(experiment, f" {folder} ", by=alice) == 1
+    artifact = kept(experiment, Keeping.STORED).get()
+    assert (folder / artifact.key).read_text() == f"weights of {experiment.trials.get().public_id}"
+    assert experiment.events.filter(verb="store", by=alice).get().why == f"1 → {folder}"
+
+
 def test_they_go_to_the_destination(leaving, local, s3):  # noqa: F811
     """CML-O1: to an S3-like service, below experiment and number."""
     from experiments.runner.destination import Store

@@ -151,4 +151,6 @@ def entries(addresses):
 
 def names(addresses):
     real = socket.getaddrinfo
-    return lambda host, *rest, **more: entries(addresses[host]) if host in addresses else real(host, *rest, **more)
+    return lambda host, *rest, **more: (
+        entries(addresses[host]) if host in addresses else real(host, *rest, **more)
+    )

@@ -132,6 +132,9 @@ ROUTES = {
     "experiment-chart-svg": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-chart-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-artifacts": Route(get=SEES, post=ONLY_LOOKS),
+    "experiment-artifacts-store": Route(
+        get=ACTIONS, post="302 404 403 422 422"
+    ),  # an empty form is drawn again
     "experiment-input": Route(get="302 404 403 409 409", post="302 404 403 409 409"),  # it is no draft
     "experiment-input-remove": Route(get=ONLY_POSTS, post="302 404 403 409 409"),
     "artifact-download": Route(get=REFUSES, post=ONLY_LOOKS),  # it is not on this machine

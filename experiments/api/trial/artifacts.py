@@ -18,7 +18,7 @@ from experiments.api.experiment.experiments import find
 from experiments.api.protocol.auth import ApiRequest
 from experiments.api.protocol.errors import error_response
 from experiments.api.protocol.pagination import DEFAULT_LIMIT, Cursor, Key, LargeLimit, PageData, page
-from experiments.api.serialization import Problem, responses, time_of
+from experiments.api.serialization import Problem, RequestBody, responses, time_of
 from experiments.models import Artifact, Experiment
 
 from .trials import find_trial
@@ -113,6 +113,30 @@ def _page(
         return serialize(artifact)
 
     return page(rows, *ORDER, list_name=list_name, cursor=cursor, limit=limit, serialize=serialize_row)
+
+
+class StoreIn(RequestBody):
+    """The output destination of the files, such as s3://bucket/folder."""
+
+    destination: str = Field(max_length=1000)
+
+
+class StoreOut(BaseModel):
+    """How many files the workers will upload."""
+
+    files: int
+
+
+@router.post(
+    "/experiments/{slug:public_id}/artifacts/store",
+    response=responses(StoreOut, may_conflict=True),
+    summary="Store artifacts in an output destination",
+)
+def store_artifacts(request: ApiRequest, public_id: str, body: StoreIn) -> dict[str, int]:
+    """Workers upload the files that are only on their machines, or whose upload is pending; at most 10,000 per request.
+    409 if there are none."""
+    experiment = find(request, public_id, verb="store")
+    return {"files": Artifact.store(experiment, body.destination, by=request.user)}
 
 
 DOWNLOAD_PATH = "/experiments/{slug:public_id}/artifacts/{int:artifact}/download"

@@ -78,6 +78,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "experiment.delete": ("Deleted experiment", "experiments"),
     "experiment.restore": ("Restored experiment", "experiments"),
     "experiment.register": ("Registered model", "experiments"),
+    "experiment.store": ("Stored output files", "experiments"),
     "experiment.delete_model": ("Deleted model", "experiments"),
     "experiment.delete_results": ("Deleted uploaded results", "experiments"),
     "experiment.release": ("Released trials of a worker", "experiments"),

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 
 from experiments import database_clock
+from experiments.models.account.user import User
 from experiments.models.compute.worker import Worker
+from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
 from experiments.models.fields import StampField
+from experiments.models.settings import Invalid
+from experiments.models.status import Refused
 from experiments.models.trial.model import Trial
+from experiments.runner import destination as destinations
 
 MOST_ARTIFACTS = 1000  # of one trial
 LONGEST_NAME = 500
+MOST_MOVED = 10_000  # files per request to store those that exist
 RETRY_S = (5, 15, 60, 300)  # between two attempts to store it; the last one repeats
 
 
@@ -39,6 +45,10 @@ class ArtifactQuerySet(models.QuerySet["Artifact"]):
 
     def kept(self) -> ArtifactQuerySet:
         return self.exclude(keeping=Keeping.DROPPED)
+
+    def not_stored(self) -> ArtifactQuerySet:
+        """The artifacts that are only on the machines of their workers, also while their upload is pending."""
+        return self.filter(keeping__in=(Keeping.LOCAL, Keeping.WAITING))
 
 
 class Artifact(models.Model):
@@ -109,10 +119,35 @@ class Artifact(models.Model):
             changed, [*STATE_FIELDS, "worker", "size", "changed_at", "destination", "seen_at"]
         )
 
+    @classmethod
+    def store(cls, experiment: Experiment, destination: str, *, by: User | None) -> int:
+        """Have the workers upload the files that are only on their machines, at most `MOST_MOVED`. Return their number.
+        Raise `Invalid` for a destination that cannot be used, `Refused` when there are no such files."""
+        destination = destination.strip()
+        try:
+            destinations.parse(destination)
+        except destinations.DestinationError as error:
+            raise Invalid({"destination": [str(error)]}) from error
+        with transaction.atomic():
+            files = cls.objects.of(experiment).not_stored().exclude(worker=None)
+            chosen = cls.objects.filter(pk__in=files.order_by("pk").values("pk")[:MOST_MOVED])
+            count = chosen.update(
+                keeping=Keeping.WAITING, destination=destination, fault="", tries=0, retry_at=None
+            )
+            if not count:
+                raise Refused("All files are in an output destination, or on a worker that was removed.")
+            Event.note("store", experiment, by=by, why=f"{count:,} → {destination}"[:500])
+        return count
+
     def stored(self, *, sha256: str, size: int) -> None:
-        """Mark it as stored, unless the file has changed since."""
-        mine = Artifact.objects.filter(pk=self.pk, changed_at=self.changed_at, keeping=Keeping.WAITING)
-        mine.update(keeping=Keeping.STORED, sha256=sha256, size=size, fault="", retry_at=None)
+        """Mark it as stored, unless the file or its destination has changed since."""
+        unchanged = Artifact.objects.filter(
+            pk=self.pk,
+            changed_at=self.changed_at,
+            keeping=Keeping.WAITING,
+            destination=self.destination,
+        )
+        unchanged.update(keeping=Keeping.STORED, sha256=sha256, size=size, fault="", retry_at=None)
 
     def hashed(self, sha256: str) -> None:
         Artifact.objects.filter(pk=self.pk, changed_at=self.changed_at).update(sha256=sha256)

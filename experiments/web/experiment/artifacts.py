@@ -83,6 +83,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
             "totals": totals,
             "pager": pager,
             "number": number,
+            "may_store": bool(totals.not_stored) and may(request.user, "store", experiment),
         }
     if not live.fragment:
         context |= input_model.context(request, experiment)
@@ -96,6 +97,7 @@ class FileTotals:
     files: int
     bytes: int | None
     stored: int | None  # bytes at a destination
+    not_stored: int  # files that are only on their workers' machines
     waiting: int  # files that are still to be stored
     faults: int  # of these, files that could not be stored
     latest: datetime | None
@@ -119,6 +121,7 @@ def totals_of(files: QuerySet[Artifact]) -> FileTotals:
         files=Count("pk"),
         bytes=Sum("size"),
         stored=Sum("size", filter=Q(keeping=Keeping.STORED)),
+        not_stored=Count("pk", filter=Q(keeping__in=(Keeping.LOCAL, Keeping.WAITING), worker__isnull=False)),
         waiting=Count("pk", filter=waiting),
         faults=Count("pk", filter=waiting & ~Q(fault="")),
         latest=Max("seen_at"),

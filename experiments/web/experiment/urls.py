@@ -13,6 +13,7 @@ from . import (
     index,
     overview,
     schedule,
+    store_artifacts,
     trash,
 )
 from .create import input_model, warm_start_uploads
@@ -54,6 +55,7 @@ urlpatterns = [
     path(EXPERIMENT + "execution/<slug:block>/", execution.edit, name="execution-edit"),
     path(EXPERIMENT + "execution/<slug:block>/<slug:action>/", execution.edit, name="execution-action"),
     path(EXPERIMENT + "artifacts/", artifacts.index, name="experiment-artifacts"),
+    path(EXPERIMENT + "artifacts/store/", store_artifacts.store, name="experiment-artifacts-store"),
     path(EXPERIMENT + "artifacts/input/", input_model.choose, name="experiment-input"),
     path(EXPERIMENT + "artifacts/input/remove/", input_model.remove, name="experiment-input-remove"),
     path(EXPERIMENT + "artifacts/<int:artifact_pk>/download/", artifacts.fetch, name="artifact-download"),

@@ -177,6 +177,7 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "restore": ("reset", "restored this experiment"),
     "import": ("upload", "imported this experiment"),
     "register": ("box", "registered a model"),
+    "store": ("upload", "had output files stored"),
     "delete_model": ("trash", "deleted a model"),
     "delete_results": ("trash", "deleted the uploaded results for the warm start"),
     "release": ("stop", "released a worker's trials"),

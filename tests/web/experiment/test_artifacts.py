@@ -51,6 +51,68 @@ def names(html: str) -> list[str]:
     return re.findall(r'class="name" [^>]*title="([^"]*)"', html)
 
 
+# --- stored later ------------------------------------------------------------------------------------------------
+
+
+def test_files_of_other_machines_can_be_stored_in_a_destination(left, bob, tmp_path):
+    """TD-S1: the files that were left before there was a destination; stored and removed ones stay as they are."""
+    first = left.trials.get(number=1)
+    stored = leave(first, "stored.bin", None, keeping=Keeping.STORED, destination="s3://bucket/folder")
+    failing = leave(
+        first, "failing.bin", None, keeping=Keeping.WAITING, destination="s3://gone/folder", fault="no"
+    )
+    removed = leave(first, "removed.bin", None, keeping=Keeping.DROPPED)
+    left.project.change(name="Default", description="", destination="s3://ours/trials")
+    assert url("experiment-artifacts-store", left) in tab(bob, left)
+    question = as_(bob).get(url("experiment-artifacts-store", left)).content.decode()
+    assert 'value="s3://ours/trials"' in question and "4 files" in words(question)
+    response = as_(bob).post(
+        url("experiment-artifacts-store", left), {"destination": "s3://ours/trials"}, follow=True
+    )
+    assert "4 files will be uploaded by the workers." in words(response.content.decode())
+    waiting = left.artifacts.filter(
+        keeping=Keeping.WAITING, destination="s3://ours/trials", fault="", tries=0
+    )
+    assert waiting.count() == 4 and waiting.filter(pk=failing.pk).exists()
+    for row, destination in ((stored, "s3://bucket/folder"), (removed, "")):
+        before = row.keeping
+        row.refresh_from_db()
+        assert (row.keeping, row.destination) == (before, destination)
+
+
+def test_an_upload_under_way_does_not_count_for_the_new_destination(left, bob):
+    """TD-S1: a file that reached the old destination after it was sent to another is uploaded there."""
+    under_way = leave(
+        left.trials.get(number=1), "slow.bin", None, keeping=Keeping.WAITING, destination="s3://old/a"
+    )
+    Artifact.store(left, "s3://ours/trials", by=bob)
+    under_way.stored(sha256="0" * 64, size=1)
+    under_way.refresh_from_db()
+    assert under_way.keeping == Keeping.WAITING
+
+
+@pytest.mark.parametrize(
+    ("destination", "message"),
+    [("", "Enter an output destination."), ("s3:/bucket", "destination"), ("bucket/folder", "destination")],
+)
+def test_a_destination_that_cannot_be_used_stores_nothing(left, bob, destination, message):
+    """TD-S1: the field says what is wrong."""
+    response = as_(bob).post(url("experiment-artifacts-store", left), {"destination": destination})
+    assert response.status_code == 422 and message in words(response.content.decode())
+    assert not left.artifacts.exclude(keeping=Keeping.LOCAL).exists()
+
+
+def test_without_files_there_is_nothing_to_store(running, bob, carol):
+    """TD-S1: neither a button nor an answer as if something happened; viewers cannot."""
+    experiment = running()
+    assert url("experiment-artifacts-store", experiment) not in tab(bob, experiment)
+    address, body = url("experiment-artifacts-store", experiment), {"destination": "s3://ours/trials"}
+    response = as_(bob).post(address, body)
+    assert response.status_code == 409
+    assert "All files are in an output destination" in words(response.content.decode())
+    assert as_(carol).post(address, body).status_code == 403
+
+
 # --- listed ----------------------------------------------------------------------------------------------------
 
 
