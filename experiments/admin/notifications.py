@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from experiments.models import Channel, Delivery, Dismissal, Occurrence, Rule
+from experiments.models import Channel, Delivery, Dismissal, Occurrence, Pin, Rule
 
 from .base import ReadOnlyAdmin
 from .filters import by_workspace
@@ -45,3 +45,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
 class DismissalAdmin(ReadOnlyAdmin):
     list_display = ("user", "key", "at")
     related = ("user",)
+
+
+@admin.register(Pin)
+class PinAdmin(ReadOnlyAdmin):
+    list_display = ("user", "experiment", "at")
+    related = ("user", "experiment")

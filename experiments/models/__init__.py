@@ -23,6 +23,7 @@ from experiments.models.workspace.baseline import Baseline
 
 from .account.attempts import Attempts
 from .account.dismissal import Dismissal
+from .account.pin import Pin
 from .account.second_factor import RecoveryCode, SecondFactor
 from .account.session import UserSession
 from .account.token import Token
@@ -95,6 +96,7 @@ __all__ = [
     "Overlap",
     "Overtaken",
     "Part",
+    "Pin",
     "Point",
     "Project",
     "PythonCheck",

@@ -41,6 +41,7 @@ from experiments.models import (
     Model,
     Occurrence,
     Outcome,
+    Pin,
     Point,
     Project,
     PythonCheck,
@@ -90,6 +91,7 @@ HISTORY = [
     "lease",
     "logpiece",
     "occurrence",
+    "pin",
     "point",
     "pythoncheck",
     "recoverycode",
@@ -185,6 +187,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         )
         Schedule.put(experiment, by=alice, cron="0 2 * * *")
         Dismissal.put(alice, [experiment.public_id])
+        Pin.put(experiment, by=alice)
         UsageLimit.put(experiment.workspace, person=alice, soft_h=1, hard_h=None)
         keep = {"after_days": 30, "states": ["failed"], "keep_best": 1}
         retention = RetentionRule.objects.filter(workspace=experiment.workspace).first() or RetentionRule.put(

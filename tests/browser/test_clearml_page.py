@@ -34,7 +34,7 @@ def test_from_home_to_running(open_as, crew, data: Path, lab, alice, draft):  # 
 
     # 1. Locate the experiment: RECENT EXPERIMENTS, or RECENT PROJECTS > VIEW ALL > project card > experiment.
     page = open_as(alice, "/")
-    expect(page.get_by_role("region", name="Recent experiments")).to_contain_text("resnet")
+    expect(page.get_by_role("region", name="My drafts")).to_contain_text("resnet")
     page.get_by_role("link", name="View all projects").click()
     expect(page.get_by_role("link", name="All experiments")).to_be_visible()
     page.get_by_role("link", name="vision").click()

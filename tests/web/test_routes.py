@@ -151,6 +151,8 @@ ROUTES = {
     "model-delete": Route(get=OWNS, post="302 404 403 403 302"),  # it is published by now
     "model-download": Route(get=REFUSES, post=ONLY_LOOKS),  # nor is this
     "experiment-edit": Route(get=ACTIONS, post=ACTIONS),  # without a button it only shows the consequences
+    "experiment-pin": Route(get=ONLY_POSTS, post="302 404 302 302 302"),  # everybody for themselves
+    "experiment-unpin": Route(get=ONLY_POSTS, post="302 404 302 302 302"),
     "experiment-schedule": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-add": Route(get=ACTIONS, post="302 404 403 422 422"),  # an empty form is drawn again
     "experiment-description": Route(get=ACTIONS, post=ACTED),

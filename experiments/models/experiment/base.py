@@ -125,6 +125,7 @@ class ExperimentBase(models.Model):
         null=True
     )  # failed trials up to this number are rerun, a few at a time
     _needs_look = True  # by the conductor, after the block of `locked`
+    is_pinned: bool = False  # to Home by the reader of a page: see web/experiment/page.py
     best_decimals: int | None = None  # of the best value in a list: see messages.set_best_decimals
     best_value = models.FloatField(null=True)
     best_number = models.IntegerField(null=True)

@@ -141,7 +141,7 @@ def _live(request: SignedInRequest, experiment: Experiment, charts: Collection[s
     return Live(
         request,
         fragments={"head", "view", "panels"},
-        version=version_of(experiment),
+        version=(experiment.is_pinned, version_of(experiment)),
         clocked={"panels"} if is_clocked else (),
     )
 

@@ -110,6 +110,13 @@ def share_button(experiment: Experiment, user: User) -> Button:
     return Button(label="Share link", url=url, icon="link", why_not=why_not)
 
 
+def pin_button(experiment: Experiment) -> Button:
+    """Return the way to pin the experiment to the reader's Home, or to unpin it."""
+    verb, label = ("unpin", "Unpin from Home") if experiment.is_pinned else ("pin", "Pin to Home")
+    url = reverse(f"experiment-{verb}", args=[experiment.workspace.slug, experiment.public_id])
+    return Button(label=label, url=url, icon="pin", is_post=True)
+
+
 def _may_move(experiment: Experiment) -> bool:
     """Return whether there is another queue to move it to."""
     queues = Queue.objects.granted_to(experiment.workspace)

@@ -71,7 +71,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     live = Live(
         request,
         fragments={"head", "rows"},
-        version=(experiment.version, totals, may(request.user, "register", experiment)),
+        version=(experiment.version, experiment.is_pinned, totals, may(request.user, "register", experiment)),
     )
     if live.is_unchanged:
         return live.not_modified()

@@ -58,6 +58,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         fragments={"head", "history", "figures", "running"},
         version=(
             experiment.version,
+            experiment.is_pinned,
             held,
             may(request.user, "stop", experiment),
             [(trial.version, descriptions.lateness(trial.worker, now)) for trial in alive],

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from experiments.models import Experiment, ExperimentState, HistoryImport, Schedule, Trial, User, status
+from experiments.models import Experiment, ExperimentState, HistoryImport, Pin, Schedule, Trial, User, status
 from experiments.search.imports import FORMATS
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.requests import SignedInRequest
 
-from .action_buttons import buttons, schedule_button, share_button
+from .action_buttons import buttons, pin_button, schedule_button, share_button
 
 DIALOGS = {  # forms and confirmations, never the page to go back to
     "configuration-group",
@@ -63,6 +64,7 @@ def get_experiment(request: SignedInRequest, workspace_slug: str, public_id: str
         Experiment.objects.visible_to(request.user)
         .filter(workspace__slug=workspace_slug, public_id=public_id)
         .select_related("workspace", "project", "queue", "schedule")
+        .annotate(is_pinned=Exists(Pin.objects.filter(user=request.user, experiment=OuterRef("pk"))))
         .first()
     )
     if experiment is None:
@@ -102,7 +104,11 @@ def url_of_trial(trial: Trial, page: str = "trial") -> str:
 def frame(request: SignedInRequest, experiment: Experiment, *, tab: str) -> dict[str, Any]:
     """Return the context of the head of an experiment's pages: name, state, actions, tabs."""
     likely, more = buttons(experiment, request.user)
-    more = [*more, schedule_button(experiment, request.user), share_button(experiment, request.user)]
+    more += [
+        schedule_button(experiment, request.user),
+        share_button(experiment, request.user),
+        pin_button(experiment),
+    ]
     total = sum(experiment.count(state) for state in status.TRIAL_STATES)
     pages = (
         ("Overview", "experiment", None),

@@ -84,6 +84,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
         fragments={"head", "view", "rows"},
         version=(
             experiment.version,
+            experiment.is_pinned,
             may(request.user, "stop_trial", experiment),
             reported.aggregate(Sum("version")) if reported else None,
         ),

@@ -12,7 +12,6 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
-from experiments.filters.experiment_lists import latest_first
 from experiments.messages import (
     DASH,
     duration,
@@ -28,11 +27,12 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 
+from . import home_rows
 from .index import get_workspace
-from .needs_attention import dismissals, load_rows, needs
+from .needs_attention import dismissals, needs
 from .projects import ProjectCard, Sums, cards
 
-RECENT, CARDS, WORKERS, QUEUES = 8, 6, 8, 6
+CARDS, WORKERS, QUEUES = 6, 8, 6
 WHILE_ACTIVE_S, OTHERWISE_S = 3, 20
 
 
@@ -97,15 +97,13 @@ def _draw(
         ],
         [(row.queue.name, row.queue.is_paused, row.length) for row in queues],
         [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
+        list(user.pins.values_list("experiment", flat=True)),
     )
     sums = sum((card.sums for card in project_cards), start=Sums())
     is_active = bool(sums.alive or sums.waiting)  # then it shows estimates
     live = Live(request, fragments={"home"}, version=version, clocked={"home"} if is_active else ())
     if live.is_unchanged:
         return live.not_modified()
-    recent = list(seen.order_by(*latest_first()).values_list("pk", flat=True)[:RECENT])
-    shown = list(load_rows(recent))
-    ends = index_table.ends_of(shown, compute)
     need_rows = needs(seen, compute, workers, now, dismissed)
     context = {
         "workspace": workspace,
@@ -119,10 +117,6 @@ def _draw(
         "need_count": need_rows.count,
         "more_needs": need_rows.more,
         "dismissed": need_rows.dismissed,
-        "rows": [
-            index_table.row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))
-            for experiment in shown
-        ],
         "cards": sorted(project_cards, key=_latest, reverse=True)[:CARDS],
         "workers": [
             {"worker": w, "busy": _busy(w, compute), "is_late": descriptions.is_late(w, now)}
@@ -131,7 +125,7 @@ def _draw(
         "more_workers": max(0, len(workers) - WORKERS),
         "queues": sorted(queues, key=lambda row: -row.length)[:QUEUES],
         "attention_url": f"?filter=needs:{index_table.ATTENTION}",
-    }
+    } | home_rows.context(seen, user, compute)
     return live.draw("home/show.html", context)
 
 

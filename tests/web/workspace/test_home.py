@@ -9,7 +9,19 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments.models import Dismissal, Experiment, Outcome, Project, Queue, Trial, User, Worker, Workspace
+from experiments.models import (
+    Baseline,
+    Dismissal,
+    Experiment,
+    Outcome,
+    Pin,
+    Project,
+    Queue,
+    Trial,
+    User,
+    Worker,
+    Workspace,
+)
 from tests.people import as_
 
 HOME = "/w/lab/"
@@ -19,8 +31,13 @@ def names(page) -> list[str]:
     return [row.experiment.name for row in page.context["rows"]]
 
 
+def drafts(page) -> list[str]:
+    return [row.experiment.name for row in page.context["drafts"]]
+
+
 def test_it_shows_what_was_touched_last_and_its_projects(lab, alice, bob, draft, in_state):
-    """CML-N1: recent experiments and recent project cards, each with VIEW ALL; what is active comes first."""
+    """CML-N1, TD-D1: recent experiments and project cards, each with VIEW ALL; active ones, then ended ones; drafts are
+    their creator's."""
     vision = Project.create(lab, name="vision")
     done = in_state("completed", name="done")
     runs = in_state("running", name="runs")
@@ -28,7 +45,9 @@ def test_it_shows_what_was_touched_last_and_its_projects(lab, alice, bob, draft,
     secret.describe(by=alice, visibility="private")
     draft("idle").describe(by=alice, project=vision)
     page = as_(bob).get(HOME)
-    assert names(page) == ["runs", "idle", "done"]
+    assert names(page) == ["runs", "done"]
+    assert [row.experiment.name for row in page.context["active_rows"]] == ["runs"]
+    assert drafts(as_(alice).get(HOME)) == ["idle", "secret"]
     text = page.content.decode()
     for experiment in (runs, done):
         assert f'href="{reverse("experiment", args=["lab", experiment.public_id])}"' in text
@@ -77,8 +96,8 @@ def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
     in_state("failed", name="broken")
     client = as_(alice)
     # session, person, workspace, role; workers, busy, lines; queues; sums, projects; dismissed; served, needs (2);
-    # recent (2)
-    with django_assert_num_queries(16):
+    # pinned; active, ended, pinned and drafts, their rows; baselines (6)
+    with django_assert_num_queries(21):
         client.get(HOME)
     for number in range(12):
         in_state("failed", name=f"broken {number}").describe(
@@ -86,12 +105,12 @@ def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
         )
         Queue.objects.create(name=f"q{number}", is_open=True)
         Worker.register(f"more-{number}", host="h", pid=number, queues=["q1"], slots=2, lease_s=15)
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(21):
         page = client.get(HOME)
-    assert len(page.context["rows"]) == 8 and page.context["more_needs"] == 0, "grouped by their cause"
+    assert len(page.context["rows"]) == 6 and page.context["more_needs"] == 0, "grouped by their cause"
     Worker.objects.update(lease_s=3600)  # none is late, however slow this machine is
     Workspace.open("other", owner=alice)
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(21):
         everywhere = client.get("/")
     assert names(everywhere) == names(page)
     headers = {"HX-Request": "true", "HX-Target": "home"}
@@ -106,10 +125,10 @@ def test_whoever_has_one_workspace_is_led_there_and_who_has_more_sees_all(lab, a
     draft("in the lab").clone(by=alice, name="over there", project=other.projects.get())
     assert as_(bob).get("/")["Location"] == HOME
     page = as_(alice).get("/")
-    assert set(names(page)) == {"in the lab", "over there"} and "Other room" in page.content.decode()
+    assert set(drafts(page)) == {"in the lab", "over there"} and "Other room" in page.content.decode()
     other.has_automl = False
     other.save()
-    assert names(as_(alice).get("/")) == ["in the lab"]
+    assert drafts(as_(alice).get("/")) == ["in the lab"]
 
 
 def test_empty_it_teaches_the_first_step(lab, alice, carol, dave):
@@ -202,3 +221,79 @@ def test_a_dismissed_worker_is_back_when_it_is_lost_again(lab, bob, worker):
         at=timezone.now() - timedelta(seconds=90)
     )  # it was heard since, and is late again
     assert len(as_(bob).get(HOME).context["needs"]) == 1
+
+
+def test_it_says_how_an_experiment_ended_and_what_it_gained(lab, alice, bob, in_state, draft):
+    """TD-D1: state, reason, failures; the difference from the baseline of its project, if the reader sees that."""
+    base, better, worse = (in_state("completed", name=name) for name in ("base", "better", "worse"))
+    for experiment, best in ((base, 0.5), (better, 0.75), (worse, 0.25)):
+        Experiment.objects.filter(pk=experiment.pk).update(
+            best_value=best, best_number=1, reason="Goal reached"
+        )
+    base.refresh_from_db()
+    Baseline.pin(base, by=alice)
+    in_state("stopped", name="stopped early")
+    rows = {row.experiment.name: row for row in as_(bob).get(HOME).context["ended_rows"]}
+    assert set(rows) == {"base", "better", "worse", "stopped early"}
+    assert (rows["better"].delta, rows["better"].delta_role) == ("+0.2500", "good")
+    assert (rows["worse"].delta, rows["worse"].delta_role) == ("\N{MINUS SIGN}0.2500", "bad")
+    assert rows["base"].delta == rows["stopped early"].delta == ""
+    html = as_(bob).get(HOME).content.decode()
+    assert (
+        "Recently ended" in html and "Goal reached" in html and "No experiment is running or queued." in html
+    )
+    Experiment.objects.filter(pk=base.pk).update(visibility="private")
+    rows = {row.experiment.name: row for row in as_(bob).get(HOME).context["ended_rows"]}
+    assert "base" not in rows and rows["better"].delta == ""
+
+
+def test_pins_are_of_one_person_and_end_with_the_right_to_see(lab, alice, bob, carol, in_state):
+    """TD-D1: a viewer pins, too; what became private or went to the trash is absent; unpinned, the panel is gone."""
+    first, second = in_state("completed", name="first one"), in_state("running", name="second one")
+    viewer = as_(carol)
+    for experiment in (first, second, second):
+        url = reverse("experiment-pin", args=["lab", experiment.public_id])
+        assert viewer.post(url)["Location"] == reverse("experiment", args=["lab", experiment.public_id])
+    page = viewer.get(HOME)
+    assert [row.experiment.name for row in page.context["pinned"]] == ["second one", "first one"]
+    assert as_(bob).get(HOME).context["pinned"] == []
+    overview = viewer.get(reverse("experiment", args=["lab", first.public_id])).content.decode()
+    assert "Unpin from Home" in overview and "Pin to Home" not in overview
+    Experiment.objects.filter(pk=second.pk).update(visibility="private")
+    assert [row.experiment.name for row in viewer.get(HOME).context["pinned"]] == ["first one"]
+    assert viewer.post(reverse("experiment-pin", args=["lab", second.public_id])).status_code == 404
+    headers = {"HX-Request": "true", "HX-Target": "home"}
+    headers["If-None-Match"] = viewer.get(HOME, headers=headers)["ETag"]
+    viewer.post(reverse("experiment-unpin", args=["lab", first.public_id]))
+    assert b"Pinned</h2>" not in viewer.get(HOME, headers=headers).content
+
+
+def test_a_person_pins_at_most_fifty(lab, alice, draft, monkeypatch):
+    """TD-D1"""
+    monkeypatch.setattr("experiments.models.account.pin.MOST", 1)
+    one, two = draft("one"), draft("two")
+    assert Pin.put(one, by=alice) and not Pin.put(one, by=alice)
+    refused = as_(alice).post(reverse("experiment-pin", args=["lab", two.public_id]))
+    assert refused.status_code == 409 and "Unpin one first." in refused.content.decode()
+    assert Pin.remove(one, by=alice) and not Pin.remove(one, by=alice)
+
+
+def test_my_drafts_can_be_edited_and_enqueued(lab, alice, bob, draft):
+    """TD-D1: mine only; the list of all of them is a click away."""
+    mine = draft("of alice")
+    for number in range(6):
+        mine.clone(by=bob, name=f"of bob {number}")
+    page = as_(alice).get(HOME)
+    assert drafts(page) == ["of alice"]
+    html = page.content.decode()
+    for address in (
+        reverse("experiment-edit", args=["lab", mine.public_id]),
+        reverse("experiment-action", args=["lab", mine.public_id, "enqueue"]),
+        reverse("experiments", args=["lab"]) + "?filter=creator:me&amp;status=draft",
+    ):
+        assert f'href="{address}"' in html
+    assert len(drafts(as_(bob).get(HOME))) == 5
+    assert (
+        as_(alice).get(reverse("experiments", args=["lab"]) + "?filter=creator:me&status=draft").status_code
+        == 200
+    )
