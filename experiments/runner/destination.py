@@ -224,7 +224,7 @@ def _opened(text: str) -> Any:
 def _put_below(root: Path, name: str, file: Path | BinaryIO) -> None:
     root.mkdir(parents=True, exist_ok=True)
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as source:
-        safe_files.replace(name, source, below=root)
+        safe_files.replace(name, source, below=root, is_synced=True)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -99,13 +99,17 @@ def add(path: PurePath | str, data: bytes, *, below: Path) -> None:
         file.write(data)
 
 
-def replace(path: PurePath | str, source: BinaryIO, *, below: Path) -> None:
-    """Create or replace a file with the rest of `source`, and create its folders: the whole file or nothing."""
+def replace(path: PurePath | str, source: BinaryIO, *, below: Path, is_synced: bool = False) -> None:
+    """Create or replace a file with the rest of `source`, and create its folders: the whole file or nothing. With
+    `is_synced`, also after a power failure, and errors of network file systems that they report late are raised."""
     with _parent(path, below, create=True) as (folder, name):
         draft = f".{uuid.uuid4().hex}"
         try:
             with os.fdopen(os.open(draft, _NEW, 0o666, dir_fd=folder), "wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
+                if is_synced:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with suppress(FileNotFoundError):

@@ -1,5 +1,6 @@
 """Output destinations in use: a folder, and S3 by a real server on this machine."""
 
+import errno
 import os
 import urllib.request
 
@@ -84,3 +85,18 @@ def test_a_folder_that_may_not_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="could not store the file"):
         Store(str(tmp_path / "file" / "below")).put(tmp_path / "file", "x")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_file_that_cannot_be_written_back_is_not_stored(tmp_path, monkeypatch, number):
+    """TD-S2: network file systems and full disks may report an error only when the data is flushed."""
+
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    folder, file = tmp_path / "share", tmp_path / "model.bin"
+    file.write_bytes(b"weights")
+    with pytest.raises(StoreError, match=os.strerror(number)):
+        Store(str(folder)).put(file, "abcdefgh/1/model.bin")
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
