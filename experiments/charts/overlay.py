@@ -24,7 +24,7 @@ from experiments.charts.drawing.svg import (
 COLORS = 6  # of the first lines; the others are gray
 MAX_POINTS = 300  # drawn of one line
 MAX_ROWS = 20_000  # of the data table
-MAX_NAME = 20  # characters of a label beside its line
+MAX_NAME = 14  # characters of a label beside its line; longer names are in the color key alone
 DIGIT = 6.6  # approximate width of a character at 11 px
 
 Points = Sequence[tuple[float, float | None]]
@@ -90,7 +90,9 @@ class _Drawing:
         if not lines:
             return
         self.labeled = [line for line in lines if line.color] if not self.is_narrow else []
-        longest = max([len(clip(line.name, MAX_NAME)) for line in self.labeled], default=0)
+        longest = max((len(line.name) for line in self.labeled), default=0)
+        if longest > MAX_NAME:
+            self.labeled, longest = [], 0
         self.last_x = width - (14.0 + (18 + DIGIT * longest if longest else 0))
         self.y = self._value_scale()
         self.first_x = max(30.0, 10 + DIGIT * max((len(tick.label) for tick in self.y.ticks), default=0))
@@ -191,4 +193,4 @@ class _Drawing:
             y = place - max(0.0, below)
             x = self.last_x + 10
             yield element("rect", class_=f"cat-{line.color}", x=x, y=y - 4, width=8, height=8)
-            yield label(x + 13, y + 4, clip(line.name, MAX_NAME), class_="ink")
+            yield label(x + 13, y + 4, line.name, class_="ink")

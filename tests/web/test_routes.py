@@ -98,7 +98,13 @@ ROUTES = {
     "experiments-bulk": Route(get=ACTED, post=ACTED),  # nothing is ticked: back, with a message
     "experiments-compare": Route(get=SEES, post=ONLY_LOOKS),  # nothing is picked: a list to pick from
     "experiments-compare-csv": Route(get=SEES, post=ONLY_LOOKS),
+    "experiments-compare-json": Route(get=SEES, post=ONLY_LOOKS),
+    "experiments-compare-chart-svg": Route(get="302 404 404 404 404", post=ONLY_LOOKS),  # nothing is picked
+    "experiments-compare-chart-csv": Route(get="302 404 404 404 404", post=ONLY_LOOKS),
     "trials-compare": Route(get=SEES, post=ONLY_LOOKS),
+    "trials-compare-json": Route(get=SEES, post=ONLY_LOOKS),
+    "trials-compare-chart-svg": Route(get="302 404 404 404 404", post=ONLY_LOOKS),  # nothing is selected
+    "trials-compare-chart-csv": Route(get="302 404 404 404 404", post=ONLY_LOOKS),
     "trials-compare-csv": Route(get=SEES, post=ONLY_LOOKS),
     "experiment-new": Route(get=ACTIONS, post=ACTIONS),  # an empty form is drawn again
     "imports": Route(get=ACTIONS, post="302 404 403 422 422"),  # no file is chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
@@ -19,9 +19,9 @@ from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
 from . import progress, replicates, settings_rows
-from .csv_file import csv_response
 from .rows import Group, Row, group, number_row, text_row
 from .selection import Column, Selection
+from .table_files import chart_response, table_response
 
 LEAST, MOST = 2, 20
 MOST_OFFERED = 50  # experiments to add
@@ -56,13 +56,13 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         return render(request, "compare/experiments.html", context)
     shows_all = request.GET.get("rows") == "all"
     groups = _groups(columns, shows_all=shows_all)
-    sets = replicates.sets_of(columns)
+    sets, drawn = _sets(columns)
     colors = {column.key: each.color for each in sets for column in each.columns}
     columns = [replace(column, color=colors[column.key]) for column in columns]
     base = columns[0].item
-    drawn = [each for each in sets if each.metric == (base.metric, base.direction)]
     shown = {column.key for each in drawn for column in each.columns}
     charts, sample = progress.charts(drawn, base)
+    abouts = {"distribution": f"{base.metric}, {sample}; box: quartiles"}
     context |= {
         "groups": groups,
         "equal": [label for each in groups for label in each.equal],
@@ -71,9 +71,11 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "differences_url": selection.url(rows=None),
         "columns": columns,
         "keys": drawn,
-        "charts": charts,
+        "panels": [
+            {"key": key, "chart": chart, "about": abouts.get(key, base.metric)}
+            for key, chart in charts.items()
+        ],
         "has_bands": any(len(each.columns) > 1 for each in drawn),
-        "sample": sample,
         "left_out": [column.name for column in columns if column.key not in shown],
         "metric": base.metric,
         "direction": base.direction,
@@ -84,7 +86,8 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "changes": settings_rows.text_changes(
             [column.name for column in columns], [column.item.settings for column in columns]
         ),
-        "csv": reverse("experiments-compare-csv", args=[workspace.slug]) + selection.url(show=None),
+        "files_url": reverse("experiments-compare", args=[workspace.slug]),
+        "files_query": selection.url(show=None),
     }
     return render(request, "compare/experiments.html", context)
 
@@ -92,13 +95,36 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 @login_required
 @require_safe
 @takes(PARAMETERS)
-def csv(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+def file(request: SignedInRequest, workspace_slug: str, kind: str) -> HttpResponse:
     """Send the comparison: a row per experiment, a column per result and setting."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     _, columns = _selected(request, workspace)
     groups = _groups(columns, shows_all=True) if len(columns) >= LEAST else []
-    return csv_response(f"{workspace.slug}-compare", "experiment", columns, groups)
+    name = f"{workspace.slug}-compare"
+    return table_response(kind, name=name, noun="experiment", columns=columns, groups=groups)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def chart_file(request: SignedInRequest, workspace_slug: str, chart: str, kind: str) -> HttpResponse:
+    """Send a chart of the comparison as .svg, or its data as .csv."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    _, columns = _selected(request, workspace)
+    if len(columns) < LEAST or chart not in progress.CHARTS:
+        raise Http404
+    charts, _ = progress.charts(_sets(columns)[1], columns[0].item)
+    return chart_response(kind, charts[chart], name=f"{workspace.slug}-compare-{chart}")
+
+
+def _sets(
+    columns: list[Column[Experiment]],
+) -> tuple[list[replicates.ReplicateSet], list[replicates.ReplicateSet]]:
+    """Return all sets of replicates, and those with the objective of the baseline, which charts show."""
+    sets, base = replicates.sets_of(columns), columns[0].item
+    return sets, [each for each in sets if each.metric == (base.metric, base.direction)]
 
 
 def _selected(request: SignedInRequest, workspace: Workspace) -> tuple[Selection, list[Column[Experiment]]]:

@@ -1,17 +1,24 @@
-"""Output of the compared trials, side by side: the end of each log, and one file of each trial."""
+"""Output of the compared trials, side by side: the end of each log, and one file of each trial with its content."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 
-from experiments.models import Artifact, LogPiece, Trial
+from experiments import downloads
+from experiments.models import Artifact, LogPiece, Refused, Trial
 from experiments.query_parameters import invalid, listed
 from experiments.runner.output.log import plain_text
+from experiments.web.artifact.content import Content, content_of
+from experiments.web.artifact.json_tree import tree
+from experiments.web.experiment.page import url_of
 from experiments.web.trial.reports import IMAGES, MAX_IMAGE_BYTES
+from experiments.web.ui.markdown import rendered
 from experiments.web.ui.query_checks import note_fault
 
 from .selection import Column, Selection
@@ -21,6 +28,9 @@ MOST_NAMES = 50  # of files to choose from
 LINES = 5
 LINE_LENGTH = 200  # characters
 TAIL_BYTES = 4096
+MOST_CONTENTS = 10  # files whose content is read
+CONTENT_BYTES = 32 << 10  # of each of them; of a larger one the beginning
+ROWS, COLUMNS, TEXT_LINES = 12, 6, 40  # of a table, of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +43,25 @@ class LogEnd:
 
 @dataclass(frozen=True, slots=True)
 class FileOf:
-    """The chosen file of one trial; `file` is None where the trial has no such file."""
+    """The chosen file of one trial; `file` is None where the trial has no such file.
+
+    `content` is what is shown of a file that is no image, `html` a JSON tree or Markdown as markup, and `refusal` why
+    it cannot be read.
+    """
 
     column: Column[Trial]
     file: Artifact | None
-    is_image: bool
+    is_image: bool = False
+    content: Content | None = None
+    html: SafeString | str = ""
+    refusal: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address of the file in the viewer."""
+        trial = self.column.item
+        query = urlencode({"file": self.file.name if self.file else "", "trial": trial.number})
+        return f"{url_of(trial.experiment, 'artifact-viewer')}?{query}"
 
 
 def logs(columns: Sequence[Column[Trial]]) -> list[LogEnd]:
@@ -69,13 +93,14 @@ def files(request: HttpRequest, columns: Sequence[Column[Trial]], selection: Sel
     chosen = wanted or next((name for name in names if _is_image(name)), next(iter(names), ""))
     if not chosen:
         return {"file_names": []}
-    rows = {artifact.trial_id: artifact for artifact in kept.filter(name=chosen)}
+    rows = {artifact.trial_id: artifact for artifact in kept.filter(name=chosen).select_related("worker")}
     if not rows:
         note_fault(request, "file", invalid("file", wanted, listed(names) or "none"))
     return {
         "file_names": names if chosen in names else [chosen, *names],
         "file_name": chosen,
-        "files": [_file_of(column, rows.get(column.item.pk)) for column in columns] if rows else [],
+        "files": _files(columns, rows) if rows else [],
+        "has_images": _is_image(chosen),
         "kept_query": [
             *((selection.name, key) for key in selection.keys),
             *((name, value) for name, value in request.GET.items() if name in ("base", "rows") and value),
@@ -83,9 +108,37 @@ def files(request: HttpRequest, columns: Sequence[Column[Trial]], selection: Sel
     }
 
 
-def _file_of(column: Column[Trial], artifact: Artifact | None) -> FileOf:
-    is_image = artifact is not None and _is_image(artifact.name) and artifact.size <= MAX_IMAGE_BYTES
-    return FileOf(column, artifact, is_image)
+def _files(columns: Sequence[Column[Trial]], rows: Mapping[int, Artifact]) -> list[FileOf]:
+    for column in columns:
+        if file := rows.get(column.item.pk):  # so that nothing is queried for its path
+            file.trial, file.experiment = column.item, column.item.experiment
+    read = [column.item.pk for column in columns if column.item.pk in rows][:MOST_CONTENTS]
+    downloads.fetch_contents([rows[pk] for pk in read], max_bytes=CONTENT_BYTES)
+    return [_file_of(column, rows.get(column.item.pk), is_read=column.item.pk in read) for column in columns]
+
+
+def _file_of(column: Column[Trial], file: Artifact | None, *, is_read: bool) -> FileOf:
+    if file is None:
+        return FileOf(column, None)
+    if _is_image(file.name):
+        return FileOf(column, file, is_image=file.size <= MAX_IMAGE_BYTES)
+    if not is_read:
+        return FileOf(column, file)
+    try:
+        data = downloads.head_of(file, max_bytes=CONTENT_BYTES)
+    except Refused as refusal:
+        return FileOf(column, file, refusal=str(refusal))
+    content = content_of(file.name, data, size=max(file.size, len(data)))
+    if content.kind == "image":
+        return FileOf(column, file, is_image=file.size <= MAX_IMAGE_BYTES)
+    html = tree(content.value) if content.kind == "json" else ""
+    if content.kind == "markdown":
+        html = rendered(content.text)
+    content.header = content.header[:COLUMNS]
+    content.numeric = content.numeric[:COLUMNS]
+    content.rows = [row[:COLUMNS] for row in content.rows[:ROWS]]
+    content.text = "\n".join(content.text.splitlines()[:TEXT_LINES])
+    return FileOf(column, file, content=content, html=html)
 
 
 def _is_image(name: str) -> bool:

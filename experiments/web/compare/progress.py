@@ -21,12 +21,13 @@ from experiments.web.experiment.page import url_of
 from .replicates import ReplicateSet
 
 MOST_MARKS = 200  # of one experiment
+CHARTS = ("by-trial", "by-time", "distribution")
 
 Steps = list[tuple[float, float]]
 
 
-def charts(sets: Sequence[ReplicateSet], base: Experiment) -> tuple[list[Chart], str]:
-    """Return the charts, and how many of the results the distribution shows. Two queries."""
+def charts(sets: Sequence[ReplicateSet], base: Experiment) -> tuple[dict[str, Chart], str]:
+    """Return the charts by key, and how many of the results the distribution shows. Two queries."""
     experiments = [column.item for each in sets for column in each.columns]
     ended = _ended_at(experiments)
     now = database_clock.now()
@@ -43,20 +44,15 @@ def charts(sets: Sequence[ReplicateSet], base: Experiment) -> tuple[list[Chart],
         for each in sets
     ]
     y_name = f"best {base.metric}"
-    return [
-        overlay(
-            by_trial,
-            title="Best so far by trial",
-            y_name=y_name,
-            x_name="trials",
-            key="by-trial",
-            is_step=True,
-        ),
-        overlay(
-            by_time, title="Best so far by time", y_name=y_name, x_name="hours", key="by-time", is_step=True
-        ),
-        strip(strips, title="Distribution of results", metric=base.metric, key="distribution"),
-    ], sample
+    lines = {"by-trial": (by_trial, "trial", "trials"), "by-time": (by_time, "time", "hours")}
+    drawn = {
+        key: overlay(each, title=f"Best so far by {by}", y_name=y_name, x_name=unit, key=key, is_step=True)
+        for key, (each, by, unit) in lines.items()
+    }
+    drawn["distribution"] = strip(
+        strips, title="Distribution of results", metric=base.metric, key="distribution"
+    )
+    return drawn, sample
 
 
 def _lines(sets: Sequence[ReplicateSet], steps_of: Callable[[Experiment], Steps]) -> list[Line]:

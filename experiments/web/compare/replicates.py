@@ -10,7 +10,7 @@ from experiments.messages import decimals_of, value
 from experiments.models import Experiment
 from experiments.web.experiment.charts import best_steps
 
-from .rows import MAXIMIZE, MINUS
+from .rows import MAXIMIZE, MINUS, spread_text
 from .selection import COLORS, Column
 
 # Settings that may differ between replicates, because they affect neither the proposals nor the results.
@@ -105,14 +105,16 @@ def _result(
     delta, role = "", ""
     if mean is not None and base.mean is not None and each is not base:
         difference = mean - base.mean
-        delta = f"{'+' if difference > 0 else MINUS}{value(abs(difference), places)}" if difference else "="
+        delta = (
+            f"{'+' if difference > 0 else MINUS}{spread_text(abs(difference), places)}" if difference else "="
+        )
         if difference:
             role = "good" if (difference > 0) == (each.first.direction == MAXIMIZE) else "bad"
     until = [trials for column in each.columns if (trials := _trials_until(column.item, target)) is not None]
     return Result(
         each,
         mean=value(mean, places),
-        deviation=f"± {value(stdev(bests), places)}" if len(bests) >= FOR_DEVIATION else "",
+        deviation=f"± {spread_text(stdev(bests), places)}" if len(bests) >= FOR_DEVIATION else "",
         delta=delta,
         role=role,
         span=f"{value(min(bests), places)} – {value(max(bests), places)}" if len(bests) > 1 else "",

@@ -97,8 +97,8 @@ def number_row(
         Cell(form(number) if form and number is not None else value(number, places), number, _title(number))
         for number in numbers
     ]
-    for cell, note in zip(cells, notes, strict=False):
-        cell.note = note
+    for cell, note, number in zip(cells, notes, numbers, strict=False):
+        cell.note = "" if number is None else note
     for cell, number in zip(cells[1:], numbers[1:], strict=True):
         cell.is_same = number == base
         cell.is_changed = not cell.is_same and not direction
@@ -146,15 +146,17 @@ def _delta(number: float, base: float, places: int | None, *, is_ratio: bool, fo
     if is_ratio and number > 0 and base > 0:
         return f"×{significant(number / base, 2)}"
     difference = float(number) - float(base)
-    sign = "+" if difference > 0 else MINUS
     size = abs(difference)
-    if form:
-        return sign + form(size)
+    return ("+" if difference > 0 else MINUS) + (form(size) if form else spread_text(size, places))
+
+
+def spread_text(size: float, places: int | None) -> str:
+    """Return a difference or deviation with the decimals of its values, or two digits where they would hide it."""
     if places is not None and size < 1e6:
         text = f"{size:.{places}f}"
         if any(digit in text for digit in "123456789"):
-            return sign + text
-    return sign + significant(size, 2 if size != round(size) else 12)
+            return text
+    return significant(size, 2 if size != round(size) else 12)
 
 
 def _is_number(value: object) -> bool:

@@ -11,14 +11,14 @@ from statistics import fmean, stdev
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from experiments.charts.drawing.svg import Chart
 from experiments.charts.overlay import Line, overlay
-from experiments.messages import bytes_, duration, plural, value
+from experiments.messages import bytes_, decimals_of, duration, plural, value
 from experiments.models import Comment, Experiment, Settings, Trial, TrialState
 from experiments.query_parameters import choice, text, texts
 from experiments.search.nested_choice import flat
@@ -29,9 +29,9 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import logs_and_files, series, settings_rows
-from .csv_file import csv_response
-from .rows import MINIMIZE, Group, Row, any_row, group, number_row, text_row
+from .rows import MINIMIZE, Group, Row, any_row, group, number_row, spread_text, text_row
 from .selection import Column, Selection
+from .table_files import chart_response, table_response
 
 LEAST, MOST = 2, 50
 MOST_CHARTS = 4
@@ -76,14 +76,15 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         "shows_all": shows_all,
         "all_url": selection.url(rows="all"),
         "differences_url": selection.url(rows=None),
-        "charts": comparison.charts(),
+        "panels": [{"key": key, "chart": chart} for key, chart in comparison.charts().items()],
         "is_all": comparison.series.is_all,
         "shows_data": request.GET.get("show") == "data",
         "data_url": selection.url(show="data"),
         "chart_url": selection.url(show=None),
         "changes": comparison.text_changes(),
         "logs": logs_and_files.logs(columns),
-        "csv": f"{url_of(experiment, 'trials-compare-csv')}{selection.url(show=None, file=None)}",
+        "files_url": url_of(experiment, "trials-compare"),
+        "files_query": selection.url(show=None, file=None),
         **logs_and_files.files(request, columns, selection),
     }
     return render(request, "compare/trials.html", context)
@@ -92,12 +93,28 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
 @login_required
 @require_safe
 @takes(PARAMETERS)
-def csv(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
+def file(request: SignedInRequest, workspace_slug: str, public_id: str, kind: str) -> HttpResponse:
     """Send the rows of the comparison: a row per trial, a column per result, parameter and setting."""
     experiment = get_experiment(request, workspace_slug, public_id)
     _, columns = _selected(request, experiment)
     groups = _Comparison(columns, experiment).groups(shows_all=True) if len(columns) >= LEAST else []
-    return csv_response(f"{public_id}-compare", "trial", columns, groups)
+    name = f"{public_id}-compare"
+    return table_response(kind, name=name, noun="trial", columns=columns, groups=groups)
+
+
+@login_required
+@require_safe
+@takes(PARAMETERS)
+def chart_file(
+    request: SignedInRequest, workspace_slug: str, public_id: str, chart: str, kind: str
+) -> HttpResponse:
+    """Send a chart of the comparison as .svg, or its data as .csv."""
+    experiment = get_experiment(request, workspace_slug, public_id)
+    _, columns = _selected(request, experiment)
+    charts = _Comparison(columns, experiment).charts() if len(columns) >= LEAST else {}
+    if chart not in charts:
+        raise Http404
+    return chart_response(kind, charts[chart], name=f"{public_id}-compare-{chart}")
 
 
 def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selection, list[Column[Trial]]]:
@@ -183,9 +200,9 @@ class _Comparison:
         names, settings = zip(*of_revision.values(), strict=True)
         return settings_rows.text_changes(names, settings)
 
-    def charts(self) -> list[Chart]:
-        """Return the curves of the objectives and of further metrics by step."""
-        charts: list[Chart] = []
+    def charts(self) -> dict[str, Chart]:
+        """Return the curves of the objectives and of further metrics by step, by key."""
+        charts: dict[str, Chart] = {}
         for name in self.metrics:
             points = self.series.points.get(name)
             if not points or all(len(each) < 2 for each in points.values()):
@@ -196,11 +213,8 @@ class _Comparison:
                 )
                 for column in self.columns
             ]
-            charts.append(
-                overlay(
-                    lines, title=f"{name} by step", y_name=name, x_name="step", key=f"curve-{len(charts)}"
-                )
-            )
+            key = f"curve-{len(charts)}"
+            charts[key] = overlay(lines, title=f"{name} by step", y_name=name, x_name="step", key=key)
             if len(charts) == MOST_CHARTS:
                 break
         return charts
@@ -215,10 +229,7 @@ class _Comparison:
         for name in dict.fromkeys([*self.metrics, *finals]):
             of_name = directions.get(name, set())
             numbers = [self._result(trial, name) for trial in self.trials]
-            notes = [
-                "partial" if trial.is_partial and trial.experiment.metric == name else ""
-                for trial in self.trials
-            ]
+            notes = [_note(trial, name) for trial in self.trials]
             direction = next(iter(of_name)) if len(of_name) == 1 else ""
             rows.append(number_row(name, numbers, direction=direction, notes=notes, is_code=True))
         return [
@@ -310,6 +321,13 @@ class _Comparison:
         return rows
 
 
+def _note(trial: Trial, metric: str) -> str:
+    """Return the word beside the value of an objective of a trial that has no result."""
+    if metric not in trial.experiment.objectives or trial.state == TrialState.SUCCEEDED:
+        return ""
+    return "so far" if not trial.is_settled else "partial"
+
+
 def _comment_text(comment: Comment) -> str:
     return f"{comment.text} ({comment.who})"
 
@@ -317,8 +335,9 @@ def _comment_text(comment: Comment) -> str:
 def _spread_text(spread: Replicates) -> str:
     if spread.count < 2 or spread.low is None:
         return plural(spread.count, "result") if spread.count else ""
-    deviation = f"± {value(spread.deviation)}, " if spread.deviation is not None else ""
-    return f"{deviation}{value(spread.low)} to {value(spread.high)} ({spread.count})"
+    places = decimals_of([spread.low, spread.high])
+    deviation = f"± {spread_text(spread.deviation, places)}, " if spread.deviation is not None else ""
+    return f"{deviation}{value(spread.low, places)} to {value(spread.high, places)} ({spread.count})"
 
 
 def _are_powers_of_two(values: Sequence[object]) -> bool:

@@ -252,3 +252,51 @@ def test_a_viewer_ticks_rows_and_compares_them(pair, carol):
     html = as_(carol).get(reverse("experiment-trials", args=["lab", pair.public_id])).content.decode()
     assert f'formaction="{reverse("trials-compare", args=["lab", pair.public_id])}"' in html
     assert 'aria-label="Select trial 1"' in html and "Rerun failed" not in html
+
+
+def test_a_value_without_a_result_is_marked_and_never_the_best(pair, carol):
+    """TD-C5, TD-V2: the value of a running trial is one so far, also where it is better than every result."""
+    running = pair.trials.get(number=3)
+    Trial.objects.filter(pk=running.pk).update(state="running", last_value=0.99, last_step=3)
+    answer = page(carol, pair, [2, 1, running.number])
+    assert row(answer, "accuracy")[1:] == ["0.9000 +0.1000", "0.9900 so far +0.1900"]
+    assert re.findall(r'class="won"\s*>([^<]+)<', answer.content.decode())[0] == "0.9000"
+
+
+def test_each_chart_is_a_file_and_the_table_is_json(pair, carol):
+    """TD-C5, TD-X6: .svg and .csv of each chart; numbers in JSON are numbers."""
+    base = reverse("trials-compare", args=["lab", pair.public_id])
+    answer = page(carol, pair, [1, 2], base=2)
+    for kind in ("svg", "csv"):
+        assert f"{base}curve-0.{kind}?trial=1&amp;trial=2&amp;base=2" in answer.content.decode()
+    client = as_(carol)
+    drawn = client.get(f"{base}curve-0.svg?trial=1&trial=2")
+    assert drawn["Content-Type"] == "image/svg+xml" and drawn.content.startswith(b"<svg")
+    lines = list(csv.reader(io.StringIO(client.get(f"{base}curve-0.csv?trial=1&trial=2").content.decode())))
+    assert lines[0] == ["Line", "Step", "accuracy"] and lines[3] == ["#1", "3", "0.9"]
+    assert client.get(f"{base}curve-9.svg?trial=1&trial=2").status_code == 404
+    address = reverse("trials-compare-json", args=["lab", pair.public_id])
+    first, second = client.get(f"{address}?trial=1&trial=2").json()
+    assert first["trial"] == "1" and first["Result: accuracy"] == 0.9
+    assert second["Parameters: layers"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "shown"),
+    [
+        ("scores.csv", b"class,f1\napple,0.91\n", "<td>apple</td>"),
+        ("scores.json", b'{"f1": 0.91}', "0.91"),
+        ("report.md", b"# Report\n\n**bold**", "<strong>bold</strong>"),
+        ("notes.txt", b"<script>alert(1)</script>\nend", "&lt;script&gt;alert(1)"),
+        ("broken.json", b"{", '<pre class="log"'),
+        ("empty.csv", b"", "Empty file."),
+        ("weights.bin", b"\0\1\2", "No preview for this type."),
+        ("plot.dat", b"\x89PNG\r\n\x1a\n" + b"0" * 20, "<img"),
+    ],
+)
+def test_a_file_that_is_no_image_is_shown_beside_the_others(pair, carol, name, data, shown):
+    """TD-C5, TD-C7: tables, JSON, Markdown and text side by side, by their content."""
+    for trial in pair.trials.all():
+        leave(trial, name, data)
+    html = page(carol, pair, [1, 2], file=name).content.decode()
+    assert html.count(shown) >= 2
