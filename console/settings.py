@@ -180,7 +180,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["experiments.templatetags.live"],
+            "builtins": ["experiments.templatetags.live", "experiments.templatetags.actions"],
         },
     },
 ]

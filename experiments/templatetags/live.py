@@ -51,6 +51,10 @@ def live(
 @register.simple_tag(takes_context=True)
 def act_in_place(context: Context, url: str) -> SafeString:
     """Return the attributes of a form that acts while the page stays, on pages whose fragments follow."""
+    return posts_in_place(context, url)
+
+
+def posts_in_place(context: Context, url: str) -> SafeString:
     if not context.get("every"):
         return SafeString("")
     return format_html('hx-post="{}" hx-swap="none" hx-disabled-elt="find button"', url)

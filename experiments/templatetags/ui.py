@@ -6,14 +6,16 @@ Every filter returns `—` for a missing value (None or "").
 from __future__ import annotations
 
 from functools import cache
+from typing import Protocol
 
 from django import forms, template
 from django.forms import BoundField
 from django.http import QueryDict
 from django.template import Context
 from django.templatetags.static import static
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
 
 from experiments.messages import (
     STATES,
@@ -32,7 +34,7 @@ from experiments.messages import (
     state_label,
     value,
 )
-from experiments.models import Experiment
+from experiments.models import Experiment, Trial
 
 register = template.Library()
 for text_filter in (
@@ -52,6 +54,7 @@ for text_filter in (
     register.filter(text_filter)
 register.filter("bytes", bytes_)
 
+MOST_DETAIL = 300  # characters of an entry of the activity
 PLACE_IN_LIST = ("page", "after", "before")  # reset by a new order or filter
 
 
@@ -137,6 +140,27 @@ def place(share: float) -> SafeString:
 def slot_marks(busy: int, slots: int) -> list[bool]:
     """One mark per slot, busy slots first."""
     return [slot < busy for slot in range(slots)]
+
+
+class FeedEntry(Protocol):
+    """The words of an entry of the activity around the link to its trial."""
+
+    before: str
+    after: str
+    detail: str
+
+    @property
+    def trial(self) -> Trial | None: ...
+
+
+@register.simple_tag
+def feed_entry(entry: FeedEntry, trials_url: str) -> SafeString:
+    """Return the words of an entry. Written in Python: the overview has 60 of them."""
+    number = entry.trial.number if entry.trial else None
+    trial = "" if number is None else format_html('<a href="{}{}/">#{}</a>', trials_url, number, number)
+    detail = Truncator(entry.detail).chars(MOST_DETAIL)
+    parts = [entry.before, trial, entry.after, format_html("<small>{}</small>", detail) if detail else ""]
+    return format_html("<span>{}</span>", format_html_join(" ", "{}", ((part,) for part in parts if part)))
 
 
 @cache  # a table has hundreds of them, and the sprite's address does not change while a process lives

@@ -16,11 +16,10 @@ LOOKED_AT = 500  # of the trials that ended last: nobody reads more, however man
 
 @dataclass
 class Group:
-    """Trials that failed alike. `trials` are the newest first; `condition` a sentence, or nothing."""
+    """Trials that failed alike. `trials` are the newest first."""
 
     key: str
     trials: list[Trial] = field(default_factory=list)
-    condition: str = ""
 
     @property
     def cause(self) -> str:

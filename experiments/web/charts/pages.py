@@ -11,13 +11,12 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.core.cache import caches
-from django.db.models import Sum
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.utils.timezone import get_current_timezone_name
 from django.views.decorators.http import require_safe
 
 from experiments.charts.drawing.standalone import standalone
-from experiments.models import Experiment, Hypervolume, Importance, status
+from experiments.models import Experiment, status
 from experiments.query_parameters import text, texts
 from experiments.web import exports
 from experiments.web.experiment.page import frame, get_experiment, url_of
@@ -33,7 +32,7 @@ from .axes_of_space import axes_of
 from .front_panels import panels_for, titles_for
 from .options import AXIS_WORDS, PARAMETERS, SMOOTHINGS, TOPS, Options, options_of
 from .panels import AXES, LARGEST, part_of
-from .view import ChartView, Panel
+from .view import ChartView, Panel, Version, version_of
 
 MOST_ROWS = 200  # of the data table in a page; the file has all
 MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
@@ -146,21 +145,6 @@ def _live(request: SignedInRequest, experiment: Experiment, charts: Collection[s
     )
 
 
-def version_of(experiment: Experiment) -> tuple[object, ...]:
-    """Return what changes whenever a chart of this experiment would: at most three queries."""
-    computed = [
-        Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
-    ]
-    if experiment.is_multi_objective:
-        volumes = Hypervolume.objects.filter(experiment=experiment)
-        computed.append(volumes.values_list("computed_at", flat=True).first())
-    alive = None
-    if experiment.alive_count:
-        running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
-        alive = running.aggregate(Sum("version"))
-    return experiment.version, *computed, alive
-
-
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
     """Return a panel, drawn anew only when its data or the options have changed."""
     experiment = view.experiment
@@ -175,16 +159,16 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
         panel = drawing(view, widths) if widths else drawing(view)
         return replace(panel, sampled=part_of(view, panel))
 
-    return drawn_once(experiment, draw, minute, options, key, widths, view.url)
+    return drawn_once(experiment, draw, minute, options, key, widths, view.url, version=view.version)
 
 
 Drawn = TypeVar("Drawn")
 
 
-def drawn_once(experiment: Experiment, draw: Callable[[], Drawn], *parts: object) -> Drawn:
-    """Return what `draw` draws of an experiment, kept for all who see it until its data change. `parts`: what else the
-    drawing depends on."""
-    key = (experiment.pk, experiment.epoch, version_of(experiment), get_current_timezone_name(), *parts)
+def drawn_once(experiment: Experiment, draw: Callable[[], Drawn], *parts: object, version: Version) -> Drawn:
+    """Return what `draw` draws or computes of an experiment, kept for all who see it until its data change. `parts`:
+    what else it depends on."""
+    key = (experiment.public_id, experiment.epoch, version, get_current_timezone_name(), *parts)
     name, cache = hashlib.sha256(repr(key).encode()).hexdigest(), caches["charts"]
     drawn: Drawn | None = cache.get(name)
     if drawn is None:

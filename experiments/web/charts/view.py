@@ -9,18 +9,21 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from django.db.models import Sum
+
 from experiments import database_clock
 from experiments.charts.drawing.marks import WORDS, TrialMark, some_of
 from experiments.charts.drawing.parameter_axis import Parameter, text_of
 from experiments.charts.drawing.svg import Chart, clip
 from experiments.messages import value as format_value
-from experiments.models import Experiment, Importance, TrialState, status
+from experiments.models import Experiment, Hypervolume, Importance, TrialState, status
 from experiments.web.experiment.charts import address
 
 from .axes_of_space import axes_of
 from .options import Options
 from .trial_sample import Row, Sample, sample_of
 
+Version = tuple[object, ...]  # equal as long as no chart of an experiment would change
 IN_TOOLTIP = 4  # parameters, the most important ones
 
 
@@ -49,13 +52,35 @@ class Panel:
         return self.charts[0]
 
 
+def version_of(experiment: Experiment) -> Version:
+    """Return what changes whenever a chart of this experiment would: at most three queries."""
+    computed = [
+        Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
+    ]
+    if experiment.is_multi_objective:
+        volumes = Hypervolume.objects.filter(experiment=experiment)
+        computed.append(volumes.values_list("computed_at", flat=True).first())
+    alive = None
+    if experiment.alive_count:
+        running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
+        alive = running.aggregate(Sum("version"))
+    return experiment.version, *computed, alive
+
+
 class ChartView:
     """The trials of one experiment under the options of one address. What several charts need is read once."""
 
     def __init__(
-        self, experiment: Experiment, options: Options, *, url: str, now: datetime | None = None
+        self,
+        experiment: Experiment,
+        options: Options,
+        *,
+        url: str,
+        now: datetime | None = None,
+        version: Version | None = None,
     ) -> None:
         self.experiment, self.options, self.url = experiment, options, url
+        self.version = version_of(experiment) if version is None else version
         self.href = address(url)
         self.now = now or database_clock.now()
         self.objective = options.objective or experiment.metric

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -37,14 +37,14 @@ class AdviceRow:
     url: str
 
 
-def rows(request: SignedInRequest, experiment: Experiment) -> list[AdviceRow]:
-    """Return what the overview advises. At most five queries, of a bounded number of rows."""
+def rows(request: SignedInRequest, experiment: Experiment, pieces: Sequence[Advice]) -> list[AdviceRow]:
+    """Return the advice that Overview shows, with what this reader may do about it."""
     changes_at = change_url(request, experiment)
     adds = may(request.user, "add_trial", experiment) and status.is_offered("add_trial", experiment.state)
     where = [experiment.workspace.slug, experiment.public_id]
     add_url = reverse("experiment-add", args=where)
     shown = []
-    for piece in advice_on(experiment)[:MOST_SHOWN]:
+    for piece in pieces[:MOST_SHOWN]:
         if piece.change:
             url = changes_at + quote(piece.key) if changes_at else ""
         else:
@@ -56,7 +56,8 @@ def rows(request: SignedInRequest, experiment: Experiment) -> list[AdviceRow]:
 
 
 def advice_on(experiment: Experiment) -> list[Advice]:
-    """Return what the results of an experiment suggest to change, the most useful first."""
+    """Return what the results of an experiment suggest to change, the most useful first. At most five queries, of a
+    bounded number of rows."""
     finished = experiment.succeeded_count + experiment.early_stopped_count
     if finished < FEWEST:
         return []

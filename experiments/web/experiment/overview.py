@@ -25,7 +25,7 @@ from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.activity.feed import items_of
 from experiments.web.charts.options import PARAMETERS, Options, objective_of
 from experiments.web.charts.pages import drawn_once, panel_of
-from experiments.web.charts.view import ChartView
+from experiments.web.charts.view import ChartView, Version, version_of
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
 from experiments.web.ui.estimates import TrialProgress, compute_so_far, trial_progress
@@ -43,6 +43,10 @@ MOST_SHOWN = 12  # of what runs now
 FIGURES_POLL_S = 15.0  # of the charts of parameters
 LINES = 8  # of the activity
 MOST_EVENTS = 60  # that are folded into these
+IN_FEED = (
+    *("experiment", "verb", "token", "at", "before", "after", "why", "by__username"),
+    *(f"trial__{name}" for name in ("number", "state", "value", "failure", "detail", "exit_code", "signal")),
+)
 
 
 @login_required
@@ -76,12 +80,12 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     if live.shows("head"):
         context |= description.context(experiment, request.user)
         context |= _head_context(experiment, context, held, alive, finished, now)
-    if live.shows("history"):
-        context |= _history_context(request, experiment, context["trials_url"])
-        context |= failures.context(request, experiment, trials_url=context["trials_url"])
-        context["advice"] = advice.rows(request, experiment)
-    if live.shows("figures"):
-        context |= _figures_context(request, experiment, context["trials_url"], now)
+    if live.shows("history", "figures"):
+        version = version_of(experiment)
+        if live.shows("history"):
+            context |= _history_context(request, experiment, context["trials_url"], version)
+        if live.shows("figures"):
+            context |= _figures_context(request, experiment, context["trials_url"], now, version)
     if live.shows("running"):
         context |= _running_context(request, experiment, alive, finished, now)
     return live.draw("experiment/show.html", context)
@@ -144,14 +148,31 @@ def _head_context(
     }
 
 
-def _history_context(request: SignedInRequest, experiment: Experiment, url: str) -> dict[str, object]:
+def _history_context(
+    request: SignedInRequest, experiment: Experiment, url: str, version: Version
+) -> dict[str, object]:
+    """Return the history with failures and advice. What is the same for all readers is computed once for all."""
+    causes, more = drawn_once(experiment, lambda: failures.causes_of(experiment), "causes", version=version)
+    pieces = drawn_once(experiment, lambda: advice.advice_on(experiment), "advice", version=version)
+    return {
+        **_history_chart(request, experiment, url, version),
+        **failures.context(request, experiment, causes, more, trials_url=url),
+        "advice": advice.rows(request, experiment, pieces),
+    }
+
+
+def _history_chart(
+    request: SignedInRequest, experiment: Experiment, url: str, version: Version
+) -> dict[str, object]:
     settings = experiment.settings
     if not experiment.last_number or not any(experiment.count(state) for state in status.TRIAL_STATES):
         return {"chart": None, "settings": settings, "space": _space(experiment)}
     if experiment.is_multi_objective:
-        view = ChartView(experiment, Options(), url=url)
+        view = ChartView(experiment, Options(), url=url, version=version)
         return {"has_trials": True, "settings": settings, **pareto_front.context(experiment, view)}
-    chart, is_all = drawn_once(experiment, lambda: charts.history_of(experiment, url=url), "history", url)
+    chart, is_all = drawn_once(
+        experiment, lambda: charts.history_of(experiment, url=url), "history", url, version=version
+    )
     return {
         "has_trials": True,
         "chart": chart,
@@ -162,14 +183,15 @@ def _history_context(request: SignedInRequest, experiment: Experiment, url: str)
 
 
 def _figures_context(
-    request: SignedInRequest, experiment: Experiment, url: str, now: datetime
+    request: SignedInRequest, experiment: Experiment, url: str, now: datetime, version: Version
 ) -> dict[str, object]:
     """Return the charts of parameters: none before the first trial has a value."""
     if experiment.best_number is None and not experiment.front_size:
         return {"panels": []}
     method = "correlation" if request.GET.get("importance") == "correlation" else "fanova"
     objective = objective_of(request, experiment)
-    view = ChartView(experiment, Options(importance=method, objective=objective), url=url, now=now)
+    options = Options(importance=method, objective=objective)
+    view = ChartView(experiment, options, url=url, now=now, version=version)
     keys = ["hypervolume"] if experiment.is_multi_objective else []
     return {
         "panels": [panel_of(key, view, BESIDE_RAIL) for key in [*keys, "parallel", "importance"]],
@@ -241,7 +263,7 @@ def _running_context(
         )
         for trial in alive
     ]
-    events = experiment.events.select_related("by", "trial").defer("details")[:MOST_EVENTS]
+    events = experiment.events.select_related("by", "trial").only(*IN_FEED)[:MOST_EVENTS]
     return {
         "rows": rows,
         "hidden": experiment.alive_count - len(rows),

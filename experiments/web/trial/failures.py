@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from experiments.messages import value as format_value
 from experiments.models import Experiment, status
-from experiments.models.trial.failure_groups import LOOKED_AT, Group, groups_of
+from experiments.models.trial.failure_groups import LOOKED_AT, groups_of
 from experiments.permissions import may
 from experiments.search.advice import Region, exclude
 from experiments.search.nested_choice import flat
@@ -24,43 +24,63 @@ LIKELY_BY_CHANCE = 0.01  # a condition is not shown when chance alone would prod
 MOST_EXCEPTIONS = 0.1  # of those that did not fail
 
 
-@dataclass(frozen=True)
-class GroupRow:
-    """A group on the overview: the address of its trials, that of rerunning them, and that of a search space without
-    the region where they fail (each empty: not possible)."""
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What Overview says of the trials that failed alike: the same for all who see it. `condition` is a sentence, or
+    nothing; `has_region`: the search space could leave out the region where they fail."""
 
-    group: Group
+    key: str
+    count: int
+    cause: str
+    detail: str
+    condition: str
+    has_region: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRow:
+    """A cause on Overview: the address of its trials, that of rerunning them, and that of a search space without the
+    region where they fail (each empty: not possible)."""
+
+    cause: Cause
     url: str
     rerun_url: str
     exclude_url: str
 
 
-def context(request: SignedInRequest, experiment: Experiment, *, trials_url: str) -> dict[str, object]:
-    """Return the groups of failures that the overview shows."""
+def causes_of(experiment: Experiment) -> tuple[list[Cause], int]:
+    """Return the causes with the most failures, and how many more there are. Two queries."""
     groups, others = groups_of(experiment)
-    shown = groups[:MOST_GROUPS]
-    regions = {}
-    for group in shown:
-        region, group.condition = separating(
-            [flat(trial.params) for trial in group.trials], [flat(trial.params) for trial in others]
+    rest = [flat(trial.params) for trial in others]
+    causes = []
+    for group in groups[:MOST_GROUPS]:
+        region, condition = separating([flat(trial.params) for trial in group.trials], rest)
+        has_region = bool(region and exclude(experiment.settings.space_document, region))
+        causes.append(
+            Cause(group.key, len(group.trials), group.cause, group.detail, condition, has_region=has_region)
         )
-        if region and exclude(experiment.settings.space_document, region):
-            regions[group.key] = region
+    return causes, max(0, len(groups) - MOST_GROUPS)
+
+
+def context(
+    request: SignedInRequest, experiment: Experiment, causes: Sequence[Cause], more: int, *, trials_url: str
+) -> dict[str, object]:
+    """Return the failures that Overview shows, with what this reader may do about them."""
     changes_at = change_url(request, experiment)
     may_rerun = may(request.user, "rerun", experiment) and status.is_offered("rerun", experiment.state)
     rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
     return {
         "failures": [
-            GroupRow(
-                group,
-                url=f"{trials_url}?filter=error_group:{group.key}",
-                rerun_url=f"{rerun_url}?failure={group.key}" if may_rerun else "",
-                exclude_url=f"{changes_at}exclude:{group.key}" if changes_at and group.key in regions else "",
+            CauseRow(
+                cause,
+                url=f"{trials_url}?filter=error_group:{cause.key}",
+                rerun_url=f"{rerun_url}?failure={cause.key}" if may_rerun else "",
+                exclude_url=f"{changes_at}exclude:{cause.key}" if changes_at and cause.has_region else "",
             )
-            for group in shown
+            for cause in causes
         ],
         "excludes_in": "Create, as a clone," if experiment.state in OVER else "Update",
-        "failures_more": len(groups) - len(shown),
+        "failures_more": more,
         "failures_all": experiment.settled_count <= LOOKED_AT,
         "failures_looked_at": LOOKED_AT,
     }
