@@ -180,6 +180,10 @@ class ToResume(BaseModel):
     )
     failed: int = Field(description="Failed trials that `rerun_failed` reruns.")
     needs_budget: bool = Field(description="Nothing is left to do without a larger budget or `rerun_failed`.")
+    spent: str = Field(
+        description="What ends the search at once unless it is enlarged: `max trials reached`, `max duration reached`, "
+        "`goal reached`; or `search space exhausted`, after which only trials are retried or rerun; blank: nothing."
+    )
 
 
 class SettingWarning(BaseModel):
@@ -197,7 +201,7 @@ class Experiment(Summary):
         description="Settings that are valid, but likely to give wrong results, such as a pattern that cuts numbers."
     )
     to_resume: ToResume | None = Field(
-        description="What a resume would do; null unless the experiment has ended."
+        description="What a resume would do; null where a resume is not possible."
     )
 
 

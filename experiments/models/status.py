@@ -3,6 +3,7 @@
 Only the database constraints repeat these lists.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -183,11 +184,12 @@ WAY_OUT: dict[str, str] = {
     E.RUNNING: "Stop it first.",
     E.PAUSED: "Stop it first, or unpause it.",
     E.STOPPING: "Wait until it has stopped.",
-    E.STOPPED: "Resume it, reset it to a draft, or clone it.",
-    E.COMPLETED: "Resume it, reset it to a draft, or clone it.",
-    E.FAILED: "Resume it, reset it to a draft, or clone it.",
+    **dict.fromkeys(ENDED, "Resume it, reset it to a draft, or clone it."),
     E.PUBLISHED: "A published experiment is permanently read-only: clone it.",
 }
+
+# The next steps after the end of an experiment, in the order in which `WAY_OUT` has them.
+AFTER_THE_END = {"resume": "resume it", "reset": "reset it to a draft", "clone": "clone it"}
 
 
 def is_offered(action: str, state: str) -> bool:
@@ -200,15 +202,23 @@ def is_already_so(action: str, state: str) -> bool:
     return state in ACTIONS[action].already
 
 
-def refusal(action: str, state: str) -> str:
+def way_out_of_end(offered: Sequence[str]) -> str:
+    """Return the next step after the end of an experiment that still offers these of `AFTER_THE_END`.
+
+    >>> way_out_of_end(["reset", "clone"])
+    'Reset it to a draft, or clone it.'
+    """
+    *first, last = (AFTER_THE_END[verb] for verb in offered)
+    steps = f"{', '.join(first)}, or {last}" if first else last
+    return f"{steps[0].upper()}{steps[1:]}."
+
+
+def refusal(action: str, state: str, *, way_out: str) -> str:
     """Return the sentence of a 409: the action, the state, the next step.
 
-    >>> refusal("delete", "running")
+    >>> refusal("delete", "running", way_out="Stop it first.")
     'Delete is not possible while the experiment is running. Stop it first.'
     """
-    way_out = WAY_OUT[state]
-    if action == "rerun" and state in ENDED:
-        way_out += " Resume offers to rerun its failed trials."
     return f"{ACTIONS[action].label} is not possible while the experiment is {state}. {way_out}"
 
 

@@ -28,6 +28,7 @@ from experiments.models import (
     Outcome,
     Overtaken,
     Refused,
+    Settings,
     Suggestion,
     Trial,
     TrialState,
@@ -175,6 +176,9 @@ def wind_down(experiment: Experiment, *, because: str) -> None:
             experiment.drop_proposals()
     if experiment.active_count:
         return
+    if not experiment.is_exhausted and (because == EXHAUSTED or _has_tried_all(experiment)):
+        with experiment.locked():
+            experiment.is_exhausted = True
     if experiment.state == ExperimentState.PENDING:
         experiment.dequeue(by=None, because=f"nothing to do: {because}")
     else:
@@ -249,7 +253,28 @@ def _ahead(experiment: Experiment) -> int:
 
 def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
     settings = experiment.settings
-    problem = Problem(
+    problem = _problem(settings)
+    is_read = engine.needs_past(problem) or settings.starting_points
+    return starting_points.propose(
+        problem,
+        past_trials(experiment) if is_read else [],
+        ordinals,
+        points=settings.starting_points,
+        cache_key=_cache_key(experiment),
+    )
+
+
+def _has_tried_all(experiment: Experiment) -> bool:
+    """Whether no value is left that a larger budget could try."""
+    problem = _problem(experiment.settings)
+    size = problem.space.size
+    if size is None or (size > experiment.last_number and not experiment.settings.warm_start):
+        return False
+    return engine.is_exhausted(problem, past_trials(experiment), cache_key=_cache_key(experiment))
+
+
+def _problem(settings: Settings) -> Problem:
+    return Problem(
         space=settings.searched,
         algorithm=settings.algorithm,
         arguments=settings.algorithm_arguments,
@@ -257,14 +282,10 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
         direction=settings.direction,
         further_directions=tuple(settings.further_objectives.values()),
     )
-    is_read = engine.needs_past(problem) or settings.starting_points
-    return starting_points.propose(
-        problem,
-        past_trials(experiment) if is_read else [],
-        ordinals,
-        points=settings.starting_points,
-        cache_key=f"{experiment.public_id}.{experiment.revision.number}",
-    )
+
+
+def _cache_key(experiment: Experiment) -> str:
+    return f"{experiment.public_id}.{experiment.revision.number}"
 
 
 # What each look asks for, most of the time in vain.

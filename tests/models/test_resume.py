@@ -259,7 +259,8 @@ def test_page_and_api_offer_the_same(
     experiment.trials.get(number=1).settle(BAD)
     stop(experiment, alice)
     answer_before = api(bob).get(f"/experiments/{experiment.public_id}").json()
-    assert answer_before["to_resume"] == {"interrupted": 2, "failed": 1, "needs_budget": False}
+    to_resume = {"interrupted": 2, "failed": 1, "needs_budget": False, "spent": "max trials reached"}
+    assert answer_before["to_resume"] == to_resume
     url = reverse("experiment-action", args=["lab", experiment.public_id, "resume"])
     page = as_(bob).get(url).content.decode()
     assert "2 interrupted trials are retried with the same values, free of budget" in page

@@ -92,10 +92,18 @@ def test_the_hint_names_the_argument_for_what_is_spent(monkeypatch, reason, argu
     """TD-A9: no other budget opens it."""
     ended = Experiment()
     ended.id = "7f3k2m9q"
-    row = {"reason": reason, "to_resume": {"interrupted": 0, "failed": 0, "needs_budget": True}}
+    left = {"interrupted": 0, "failed": 0, "needs_budget": True, "spent": reason}
+    row = {"state": "stopped", "reason": "stopped by bob", "to_resume": left}
     monkeypatch.setattr(ended, "_read", lambda: row)
     monkeypatch.setattr(ended, "_connected", lambda: SimpleNamespace(port=8000))
     assert ended._how_to_resume() == f"To resume: Experiment.resume('7f3k2m9q', 8000, {argument})"
+
+
+def test_the_hint_names_no_call_that_is_refused(monkeypatch):
+    """TD-A9: every value was tried, and none failed."""
+    ended = Experiment()
+    monkeypatch.setattr(ended, "_read", lambda: {"state": "completed", "reason": "", "to_resume": None})
+    assert ended._how_to_resume() == "Every value of the search space was tried: nothing is left to resume."
 
 
 def test_a_new_experiment_draws_its_seed_and_is_repeated_with_it(deck, started):

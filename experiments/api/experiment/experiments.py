@@ -386,7 +386,7 @@ def detail(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
         **summary(experiment, request),
         "settings": settings,
         "warnings": _warnings(experiment.settings),
-        "to_resume": _to_resume(experiment) if experiment.state in status.ENDED else None,
+        "to_resume": _to_resume(experiment) if experiment.offers("resume") else None,
     }
 
 
@@ -397,7 +397,12 @@ def _warnings(settings: Settings) -> list[dict[str, str]]:
 
 def _to_resume(experiment: Experiment) -> dict[str, Any]:
     left = experiment.left_to_do()
-    return {"interrupted": left.interrupted, "failed": left.failed, "needs_budget": left.needs_budget}
+    return {
+        "interrupted": left.interrupted,
+        "failed": left.failed,
+        "needs_budget": left.needs_budget,
+        "spent": left.spent,
+    }
 
 
 def settings_for(user: User, experiment: Experiment, settings: Settings) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class ExperimentBase(models.Model):
     settled_count = models.IntegerField(default=0)  # ranks settled trials; never decreases
     last_number = models.IntegerField(default=0)
     last_ordinal = models.IntegerField(default=0)
+    is_exhausted = models.BooleanField(default=False)  # every value of its search space was tried
     limit_hold = models.CharField(max_length=200, blank=True)  # the limit of slot hours that holds its trials
     # The start window that is open or opens next. Without a window both are null, and trials start at any time.
     window_opens_at = models.DateTimeField(null=True)
@@ -266,7 +267,15 @@ class ExperimentBase(models.Model):
     def _refusal(self, action: str) -> str:
         last = self.events.exclude(by=None).select_related("by").first()
         by = f" ({last.by.username}: {last.verb})" if last and last.by and last.after == self.state else ""
-        return status.refusal(action, self.state).replace(self.state, f"{self.state}{by}", 1)
+        sentence = status.refusal(action, self.state, way_out=self.way_out)
+        return sentence.replace(self.state, f"{self.state}{by}", 1)
+
+    @property
+    def way_out(self) -> str:
+        """The next step that a refusal suggests: only what is offered now."""
+        if self.state not in status.ENDED:
+            return status.WAY_OUT[self.state]
+        return status.way_out_of_end([verb for verb in status.AFTER_THE_END if self.offers(verb)])
 
     # --- lock ----------------------------------------------------------------------------------------
 
@@ -404,6 +413,7 @@ LOCKED_FIELDS = [
     "settled_count",
     "last_number",
     "last_ordinal",
+    "is_exhausted",
     "reruns_up_to",
     "best_value",
     "best_number",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from experiments.models.event import Event
 from experiments.models.settings import Invalid, Settings
 from experiments.models.status import ExperimentState, Overtaken, Refused, TrialState
 
-from .settings import SettingsVerbs
+from .settings import BUDGET, SettingsVerbs
 
 if TYPE_CHECKING:
     from experiments.models.trial.model import Trial
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 RERUNS_AT_ONCE = 50  # failed trials that wait to be rerun
 EXHAUSTED = "search space exhausted"  # the reason of a completed experiment
+ALL_TRIED = "Every value of the search space was tried. Clone the experiment to search a larger space"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class LeftToDo:
     def needs_budget(self) -> bool:
         """Must a resume that reruns nothing enlarge the budget?"""
         return bool(self.spent) and not self.interrupted
+
+    @property
+    def is_nothing(self) -> bool:
+        """Would a resume have nothing to do, whatever the budget?"""
+        return self.spent == EXHAUSTED and not self.interrupted and not self.failed
 
 
 class LifecycleVerbs(SettingsVerbs):
@@ -118,6 +125,34 @@ class LifecycleVerbs(SettingsVerbs):
             self.enqueue_trials()
             return True
 
+    # --- what is possible --------------------------------------------------------------------------------------
+
+    has_nothing_left: bool | None = (
+        None  # for `offers`, where `note_what_is_left` looked for many rows at once
+    )
+
+    def offers(self, action: str) -> bool:
+        """As in any state; but no resume of an experiment that has nothing left to do. At most two queries."""
+        return super().offers(action) and not (action == "resume" and self._is_finished_for_good())
+
+    def allows(self, action: str) -> bool:
+        """As in any state; but no resume of an experiment that has nothing left to do."""
+        has_effect = super().allows(action)
+        if action == "resume" and self._is_finished_for_good():
+            raise Refused(f"Resume is not possible: {ALL_TRIED[0].lower()}{ALL_TRIED[1:]}.")
+        return has_effect
+
+    def _refusal(self, action: str) -> str:
+        sentence = super()._refusal(action)
+        if action == "rerun" and self.offers("resume") and self.failed_trials_to_rerun().exists():
+            sentence += " Resume offers to rerun its failed trials."
+        return sentence
+
+    def _is_finished_for_good(self) -> bool:
+        if not self.is_exhausted:
+            return False
+        return self.left_to_do().is_nothing if self.has_nothing_left is None else self.has_nothing_left
+
     # --- end -------------------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None, because: str = "", target: str = ExperimentState.STOPPED) -> bool:
@@ -164,7 +199,7 @@ class LifecycleVerbs(SettingsVerbs):
         `max_duration_s`, or change `goal`; a spent budget must be enlarged only if nothing else is left to do."""
         with self.locked():
             self.allows("resume")
-            unknown = budget.keys() - {"max_trials", "max_duration_s", "goal"}
+            unknown = budget.keys() - BUDGET
             if unknown:
                 raise Invalid({name: ["Resume cannot change this."] for name in unknown})
             if budget:
@@ -186,7 +221,7 @@ class LifecycleVerbs(SettingsVerbs):
         with self.locked():
             if self.reruns_up_to is None or self.waiting_count >= RERUNS_AT_ONCE:
                 return
-            again = self._reruns().filter(number__gt=self.reruns_up_to)
+            again = _reruns(self.trials.all()).filter(number__gt=self.reruns_up_to)
             due = self.failed_trials_to_rerun().filter(number__lte=self.reruns_up_to).exclude(Exists(again))
             failed = list(due[: RERUNS_AT_ONCE - self.waiting_count])
             if not failed:
@@ -207,27 +242,15 @@ class LifecycleVerbs(SettingsVerbs):
 
     def interrupted_trials(self) -> models.QuerySet[Trial]:
         """Trials that were stopped with the experiment and not yet retried, by number."""
-        stopped = self.trials.filter(state=TrialState.STOPPED, was_interrupted=True)
-        return stopped.exclude(Exists(self._reruns())).select_related("revision").order_by("number")
-
-    def _reruns(self) -> models.QuerySet[Trial]:
-        """The reruns of each trial in an outer query. That there is one to speak of lets the index of reruns serve."""
-        return self.trials.model.objects.filter(rerun_of=OuterRef("pk"), rerun_of__isnull=False).order_by()
+        return _interrupted(self.trials.all()).select_related("revision").order_by("number")
 
     def failed_trials_to_rerun(self) -> models.QuerySet[Trial]:
         """The failed trials whose values neither succeeded nor wait nor run, of equal ones the latest, by number."""
-        equal = self.trials.model.objects.filter(
-            experiment=OuterRef("experiment"), values_digest=OuterRef("values_digest")
-        )
-        others = equal.exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
-        later = equal.filter(state=TrialState.FAILED, number__gt=OuterRef("number"))
-        failed = self.trials.filter(state=TrialState.FAILED).exclude(Exists(others)).exclude(Exists(later))
-        return failed.select_related("revision").order_by("number")
+        return _failed_to_rerun(self.trials.all()).select_related("revision").order_by("number")
 
     def _spent(self) -> str:
         """Return why a resume would find nothing to propose, or ""."""
-        is_exhausted = self.state == ExperimentState.COMPLETED and self.reason == EXHAUSTED
-        return self.why_no_more() or (EXHAUSTED if is_exhausted else "")
+        return EXHAUSTED if self.is_exhausted else self.why_no_more()
 
     def _check_budget(self, *, was_asked_to_rerun: bool) -> None:
         way_out = {
@@ -235,7 +258,7 @@ class LifecycleVerbs(SettingsVerbs):
             "proposed. Increase max trials",
             "max duration reached": "The max duration is reached. Increase it",
             "goal reached": "The goal is reached. Change it",
-            EXHAUSTED: "Every value of the search space was tried. Clone the experiment to search a larger space",
+            EXHAUSTED: ALL_TRIED,
         }
         if why := self._spent():
             count = 0 if was_asked_to_rerun else self.failed_trials_to_rerun().count()
@@ -255,7 +278,7 @@ class LifecycleVerbs(SettingsVerbs):
             self.proposed_count, self.trace, self.best_value, self.best_number = 0, [], None, None
             self.front_size, self.objective_bounds = 0, []
             self.front_trials.all().delete()
-            self.ran_s, self.started_at, self.ended_at = 0, None, None
+            self.ran_s, self.started_at, self.ended_at, self.is_exhausted = 0, None, None, False
             return self.move(
                 ExperimentState.DRAFT, by=by, verb="reset", because=f"{gone} trials to the trash"
             )
@@ -286,3 +309,41 @@ class LifecycleVerbs(SettingsVerbs):
                 self.trashed_at = None
                 Event.note("restore", self, by=by, before=self.state, after=self.state)
             return bool(changed)
+
+
+def note_what_is_left(experiments: Sequence[LifecycleVerbs]) -> None:
+    """Set `has_nothing_left` of those that have tried every value, so that `offers` needs no query. One query."""
+    ended = [
+        experiment
+        for experiment in experiments
+        if experiment.is_exhausted and experiment.state in status.ENDED
+    ]
+    if not ended:
+        return
+    trials = ended[0].trials.model.objects.filter(experiment=OuterRef("pk")).order_by()
+    rows = type(ended[0]).everything.filter(pk__in=[experiment.pk for experiment in ended])
+    left = rows.filter(Exists(_interrupted(trials)) | Exists(_failed_to_rerun(trials)))
+    with_some = set(left.order_by().values_list("pk", flat=True))
+    for experiment in ended:
+        experiment.has_nothing_left = experiment.pk not in with_some
+
+
+def _interrupted(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
+    """Those of these trials that were stopped with their experiment and not yet retried."""
+    stopped = trials.filter(state=TrialState.STOPPED, was_interrupted=True)
+    return stopped.exclude(Exists(_reruns(trials)))
+
+
+def _reruns(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
+    """The reruns of each trial in an outer query. That there is one to speak of lets the index of reruns serve."""
+    return trials.model.objects.filter(rerun_of=OuterRef("pk"), rerun_of__isnull=False).order_by()
+
+
+def _failed_to_rerun(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
+    """The failed ones of these trials whose values neither succeeded nor wait nor run, of equal ones the latest."""
+    equal = trials.model.objects.filter(
+        experiment=OuterRef("experiment"), values_digest=OuterRef("values_digest")
+    ).order_by()
+    others = equal.exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
+    later = equal.filter(state=TrialState.FAILED, number__gt=OuterRef("number"))
+    return trials.filter(state=TrialState.FAILED).exclude(Exists(others)).exclude(Exists(later))

@@ -20,6 +20,7 @@ PROPOSAL_FIELDS = {
     "space_document", "constraints", "algorithm_arguments", "seed", "fixed", "starting_points", "warm_start",
     "avoid_failing_regions",
 }  # fmt: skip
+BUDGET = {"max_trials", "max_duration_s", "goal"}  # what a resume may change
 
 
 class SettingsVerbs(ProposalVerbs):
@@ -106,6 +107,8 @@ class SettingsVerbs(ProposalVerbs):
         if not differing:
             return False
         before = self.revision.number
+        if differing.keys() - BUDGET:
+            self.is_exhausted = False  # the conductor finds out again
         self._mirror(settings)
         self._revise(settings, by=by, note=note)
         self.updated_at = database_clock.now()

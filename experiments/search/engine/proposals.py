@@ -77,6 +77,14 @@ def needs_past(problem: Problem) -> bool:
     return ALGORITHMS[problem.algorithm].uses_past or problem.space.size is not None
 
 
+def is_exhausted(problem: Problem, past: Sequence[PastTrial], *, cache_key: str | None = None) -> bool:
+    """Return whether past trials have tried every point of a finite space. False where its points are not counted."""
+    return (
+        problem.space.size is not None
+        and _history(problem, fit_past(problem.space, past, cache_key)).is_exhausted
+    )
+
+
 def learns_from_results(algorithm: str) -> bool:
     """Return whether this algorithm uses results. False for unknown algorithms, which `propose` refuses."""
     return algorithm in ALGORITHMS and ALGORITHMS[algorithm].start_up is not None

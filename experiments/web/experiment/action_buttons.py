@@ -135,7 +135,7 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
     why_not = missing(user, verb, experiment)
     if not why_not and not experiment.offers(verb):
         state = status.EXPERIMENT_STATES[experiment.state].label
-        why_not = f"{state}. {status.WAY_OUT[experiment.state]}"
+        why_not = f"{state}. {experiment.way_out}"
     return Button(
         label=label,
         url=url,

@@ -21,6 +21,7 @@ from experiments.filters.experiments import ATTENTION, ME, Selection, select_exp
 from experiments.filters.language import joined, quoted
 from experiments.messages import plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, User, Workspace, status
+from experiments.models.experiment.lifecycle import note_what_is_left
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.permissions import missing
 from experiments.query_parameters import Parameter, choice, number, sorting, text
@@ -238,6 +239,7 @@ class Page:
             {experiment.queue_id for experiment in shown if experiment.is_active and experiment.queue_id}
         )
         set_best_decimals(shown)
+        note_what_is_left(shown)
         ends = ends_of(shown, compute)
         self.rows = [
             row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))
@@ -368,5 +370,6 @@ def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[But
     words = [
         replace(button(experiment, verb, user), icon="", is_danger=False, is_primary=False)
         for verb in WORDS[experiment.state]
+        if experiment.offers(verb)
     ]
     return words, [button(experiment, verb, user) for verb in listed]
