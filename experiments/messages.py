@@ -114,8 +114,8 @@ def plural(number: int | None, words: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share (0 to 1) as a percentage: `92 %`."""
-    return DASH if share is None else f"{share * 100:.0f} %"
+    """Return a share (0 to 1) as a percentage: `92%`."""
+    return DASH if share is None else f"{share * 100:.0f}%"
 
 
 def bytes_(number: int | None) -> str:

@@ -107,6 +107,21 @@ def experiment_status(experiment: Experiment) -> SafeString:
 
 
 @register.simple_tag
+def short_status(experiment: Experiment) -> SafeString:
+    """An experiment's state where there is little space: a warning whose title has the failures of a completed one."""
+    failures = failures_of(experiment)
+    if not failures:
+        return status(experiment.state)
+    return format_html(
+        '<span class="status" data-status="warning" title="{}">{}{}<span class="sr-only">, {}</span></span>',
+        failures,
+        glyph("warning"),
+        STATES[experiment.state].label,
+        failures,
+    )
+
+
+@register.simple_tag
 def meter(value: float, of: float = 100, label: str = "") -> SafeString:
     """A bar filled to value/of. With a label it is a progress bar, without one it is decoration."""
     share = min(max(value / of, 0), 1) if of else 0

@@ -91,7 +91,7 @@ def _wait_facts(queues: Sequence[Queue], compute: Compute) -> list[Fact]:
 
 
 def _nine_of_ten(wait: Wait) -> str:
-    return "no data yet" if wait.most_s is None else f"90 % under {duration(wait.most_s)}"
+    return "no data yet" if wait.most_s is None else f"90% under {duration(wait.most_s)}"
 
 
 def _row(queue: Queue, compute: Compute, user: User) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.sparkline import sparkline
 from experiments.filters.experiment_lists import latest_first
-from experiments.messages import failures_of, state_label, value
+from experiments.messages import failures_of, value
 from experiments.models import Baseline, Experiment, ExperimentState, User, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.scheduler.wait_reasons import Compute
@@ -38,14 +38,6 @@ class HomeRow:
     @property
     def experiment(self) -> Experiment:
         return self.row.experiment
-
-    @property
-    def state_label(self) -> str:
-        return state_label(self.row.experiment.state)
-
-    @property
-    def has_failures(self) -> bool:
-        return bool(failures_of(self.row.experiment))
 
 
 @dataclass(frozen=True, slots=True)

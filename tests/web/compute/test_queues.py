@@ -125,8 +125,8 @@ def test_it_tells_the_last_day_and_what_waits_longest(enqueued, worker, attic, d
     for text in (
         "5 trials",
         "of 3 experiments",
-        "90 % under 10 s",
-        "25 %",
+        "90% under 10 s",
+        "25%",
         "of 2 slot hours",
         "Waiting longest",
     ):

@@ -60,8 +60,8 @@ def test_it_tells_what_runs_what_ended_and_how_its_machine_does(running, worker,
     for number in (1, 2, 3, 4):
         assert reverse("trial", args=["lab", experiment.public_id, number]) in html
     for text in (
-        *("1/8", "pid 4711", "7 slots free", "42 %, load 3.1", "8.0 GB of 64.0 GB", "25 %"),
-        *("NVIDIA A100: 92 %, 40.0 GB of 80.0 GB", "2.1 GB", "Exit code 3: KeyError: &#x27;x&#x27;"),
+        *("1/8", "pid 4711", "7 slots free", "42%, load 3.1", "8.0 GB of 64.0 GB", "25%"),
+        *("NVIDIA A100: 92%, 40.0 GB of 80.0 GB", "2.1 GB", "Exit code 3: KeyError: &#x27;x&#x27;"),
         *(
             "Worker lost",
             "1 lost with this worker",

@@ -41,9 +41,9 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(running, worker, c
     Worker.objects.update(lease_s=3600)  # not late, however slow the machine is
     html = page(as_(carol))
     assert reverse("trial", args=["lab", experiment.public_id, 1]) in html
-    for text in ("2/8", "here, 8 cores", "42 %", "load 3.1", "8.0 GB", "of 64.0 GB", "Working"):
+    for text in ("2/8", "here, 8 cores", "42%", "load 3.1", "8.0 GB", "of 64.0 GB", "Working"):
         assert text in html, text
-    assert "NVIDIA A100: 92 %, 40.0 GB of 80.0 GB" in html
+    assert "NVIDIA A100: 92%, 40.0 GB of 80.0 GB" in html
     assert "Drain" not in html.replace("A draining", ""), "only an administrator may"
     assert "reserved: " not in html and "Memory is not limited on here: memory requested by trials" in html
     Worker.objects.update(cores=[0, 1, 2], memory_mib=24 << 10, limits_memory_by="cgroup v2")

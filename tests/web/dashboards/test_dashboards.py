@@ -381,4 +381,4 @@ def test_the_usage_figures_are_those_of_seven_days(board, ended, lab, alice, car
     html = " ".join(re.sub(r"<[^>]*>", " ", page(carol, board)).split())
     assert "40 h +100% vs. 7 days before" in html
     assert "Trials last 7 days 20 ±0%" in html
-    assert "5 % +5.0 points" in html and "1 of 20 trials" in html
+    assert "5% +5.0 points" in html and "1 of 20 trials" in html

@@ -326,7 +326,7 @@ class EarlyStoppingFields(forms.Form):
 
     early_stopping = forms.ChoiceField(
         choices=[(name, "None" if name == "none" else name) for name in early_stopping_rules.EARLY_STOPPING],
-        label="Rule",
+        label="Early stopping rule",
         initial="none",
     )
     early_stopping_arguments = ArgumentsField(
