@@ -49,8 +49,8 @@ def test_the_page_sums_by_person_project_and_queue(fill, alice, bob, carol):
     fill(1, alice, 10), fill(1, bob, 30, trials=10, failed=4), fill(400, alice, 1000)
     page = text_of(as_(carol).get(PAGE))
     assert "Slot hours 40.0" in page and "Trials 14" in page
-    assert "bob 30.0 75 % 10 40 %" in page and "alice 10.0 25 % 4 25 %" in page
-    assert "Default 40.0 100 % 14 36 %" in page and "default 40.0 100 % 14" in page
+    assert "bob 30.0 75% 10 40%" in page and "alice 10.0 25% 4 25%" in page
+    assert "Default 40.0 100% 14 36%" in page and "default 40.0 100% 14" in page
     assert "&lt;svg" not in as_(carol).get(PAGE).content.decode()
     assert "Slot hours 1,040.0" in text_of(as_(carol).get(f"{PAGE}?from={TODAY - timedelta(days=401)}"))
     only = as_(carol).get(f"{PAGE}?from={TODAY - timedelta(days=1)}&to={TODAY - timedelta(days=1)}&by=queue")
