@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # as in typing, without the time that importing it takes
 if TYPE_CHECKING:
     from typing import Any
 
+EXACT_TO = 2**53  # floats hold every whole number up to here
 _parameters: dict[str, Any] | None = None
 
 
@@ -161,19 +162,29 @@ def _total(of: Any) -> int:
 
 
 def _number(name: object, value: Any) -> float:
-    """Return the value as a float: int, float, numpy scalars, tensors with one number."""
+    """Return the value as a float, or as an int that a float would round: int, float, numpy scalars, tensors with one
+    number."""
     is_number = not isinstance(value, (str, bytes, bytearray, bool)) and (
         hasattr(value, "__float__") or hasattr(value, "__index__")
     )
     try:
         if is_number:
-            return float(value)
+            number = float(value)
+            return _whole(value, number) if abs(number) >= EXACT_TO else number
     except (TypeError, ValueError, OverflowError, RuntimeError):
         pass
     raise _bad(
         f"The metric {name!r} must be a number (or a dict of numbers by name), not {type(value).__name__}: "
         f"{repr(value)[:80]}"
     )
+
+
+def _whole(value: Any, number: float) -> float:
+    """Return a whole number in full, which a float may have rounded; others as the float."""
+    try:
+        return value.__index__()
+    except (AttributeError, TypeError):
+        return number
 
 
 def _bad(sentence: str) -> Exception:

@@ -12,8 +12,9 @@ class Report:
     """One value of one metric.
 
     `value` is a finite number, or None when the reported value is not; then `text` is that value (at most 200
-    characters). `final`: the result of the trial, else a point of the series at `step`. `progress`: steps done and
-    steps in all, where the trial told the latter.
+    characters). A `text` beside a number is the whole number that `value` had to round. `final`: the result of the
+    trial, else a point of the series at `step`. `progress`: steps done and steps in all, where the trial told the
+    latter.
     """
 
     name: str

@@ -163,6 +163,8 @@ class TrialRun:
                 remove_cgroup(str(group))
         if ended.background:
             self.reports.notes.append(_background(ended.background))
+        for report in prepared.metric_file.readable() if prepared.metric_file else ():
+            self.reports.note_rounding(report)
         self._keep_files()
         self._drain(ended)
         self._learn(prepared, place)

@@ -68,6 +68,32 @@ def test_a_cut_number_fails_the_trial(run: Callable[..., Experiment]) -> None:
     assert trial.value == 0.5
 
 
+BIG = 2**53 + 1  # which no float holds
+REPORTS_BIG = {
+    "stdout": {"source": "stdout", "pattern": "accuracy={number}", "command": f"echo accuracy={BIG}"},
+    "json": {
+        "source": "file",
+        "metric_path": "${output_dir}/result.json",
+        "command": f"echo '{{\"accuracy\": {BIG}}}' > ${{output_dir}}/result.json",
+    },
+    "sdk": {
+        "command": f"{sys.executable} -c 'import trialdeck; trialdeck.report_final_result({BIG})'",
+    },
+}
+
+
+@pytest.mark.parametrize("source", REPORTS_BIG)
+def test_a_whole_number_that_a_float_rounds_is_noted(run: Callable[..., Experiment], source: str) -> None:
+    """TD-V10, TD-V3: the page says what was reported beside what it shows."""
+    experiment = run(**REPORTS_BIG[source], max_trials=1)
+    trial = experiment.trials.get()
+    assert (trial.state, trial.value) == ("succeeded", 2.0**53), trial.detail
+    assert trial.notes == [
+        "accuracy is 9007199254740993, shown as 9007199254740992: metrics are 64-bit floats, which round whole numbers "
+        "above 9,007,199,254,740,992."
+    ]
+
+
 def test_a_file_of_an_earlier_trial_does_not_count(run: Callable[..., Experiment], tmp_path: Path) -> None:
     """TD-V4: in a shared directory, only the first trial writes it."""
     path = tmp_path / "result.json"

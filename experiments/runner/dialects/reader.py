@@ -120,11 +120,12 @@ class Reader:
 
 
 def number_or_text(value: object) -> tuple[float | None, str]:
-    """Return a finite number and "", or None and the text of the value."""
+    """Return a finite number and "", or None and the text of the value. The digits of a whole number that a float
+    rounds come along as its text."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             if math.isfinite(number := float(value)):
-                return number, ""
+                return number, "" if number == value else str(value)
         except OverflowError:
             return None, "an integer too large for a float"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

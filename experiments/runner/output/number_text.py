@@ -50,11 +50,14 @@ _EUROPEAN_FRACTION = re.compile(r",\d+(?![\d.,])", re.ASCII)  # 1.234|,5
 _MORE_OF_LIST = re.compile(r"[\s,;]+[-+−]?\.?\d[^\])]*[\])]?", re.ASCII)  # [0.9|, 0.8]
 _SEPARATORS = ",'"
 _AS_FLOAT = str.maketrans(dict.fromkeys("−–‑", "-") | dict.fromkeys(",'_\u00a0\u2009\u202f", ""))
+EXACT_TO = 1 << 53  # floats hold every whole number up to here
+_LONGEST_WHOLE = 1e199  # text is kept up to 200 characters
 _TRAILING = ".,;:)]}>\"'%"
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that the text is, or None. nan and inf are numbers here.
+    """Return the number that the text is, or None. nan and inf are numbers here; a whole number that a float would
+    round is an int.
 
     Signs (the typographic minus too), exponents (Fortran's D too) and `,`, `'`, `_` or a no-break space between digits
     are read, and the punctuation behind it and a percent sign are left out.
@@ -67,7 +70,10 @@ def parse_number(text: str) -> float | None:
     plain = text.translate(_AS_FLOAT)
     if "#" in plain:
         return math.copysign(math.inf, float(plain.partition(".")[0])) if plain.endswith("INF") else math.nan
-    return float(plain if plain.lstrip("+-")[0].isalpha() else re.sub("[dD]", "e", plain))
+    number = float(plain if plain.lstrip("+-")[0].isalpha() else re.sub("[dD]", "e", plain))
+    if EXACT_TO <= abs(number) < _LONGEST_WHOLE and plain.lstrip("+-").isdecimal():
+        return int(plain)
+    return number
 
 
 def lead_length(text: str) -> int:

@@ -102,6 +102,11 @@ class MetricFile:
             return self._results
         raise self._results or AssertionError("close() reads the file")
 
+    def readable(self) -> list[Report]:
+        """Return the final results in the file; none if it does not count."""
+        self.close()
+        return self._results if isinstance(self._results, list) else []
+
     def is_on_network(self) -> bool:
         """Whether trials on other machines may write it, too."""
         return is_on_network(self.path)

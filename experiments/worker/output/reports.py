@@ -17,6 +17,7 @@ from experiments.runner.dialects.reader import Reader
 from experiments.runner.output.log import LogReader
 from experiments.runner.output.masking import MaskedStream, Masker
 from experiments.runner.output.metric_pattern import PatternReader
+from experiments.runner.output.number_text import EXACT_TO
 from experiments.runner.report import MAX_SERIES, Report
 
 READ_BYTES = 256 * 1024  # of one trial's metrics and of its log, per flush
@@ -87,6 +88,7 @@ class TrialReports:
         self.is_held_back = False  # the rest is stored together with the outcome
         self.finals: dict[str, Report] = {}
         self.notes: list[str] = []
+        self._is_rounded = False  # which a note says
         self.has_more = False  # to read
         self._behind_since: float | None = None  # of the monotonic clock
         self._readers: Sequence[Reader] = ()  # one for each dialect
@@ -129,6 +131,16 @@ class TrialReports:
             name: report.text if report.value is None else report.value
             for name, report in list(others.items())[:MAX_SERIES]
         }
+
+    def note_rounding(self, report: Report) -> None:
+        """Note the first value that is not stored as it was reported."""
+        if report.value is None or not report.text or self._is_rounded:
+            return
+        self._is_rounded = True
+        self.notes.append(
+            f"{report.name} is {report.text}, shown as {report.value:.0f}: metrics are 64-bit floats, which round "
+            f"whole numbers above {EXACT_TO:,}."
+        )
 
     def collect(self) -> Batch | None:
         """Return what is new, and the same again until `mark_stored`. Only within a flush."""
@@ -178,6 +190,7 @@ class TrialReports:
             reports += self._pattern.drain()
         for report in map(self.masker.report, reports):
             batch.progress = report.progress or batch.progress
+            self.note_rounding(report)
             if report.final:
                 self.finals[report.name] = report
             else:
