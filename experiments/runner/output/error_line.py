@@ -39,9 +39,12 @@ _NOISE = re.compile(
 _HYDRA = re.compile(r"Set the environment variable HYDRA_FULL_ERROR=1 ")
 _ARGPARSE = re.compile(r"[^\s:]+(?: [^\s:]+)*: error: \S.*")
 _CLICK = re.compile(r"Error: \S.*")
-_RICH_ERROR = re.compile(r"╭─+ Error ─+╮")
+_RICH_ERROR = re.compile(
+    r"╭─+ (?:Error|Parsing error|Required options|Unrecognized options) ─+╮"
+)  # typer, tyro
 _RICH_TRACEBACK = re.compile(r"╭─+ Traceback.* ─+╮")
 _RICH_END = re.compile(r"╰─+╯")
+_RICH_RULE = re.compile(r"│ ─+ │")  # between the error and its hints
 _TORCHRUN = re.compile(r"\s*traceback : (Signal \d+ \(\w+\) received by PID \d+)")
 _LOOKS_LIKE_ERROR = re.compile(
     r"^(?:\S+: )?(?:\[?(?:fatal|error|critical|panic)\b[^\w]*[:\]]|fatal error\b|fatal python error\b"
@@ -49,6 +52,10 @@ _LOOKS_LIKE_ERROR = re.compile(
     r"|^[\[(]?\d{4}-\d\d-\d\d.*\b(?-i:ERROR|CRITICAL|FATAL)\b",  # a line of a log
     re.IGNORECASE,
 )
+_OPTION_ERROR = re.compile(
+    r".*\b(?:(?:illegal|invalid|unrecognized|unknown|bad) (?:option|argument)|requires an argument|missing)\b.*",
+    re.IGNORECASE,
+)  # of getopt and shell scripts, whose usage follows
 _COUNT_OF_ERRORS = re.compile(r"\b\d+ validation errors? for \S")  # pydantic's: a field and its error follow
 _LAST_LINES = 12
 
@@ -71,6 +78,8 @@ def error_line(lines: list[str]) -> tuple[str, bool]:
     texts = [line.strip() for line in lines if line.strip()]
     while len(texts) > 1 and _NOISE.fullmatch(texts[-1]):
         texts.pop()
+    if len(texts) > 1 and texts[-1].casefold().startswith("usage:") and _OPTION_ERROR.fullmatch(texts[-2]):
+        return texts[-2], False
     for line in reversed(lines):
         if signal := _TORCHRUN.fullmatch(line):
             return signal[1], False
@@ -84,6 +93,8 @@ def error_line(lines: list[str]) -> tuple[str, bool]:
         return "", False
     recent = range(len(texts) - 1, max(-1, len(texts) - 1 - _LAST_LINES), -1)
     index = next((each for each in recent if _LOOKS_LIKE_ERROR.match(texts[each])), len(texts) - 1)
+    if index and texts[index].startswith("Caused by: ") and texts[index - 1].startswith("error: "):
+        return f"{texts[index - 1]}: {texts[index]}", False  # uv and cargo say first what failed
     return _whole_message(texts, index), False
 
 
@@ -151,7 +162,10 @@ def _usage_error(lines: list[str]) -> tuple[int, str]:
         if "usage:" in before and (_ARGPARSE.fullmatch(line) or _CLICK.fullmatch(line)):
             return at, _whole_message(lines, at)
         if _RICH_ERROR.fullmatch(line):
-            box = itertools.takewhile(lambda each: not _RICH_END.fullmatch(each.strip()), lines[at + 1 :])
+            box = itertools.takewhile(
+                lambda each: not (_RICH_END.fullmatch(each.strip()) or _RICH_RULE.fullmatch(each.strip())),
+                lines[at + 1 :],
+            )
             return at, " ".join(text for each in box if (text := each.strip("│ \t")))
     return -1, ""
 

@@ -40,8 +40,8 @@ _IN_LINE = re.compile(
 )
 _IMAGINARY = r"[-+][\d.]+(?:[eE][-+]?\d+)?[ij]\b"
 _MORE_OF_WHOLE = re.compile(
-    rf"[.,:'_][\d.,:'_]*\d(?:[eE][-+]?\d+)?|{_IMAGINARY}", re.ASCII
-)  # 0|,5 12|:30 1|.2.3 2|+1j
+    rf"[.,:'_][\d.,:'_]*\d(?:[eE][-+]?\d+)?|{_IMAGINARY}|([-/])\d\d?\1\d\d?\b", re.ASCII
+)  # 0|,5 12|:30 1|.2.3 2|+1j 2026|-11-30
 _MORE_OF_FRACTION = re.compile(
     rf"[._][\d._]*\d(?:[eE][-+]?\d+)?|{_IMAGINARY}", re.ASCII
 )  # 1.2|.3, but 0.5|,0.7 is a list

@@ -58,6 +58,16 @@ RuntimeError: aside
             "Could not override 'tag'. Key 'tag' is not in struct",
         ),
         ("Error executing job with overrides: ['lr=1']\n" + TRACEBACK + HYDRA, "ValueError: diverged"),
+        (  # tyro
+            "╭─ Parsing error ───────────────╮\n│ Argument --lr: invalid choice │\n│ ───────────────────────────── │\n"
+            "│ For full helptext, see t.py -h │\n╰───────────────────────────────╯",
+            "Argument --lr: invalid choice",
+        ),
+        ("train.sh: illegal option -- z\nUsage: train.sh [-l LR]", "train.sh: illegal option -- z"),
+        (
+            "error: Failed to spawn: `trainn`\n  Caused by: No such file or directory (os error 2)",  # uv
+            "error: Failed to spawn: `trainn`: Caused by: No such file or directory (os error 2)",
+        ),
         (
             TRACEBACK + TORCHRUN.replace("TRACEBACK", "To enable traceback see: https://example.org"),
             "ValueError: diverged",

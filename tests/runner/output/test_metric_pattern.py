@@ -162,6 +162,8 @@ def test_number_reads_every_notation(text, number):
         (r"loss=(\d+)", "loss=0x1F", "0x1F"),
         ("loss={number}", "loss=0,5", "0,5"),
         ("loss={number}", "loss=1.2.3", "1.2.3"),
+        ("at {number}", "at 2026-11-30", "2026-11-30"),
+        ("at {number}", "at 11/30/26 12:00", "11/30/26"),
         ("loss={number}", "loss=12:30", "12:30"),
         ("loss={number}", "loss=7.5x10^-5", "7.5x10^-5"),
         ("loss={number}", "loss=1,2345", "1,2345"),
