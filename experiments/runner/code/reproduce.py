@@ -13,13 +13,11 @@ from experiments.runner import configuration
 from experiments.runner.arguments import ArgumentStyle
 from experiments.runner.code.reproduce_code import Code, file, layout, path
 from experiments.runner.dialects import clearml
+from experiments.runner.output.masking import has_secret_name
 
 # The files of a trial that a script recreates, by the variables that name them.
 OWN_FILES = {"params": "TRIALDECK_PARAMETERS", "output_dir": "TRIALDECK_OUTPUT_DIR"}
 
-_SECRET_PART = re.compile(
-    r".*(SECRET|PASSW|PASSPHRASE|CREDENTIAL).*|.*(KEY|KEYS|TOKEN|TOKENS)|PWD|PAT|AUTH|DSN|COOKIE"
-)
 _SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _LIKE_A_SECRET = "://:x@"
 _PACKAGE = Path(__file__).resolve().parents[3] / "trialdeck"
@@ -28,8 +26,7 @@ _TRIAL_HALF = ("__init__.py", "errors.py", "trial.py")
 
 def is_secret(name: str, value: str = "") -> bool:
     """Return whether this variable looks like a secret, by its name or by a password in a URL."""
-    parts = re.split(r"[_\d]+", name.upper())
-    return any(_SECRET_PART.fullmatch(part) for part in parts) or bool(_SECRET_VALUE.search(value))
+    return has_secret_name(name) or bool(_SECRET_VALUE.search(value))
 
 
 def without_secrets(hyperparameters: configuration.Groups) -> dict[str, dict[str, Mapping[str, str]]]:

@@ -19,10 +19,23 @@ MIN_ENCODED = 8  # of a secret that is masked in base64 and hexadecimal digits, 
 MAX_BYTES = 4096  # of one pattern; longer secrets are masked in pieces
 
 _SECRET_NAME = re.compile(
-    r"(?:^|.*_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|APIKEY|(?:API|ACCESS|SECRET|PRIVATE)_KEY)",
+    r"(?:^|.*_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|PAT|CREDENTIALS?|APIKEY"
+    r"|(?:API|ACCESS|SECRET|PRIVATE)_KEY)",
     re.IGNORECASE,
 )
+_SECRET_PART = re.compile(
+    r".*(SECRET|PASSW|PASSPHRASE|CREDENTIAL).*|.*(KEY|KEYS|TOKEN|TOKENS)|PASS|PWD|PAT|AUTH|DSN|COOKIE"
+)
+_LIKELY_NAME = re.compile(
+    r"(?:[A-Z\d_]*_)?(?:KEYS?|TOKENS?|SECRETS?|PASSWORDS?|AUTH|COOKIE)(?:_[A-Z\d_]*)?"
+)  # OPENAI_KEY, TOKEN_2
+_WORD_OR_NUMBER = re.compile(r"[A-Za-z_.-]*|[\d.,_-]*")  # SORT_KEY=timestamp, MAX_TOKENS=16777216
 _IN_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s/@:'\"]*)(?::([^\s/@'\"]*))?@")
+
+
+def has_secret_name(name: str) -> bool:
+    """Return whether a variable is likely to hold a secret, by its name."""
+    return any(_SECRET_PART.fullmatch(part) for part in re.split(r"[_\d]+", name.upper()))
 
 
 def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set[str]:
@@ -31,7 +44,9 @@ def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set
     secrets = {
         value
         for name, value in environment.items()
-        if _SECRET_NAME.fullmatch(name) and len(value) >= MIN_NAMED and not value.startswith("/")
+        if len(value) >= MIN_NAMED
+        and not value.startswith("/")
+        and (_SECRET_NAME.fullmatch(name) or _is_likely_secret(name, value))
     }
     for text in (*environment.values(), *texts):
         for scheme, user, password in _IN_URL.findall(text) if "@" in text else ():
@@ -40,6 +55,11 @@ def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set
             elif scheme.lower() in ("http", "https") and len(user) >= MIN_NAMED:
                 secrets |= {user, unquote(user)}
     return secrets
+
+
+def _is_likely_secret(name: str, value: str) -> bool:
+    """Return whether an environment variable whose name may mean a secret has a value that looks like one."""
+    return bool(_LIKELY_NAME.fullmatch(name)) and not _WORD_OR_NUMBER.fullmatch(value)
 
 
 class Masker:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.runner.output.masking import MASK, MAX_BYTES, MaskedStream, Masker, secrets_in
+from experiments.runner.output.masking import (
+    MASK,
+    MAX_BYTES,
+    MaskedStream,
+    Masker,
+    has_secret_name,
+    secrets_in,
+)
 from experiments.runner.report import Report
 
 KEY = "-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA\n4711/+=\n-----END KEY-----\n"
@@ -112,6 +119,28 @@ def test_what_looks_like_a_secret():
     texts = ["https://ghp_0123456789@github.com/lab/net", "ssh://git@host/x", "git@github.com:lab/net", "a@b"]
     assert secrets_in({}, texts) == {"ghp_0123456789"}
     assert secrets_in({}, ["pip install git+https://x-token:s3cr3t@host/net.git"]) == {"s3cr3t"}
+
+
+def test_what_pages_hide_is_masked_in_logs_too():
+    """TD-Z4: other names of secrets; words and numbers are not masked for a name alone."""
+    environment = {
+        "GITHUB_PAT": "ghp_0123456789", "DB_PASS": "correcthorse", "MYSQL_PWD": "battery-staple",
+        "OPENAI_KEY": "sk-1a2b3c4d", "API_KEY_2": "sk-2a2b3c4d", "TOKEN_FILE": "token.json",
+        "SESSION_COOKIE": "id=4711;x", "BASIC_AUTH": "alice:pw1",
+        "SORT_KEY": "timestamp", "PRIMARY_KEY": "customer_id", "MAX_TOKENS": "16777216", "HTTP_AUTH": "disabled",
+        "PWD": "/home/alice", "special_tokens": "<pad>,<unk>",
+    }  # fmt: skip
+    masked = {name for name, value in environment.items() if value in secrets_in(environment)}
+    assert masked == {
+        "GITHUB_PAT",
+        "DB_PASS",
+        "MYSQL_PWD",
+        "OPENAI_KEY",
+        "API_KEY_2",
+        "SESSION_COOKIE",
+        "BASIC_AUTH",
+    }
+    assert all(has_secret_name(name) for name in masked)
 
 
 def test_reports_and_sentences():
