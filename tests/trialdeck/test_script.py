@@ -269,6 +269,10 @@ def test_keys_of_a_hydra_configuration_are_read(tmp_path):
         ("nni", 'p = {"lr": 0.001, "layers": 3}\np.update(nni.get_next_parameter())'),
         ("trialdeck", 'D = {"lr": 0.001, "layers": 3}\np = {**D, **trialdeck.get_next_parameter()}'),
         ("trialdeck", 'p = get_next_parameter()\nf(p.get("lr", 0.001), p.get("layers", 3))'),
+        (
+            "trialdeck",
+            'LR = trialdeck.get_next_parameter().get("lr", 0.001)\nf(trialdeck.get_next_parameter().get("layers", 3))',
+        ),
         ("clearml", 'p = {"lr": 0.001, "layers": 3}\ntask.connect(p)'),
         ("omegaconf", 'c = OmegaConf.create({"lr": 0.001, "layers": 3})\nOmegaConf.from_cli()'),
     ],
@@ -279,6 +283,18 @@ def test_parameters_of_other_libraries_are_read(framework, text):
     assert script.framework == framework
     assert rows(script) == {"lr": ("loguniform", [1e-5, 1e-1]), "layers": ("randint", [1, 7])}
     assert script.passes_arguments is (framework not in ("nni", "trialdeck", "clearml"))
+
+
+def test_the_note_of_a_script_with_constants_says_how_to_search_them():
+    """TD-D7: the line in the note makes the constant an argument."""
+    text = 'import os\nNAME, _N = "x", 1\n_SEED = 1\nDEBUG = True\nLR = 0.01\nbatch = 32\nA = 1\nB = 2\nprint("acc", LR)'
+    none, note = read(text).notes
+    assert none.startswith("No arguments were recognized.")
+    assert note.startswith("Constants are not changed: LR, batch, A and 1 more.") and "in line 5: " in note
+    line = note.partition("in line 5: ")[2].partition(", with import")[0]
+    script = read(text.replace("LR = 0.01", line))
+    assert [(argument.name, argument.default) for argument in script.arguments] == [("lr", 0.01)]
+    assert read('print("acc", 1)').notes == (none,)
 
 
 def test_arguments_in_a_module_beside_the_script_are_read(tmp_path):

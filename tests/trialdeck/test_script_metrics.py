@@ -24,6 +24,8 @@ def metrics(text: str) -> list[tuple[str, str, str]]:
         ('logger.info("accuracy: %s", score)', "accuracy: 0.9", "accuracy: {number}"),
         ('print(f"epoch {e} lr {lr} accuracy={score}")', "epoch 1 lr 3 accuracy=0.9", "accuracy={number}"),
         ('print("Accuracy (%): " + str(s), s)', "Accuracy (%): 0.9", r"Accuracy \(%\): {number}"),
+        ('print("accuracy:", 0.9 - loss + depth * 0.1)', "accuracy: 0.9", "accuracy: {number}"),
+        ('print("epoch", 1, "accuracy=", a + b)', "epoch 1 accuracy= 0.9", "accuracy= {number}"),
         ('print(json.dumps({"accuracy": score}))', '{"accuracy": 0.9}', '"accuracy": {number}'),
         ('click.echo(f"{accuracy=}")', "accuracy=0.9", "accuracy={number}"),
         ("print(round(accuracy, 4))", "0.9", "^{number}$"),

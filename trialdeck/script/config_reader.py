@@ -226,7 +226,7 @@ def _merged(node: ast.AST | None, scope: Scope) -> Iterator[Argument]:
 
 
 def _lookups(node: ast.AST, receivers: set[str], scope: Scope) -> Iterator[tuple[str, Any, int]]:
-    """Yield (key, default, line) of `params["lr"]` and `params.get("lr", 0.1)`."""
+    """Yield (key, default, line) of `params["lr"]` and `params.get("lr", 0.1)`, and of the same on the call itself."""
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
         key = scope.value(index_of(node))
         if isinstance(key, str) and (last_name(node.value) in receivers - {""} or _calls_sdk(node.value)):
@@ -239,5 +239,6 @@ def _lookups(node: ast.AST, receivers: set[str], scope: Scope) -> Iterator[tuple
     ):
         key = scope.value(node.args[0])
         default = scope.value(node.args[1]) if len(node.args) > 1 else None
-        if isinstance(key, str) and last_name(node.func.value) in receivers - {""}:
+        owner = node.func.value
+        if isinstance(key, str) and (last_name(owner) in receivers - {""} or _calls_sdk(owner)):
             yield key, None if default is UNKNOWN else default, node.lineno

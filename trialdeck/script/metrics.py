@@ -176,7 +176,7 @@ def _labels(nodes: list[ast.expr]) -> Iterator[str]:
                 else:
                     before += text_of(part)
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and not text_of(node.right):
-            yield text_of(node.left)
+            yield text_of(node.left) or before  # "acc: " + str(acc), or a sum of numbers after its label
             before = ""
         elif text := text_of(node):
             pieces = _pieces(text)

@@ -23,6 +23,7 @@ NO_ARGUMENTS = (
     "No arguments were recognized. Arguments of argparse, click, typer, Fire, absl, Hydra, OmegaConf, dataclass "
     "parsers and get_next_parameter() are read; add other parameters by hand."
 )
+MAX_CONSTANTS = 3  # that the note names
 MAX_MODULES = 20  # of the script's own that are searched for arguments
 
 
@@ -66,6 +67,7 @@ def _script(tree: ast.Module, name: str, words: tuple[str, ...], files: Neighbor
         )
     if not arguments:
         notes.append(NO_ARGUMENTS)
+        notes += _constants(tree)
     arguments = arguments[:MAX_ARGUMENTS]
     is_key = framework in ("hydra", "omegaconf")
     return Script(
@@ -80,6 +82,29 @@ def _script(tree: ast.Module, name: str, words: tuple[str, ...], files: Neighbor
         imports=imports(tree),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _constants(tree: ast.Module) -> list[str]:
+    """Return how to search the numbers that the script sets at its top level, if it does so."""
+    constants = [
+        (node.targets[0].id, node.value.value, node.lineno)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and type(node.value.value) in (int, float)
+        and not node.targets[0].id.startswith("_")
+    ]
+    if not constants:
+        return []
+    name, value, line = constants[0]
+    names = ", ".join(name for name, _, _ in constants[:MAX_CONSTANTS])
+    more = len(constants) - MAX_CONSTANTS
+    return [
+        f"Constants are not changed: {names}{f' and {more} more' if more > 0 else ''}. To search one, take it from the "
+        f"trial, for example in line {line}: "
+        f"{name} = trialdeck.get_next_parameter().get({name.lower()!r}, {value!r}), with import trialdeck."
+    ]
 
 
 def _parsed(text: str, name: str) -> ast.Module:
