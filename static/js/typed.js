@@ -27,7 +27,8 @@ document.addEventListener("click", (event) => {
   const isElsewhere = event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
   leaver = event.defaultPrevented || isElsewhere ? null : event.target.closest?.("a[data-close]");
 });
-document.addEventListener("submit", (event) => { if (!event.defaultPrevented) leaver = event.target; });
+document.addEventListener("submit", ({ target, submitter, defaultPrevented }) => { if (!defaultPrevented) leaver = target;
+  if (!defaultPrevented && submitter?.dataset.back) history.replaceState(history.state, "", submitter.dataset.back); }); // where Back leads
 document.addEventListener("htmx:beforeOnLoad", ({ detail: { xhr, elt } }) => {
   if (xhr.getResponseHeader("HX-Redirect")) leaver = elt.form;
 });
@@ -36,8 +37,7 @@ addEventListener("beforeunload", (event) => {
   if (!leaver?.matches("a") && isUnsaved(document, leaver)) event.preventDefault();
 });
 
-// What is drawn anew within a form stands there as if it had been saved.
-document.addEventListener("htmx:beforeSwap", ({ target }) => {
+document.addEventListener("htmx:beforeSwap", ({ target }) => { // what is drawn anew within a form would look saved
   const form = target.parentElement?.closest("form[data-typed]");
   if (form && hasChanged(form)) form.dataset.typed = "already";
 });

@@ -287,7 +287,9 @@ def test_parameters_of_other_libraries_are_read(framework, text):
 
 def test_the_note_of_a_script_with_constants_says_how_to_search_them():
     """TD-D7: the line in the note makes the constant an argument."""
-    text = 'import os\nNAME, _N = "x", 1\n_SEED = 1\nDEBUG = True\nLR = 0.01\nbatch = 32\nA = 1\nB = 2\nprint("acc", LR)'
+    text = (
+        'NAME, _N = "x", 1\n\n_SEED = 1\nDEBUG = True\nLR = 0.01\nbatch = 32\nA = 1\nB = 2\nprint("acc", LR)'
+    )
     none, note = read(text).notes
     assert none.startswith("No arguments were recognized.")
     assert note.startswith("Constants are not changed: LR, batch, A and 1 more.") and "in line 5: " in note

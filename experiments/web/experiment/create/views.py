@@ -43,12 +43,14 @@ REMEMBERED = 20  # submissions whose experiment the session remembers
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@takes({"from": text()}, warm_start=text(), advice=text())
+@takes({"from": text()}, warm_start=text(), advice=text(), saved=text())
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """GET shows the form; POST previews it, changes its rows, or creates the experiment."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     permissions.require(request.user, "create", workspace)
+    if request.method != "POST" and (draft := _saved_draft(request, workspace)):
+        return redirect("experiment-edit", workspace.slug, draft.public_id)
     parent = _parent(request, workspace)
     if request.method != "POST" or "review" in request.POST:
         key = request.GET.get("advice", "").replace("\0", "")
@@ -112,6 +114,14 @@ def _parent(request: SignedInRequest, workspace: Workspace) -> Experiment | None
     return get_object_or_404(visible, workspace=workspace, public_id=public_id)
 
 
+def _saved_draft(request: SignedInRequest, workspace: Workspace) -> Experiment | None:
+    """Return the draft that the page of `?saved=` has saved, to which the browser's Back leads; None once it has been
+    enqueued."""
+    public_id = request.session.get("drafts", {}).get(request.GET.get("saved", ""))
+    drafts = Experiment.objects.visible_to(request.user).filter(state=ExperimentState.DRAFT)
+    return drafts.filter(workspace=workspace, public_id=public_id).first() if public_id else None
+
+
 def _initial(request: SignedInRequest, parent: Experiment | None) -> dict[str, str]:
     """Return the values that the address or the clone dialog fills in."""
     values = {"name": f"Clone of {parent.name}"[:200]} if parent else {}
@@ -138,6 +148,10 @@ def _create_once(request: SignedInRequest, form: CreateForm) -> Experiment:
         experiment = form.create(by=request.user)
         if "start" in request.POST:
             experiment.enqueue(by=request.user)
+        if "start" not in request.POST:
+            drafts = [*request.session.get("drafts", {}).items()]
+            drafts.append((request.POST.get("submission", ""), experiment.public_id))
+            request.session["drafts"] = dict(drafts[-REMEMBERED:])
         request.session["made"] = dict([*created.items(), (key, experiment.public_id)][-REMEMBERED:])
         request.session.save()
         return experiment

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from experiments.models import Event, Experiment, Queue, Refused, Settings, Worker, Workspace
 from experiments.models.settings.settings import draw_seed
+from tests.people import as_
 from tests.support.threads import Thread
 
 pytestmark = pytest.mark.once
@@ -145,6 +146,21 @@ def test_a_draft_is_only_saved(send):
     send("draft")
     experiment = Experiment.objects.get()
     assert (experiment.state, experiment.queue.name) == ("draft", "default")
+
+
+def test_back_after_save_as_draft_leads_to_the_draft(send, client, lab, alice, bob):
+    """TD-D7: what was typed is in the draft, whose page is shown instead of an empty form, until it is enqueued."""
+    submission = "11111111-2222-4333-8444-555555555555"
+    send("draft", submission=submission)
+    draft = Experiment.objects.get()
+    assert 'data-back="?saved=' in client.get(NEW).content.decode()
+    edit = reverse("experiment-edit", args=["lab", draft.public_id])
+    assert client.get(f"{NEW}?saved={submission}")["Location"] == edit
+    for other in ("", "x\0", "11111111-2222-4333-8444-000000000000"):
+        assert client.get(NEW, {"saved": other}).status_code == 200
+    assert as_(alice).get(f"{NEW}?saved={submission}").status_code == 200, "another session"
+    draft.enqueue(by=bob)
+    assert client.get(f"{NEW}?saved={submission}").status_code == 200
 
 
 SEVERAL = {
