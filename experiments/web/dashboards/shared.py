@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from experiments import database_clock, request_counts
 from experiments.models import Experiment, ShareLink, Tile, TileKind
+from experiments.models.dashboards.dashboard import MAX_TITLE
 from experiments.web.account.passwords import address_of
 from experiments.web.charts.front_panels import titles_for
 from experiments.web.ui.fragments import Live
@@ -86,19 +87,23 @@ def _tiles(link: ShareLink) -> list[Tile]:
 
 def overview_of(experiment: Experiment) -> list[Tile]:
     """Return unsaved tiles that show an experiment."""
-    charts = [("history", 6), ("parallel", 6), ("importance", 3), ("curves", 3)]
+    first = experiment.metric
+    charts = [("history", 6, ""), ("parallel", 6, ""), ("importance", 3, ""), ("curves", 3, "")]
     if experiment.is_multi_objective:
-        charts = [("pareto", 3), ("hypervolume", 3), *charts]
+        charts = [("pareto", 3, ""), ("hypervolume", 3, "")]
+        charts += [("history", 3, name) for name in experiment.objectives]
+        charts += [("parallel", 6, first)]
+        charts += [(chart, 3, name) for name in experiment.objectives for chart in ("importance", "curves")]
     tiles = [
         Tile(
             pk=number,
             kind=TileKind.CHART,
             width=width,
-            title=titles_for(experiment)[chart],
+            title=f"{titles_for(experiment)[chart]}{f': {objective}' if objective else ''}"[:MAX_TITLE],
             experiment=experiment,
-            options={"chart": chart},
+            options={"chart": chart, "objective": objective},
         )
-        for number, (chart, width) in enumerate(charts, start=1)
+        for number, (chart, width, objective) in enumerate(charts, start=1)
     ]
     if experiment.description.strip():
         tiles.append(

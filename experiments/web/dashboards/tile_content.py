@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from experiments import database_clock
-from experiments.charts.drawing.svg import Svg
+from experiments.charts.drawing.svg import Svg, clip
 from experiments.filters.language import FilterError
 from experiments.filters.trials import TrialFields
 from experiments.messages import decimals_of, state_label, value
@@ -81,7 +81,13 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
     key = tile.options.get("chart", "history")
     if key not in panels_for(experiment):
         return Drawing(tile, tile.title or experiment.name, problem="This chart needs several objectives.")
-    view = ChartView(experiment, Options(), url=url_of(experiment, "experiment-trials"), now=now)
+    objective = tile.options.get("objective", "")
+    if objective and objective not in experiment.objectives:
+        problem = f"{clip(objective, 60)} is no objective of this experiment anymore. Edit this tile."
+        return Drawing(tile, tile.title or experiment.name, problem=problem)
+    view = ChartView(
+        experiment, Options(objective=objective), url=url_of(experiment, "experiment-trials"), now=now
+    )
     panel = panel_of(key, view)
     charts = [
         (_of_tile(each.svg, tile, has_links=audience.has_links), each.title, mark)
@@ -91,7 +97,9 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
     about = panel.about if key == "history" else f"{titles_for(experiment)[key]}, {panel.about}".rstrip(", ")
     content = {"experiment": experiment, "panel": panel, "charts": charts}
     url = reverse("experiment-charts", args=[audience.workspace.slug, experiment.public_id])
-    return Drawing(tile, title, about, content=content, url=f"{url}#{key}" if audience.has_links else "")
+    query = f"?{urlencode({'objective': objective})}" if objective else ""
+    url = f"{url}{query}#{key}" if audience.has_links else ""
+    return Drawing(tile, title, about, content=content, url=url)
 
 
 def why_not(experiment: Experiment | None, of: str, audience: Audience) -> str:

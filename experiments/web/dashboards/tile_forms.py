@@ -12,6 +12,7 @@ from experiments.filters.experiment_lists import latest_first
 from experiments.models import Experiment, Project, SavedView, Tile, TileKind
 from experiments.models.dashboards.dashboard import MAX_TITLE
 from experiments.models.fields import fold
+from experiments.query_parameters import invalid, listed
 from experiments.web.charts.front_panels import FRONT_TITLES, panels_for
 from experiments.web.charts.panels import TITLES
 
@@ -102,7 +103,13 @@ class ChartForm(TileForm):
         error_messages={"required": "Enter the ID or the name of an experiment."},
     )
     chart = forms.ChoiceField(choices=[*TITLES.items(), *FRONT_TITLES.items()])
-    field_order = ("experiment", "chart", "title")
+    objective = forms.CharField(
+        required=False,
+        max_length=200,
+        help_text="Of an experiment with several. Blank = the first one",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    field_order = ("experiment", "chart", "objective", "title")
 
     @property
     def suggestions(self) -> list[tuple[str, str]]:
@@ -115,6 +122,9 @@ class ChartForm(TileForm):
         experiment, chart = cleaned.get("experiment"), cleaned.get("chart")
         if experiment and chart and chart not in panels_for(experiment):
             self.add_error("chart", "This chart needs an experiment with several objectives.")
+        objective = cleaned.get("objective")
+        if experiment and objective and objective not in experiment.objectives:
+            self.add_error("objective", invalid("objective", objective, listed(list(experiment.objectives))))
         return cleaned
 
     def clean_experiment(self) -> Experiment:

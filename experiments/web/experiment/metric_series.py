@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from django.db.models import F, IntegerField, Max, Min
+from django.db.models import Exists, F, IntegerField, Max, Min, OuterRef
 from django.db.models.functions import Cast
 
 from experiments.models import Point, Trial
@@ -46,11 +46,16 @@ def spaced(trial: Trial, metric: str, most: int) -> list[int]:
 
 
 def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, Points]:
-    """Return points of several trials by primary key, in three queries.
+    """Return points of several trials by primary key, in four queries.
 
-    Trials of one experiment report at the same steps, so the steps are taken from the longest series.
+    Trials of one experiment report at the same steps, so the steps are taken from the longest series that is kept:
+    retention may have removed the points of some trials.
     """
     last_steps = {trial: trial.last_step for trial in trials if trial.last_step is not None}
+    kept = Point.objects.filter(trial=OuterRef("pk"), name=metric)
+    reporting = Trial.objects.filter(Exists(kept), pk__in=[trial.pk for trial in last_steps]).order_by()
+    with_points = set(reporting.values_list("pk", flat=True))
+    last_steps = {trial: step for trial, step in last_steps.items() if trial.pk in with_points}
     if not last_steps:
         return {}
     longest = max(last_steps, key=last_steps.__getitem__)

@@ -54,7 +54,7 @@ def slot_time_range(estimate: Estimate) -> str:
         return ""
     most, unit = slot_time(estimate.compute_s[1])
     scale = {"slot s": 1, "slot min": 60, "slot h": 3600}[unit]
-    digits = 0 if unit == "slot s" else 1
+    digits = 0 if unit == "slot s" or estimate.compute_s[1] >= 1000 * scale else 1
     least = f"{estimate.compute_s[0] / scale:,.{digits}f}"
     return f"{most} {unit} to go" if least == most else f"{least}–{most} {unit} to go"
 

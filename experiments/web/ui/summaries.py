@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from experiments.messages import (
     ago,
@@ -93,11 +94,12 @@ def experiment_summary(
     else:
         of = "" if experiment.max_trials is None else f"of {count(experiment.max_trials)}"
         facts.append(Fact("Trials", "0", of=of, note=f"concurrency {count(experiment.concurrency)}"))
-    facts.append(_search(experiment))
-    if experiment.queue and experiment.is_active:
-        name = experiment.queue.name
-        link = format_html('<a href="{}">{}</a>', reverse("queue", args=[name]), name)
-        facts.append(Fact("Queue", link, note=_queue_note(experiment.queue, serving), title=name))
+    queue = experiment.queue if experiment.is_active else None
+    link = format_html('<a href="{}">{}</a>', reverse("queue", args=[queue.name]), queue) if queue else ""
+    needs_queue = queue and (queue.is_paused or not serving or not has_started)
+    facts.append(_search(experiment, "" if needs_queue else link))
+    if queue and needs_queue:
+        facts.append(Fact("Queue", link, note=_queue_note(queue, serving), title=queue.name))
     return facts
 
 
@@ -168,11 +170,15 @@ def _elapsed(experiment: Experiment) -> Fact:
     return replace(fact, note=format_html("since {}", clock(experiment.started_at)))
 
 
-def _search(experiment: Experiment) -> Fact:
-    notes = [f"revision {experiment.revision.number}"]
+def _search(experiment: Experiment, queue_link: SafeString | str) -> Fact:
+    notes: list[SafeString | str] = [f"revision {experiment.revision.number}"]
     if experiment.settings.early_stopping != "none":
         notes.append(experiment.settings.early_stopping)
-    return Fact("Search", experiment.algorithm, note=", ".join(notes))
+    if queue_link:
+        notes.append(format_html("queue {}", queue_link))
+    return Fact(
+        "Search", experiment.algorithm, note=format_html_join(", ", "{}", ((note,) for note in notes))
+    )
 
 
 def _queue_note(queue: Queue, serving: int) -> str:

@@ -382,3 +382,48 @@ def test_the_usage_figures_are_those_of_seven_days(board, ended, lab, alice, car
     assert "40 h +100% vs. 7 days before" in html
     assert "Trials last 7 days 20 ±0%" in html
     assert "5% +5.0 points" in html and "1 of 20 trials" in html
+    assert "5 % +5.0 points" in html and "1 of 20 trials" in html
+
+
+@pytest.fixture
+def two_objectives(running):
+    """accuracy up, latency_ms down; two trials on the front."""
+    from experiments.models import Outcome
+
+    experiment = running("two objectives", taken=2, further_objectives={"latency_ms": "minimize"})
+    for trial, latency in zip(
+        experiment.trials.filter(state="running").order_by("number"), (5, 7), strict=True
+    ):
+        value = latency / 10
+        trial.settle(Outcome(value=value, exit_code=0, final_metrics={"latency_ms": float(latency)}))
+    experiment.refresh_from_db()
+    return experiment
+
+
+def test_a_chart_tile_draws_any_objective(board, two_objectives, bob, carol):
+    """TD-D2, TD-C9: the objective is chosen in the form, and a chart of another one is refused with the names."""
+    board.add("chart", experiment=two_objectives, chart="history", objective="latency_ms")
+    html = page(carol, board)
+    assert "latency_ms by trial" in html
+    assert "charts/?objective=latency_ms#history" in html
+    client = as_(board.owner)
+    data = {"experiment": two_objectives.public_id, "chart": "history", "objective": "size"}
+    answer = client.post(url_of(board, "add/chart/"), data)
+    assert "Invalid objective: “size”" in answer.content.decode()
+    client.post(url_of(board, "add/chart/"), data | {"objective": "latency_ms"})
+    assert board.tiles.last().options["objective"] == "latency_ms"
+
+
+def test_a_tile_of_an_objective_that_is_gone_says_so(board, two_objectives, carol):
+    """TD-D2: no chart of another number in its place."""
+    board.add("chart", experiment=two_objectives, chart="history", objective="gone")
+    assert "gone is no objective of this experiment anymore" in page(carol, board)
+
+
+def test_a_shared_experiment_shows_each_objective(two_objectives):
+    """TD-D2, TD-C9: history, importance and curves of all of them."""
+    from experiments.web.dashboards.shared import overview_of
+
+    shown = {(tile.options["chart"], tile.options["objective"]) for tile in overview_of(two_objectives)}
+    for objective in two_objectives.objectives:
+        assert {(chart, objective) for chart in ("history", "importance", "curves")} <= shown

@@ -82,8 +82,12 @@ def test_the_table_marks_and_selects_the_front(front, carol):
 
 
 def test_list_home_and_wall_show_the_size_and_the_best_of_each(front, bob):
-    for name, where in (("experiments", ["lab"]), ("home", []), ("wall", ["lab"])):
-        html = as_(bob).get(reverse(name, args=where), follow=True).content.decode()
+    for name, where, query in (
+        ("experiments", ["lab"], ""),
+        ("home", [], ""),
+        ("wall", ["lab"], "?page=running"),
+    ):
+        html = as_(bob).get(f"{reverse(name, args=where)}{query}", follow=True).content.decode()
         assert "accuracy 0.7000 ↑, latency_ms 3 ↓" in html, name
 
 
