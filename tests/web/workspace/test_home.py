@@ -271,11 +271,11 @@ def test_pins_are_of_one_person_and_end_with_the_right_to_see(lab, alice, bob, c
 def test_a_person_pins_at_most_fifty(lab, alice, draft, monkeypatch):
     """TD-D1"""
     monkeypatch.setattr("experiments.models.account.pin.MOST", 1)
-    one, two = draft("one"), draft("two")
-    assert Pin.put(one, by=alice) and not Pin.put(one, by=alice)
-    refused = as_(alice).post(reverse("experiment-pin", args=["lab", two.public_id]))
+    first, second = draft("one"), draft("two")
+    assert Pin.put(first, by=alice) and not Pin.put(first, by=alice)
+    refused = as_(alice).post(reverse("experiment-pin", args=["lab", second.public_id]))
     assert refused.status_code == 409 and "Unpin one first." in refused.content.decode()
-    assert Pin.remove(one, by=alice) and not Pin.remove(one, by=alice)
+    assert Pin.remove(first, by=alice) and not Pin.remove(first, by=alice)
 
 
 def test_my_drafts_can_be_edited_and_enqueued(lab, alice, bob, draft):
