@@ -228,12 +228,16 @@ class ExperimentConfig(ConfigFields):
     def converted(self, name: str, value: Any) -> Any:
         kinds = {"tuner": AlgorithmConfig, "assessor": AlgorithmConfig, "advisor": AlgorithmConfig}
         kind = {**kinds, "training_service": LocalConfig}.get(name)
+        if name == "training_service" and isinstance(value, (list, tuple)):
+            services = [each.get("platform") if isinstance(each, dict) else each for each in value]
+            value = value[0] if len(value) == 1 and isinstance(value[0], (dict, LocalConfig)) else services
         if kind is None or isinstance(value, kind):
             return value
         if isinstance(value, dict):
             return kind(**value)
         if name == "training_service" and isinstance(value, (list, str)):
             check_platform(value)
+            return LocalConfig()
         if value is None:
             return kind() if name != "advisor" else None
         raise errors.Invalid(

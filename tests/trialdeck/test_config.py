@@ -190,6 +190,10 @@ def test_another_training_service_names_our_way(platform):
             make()
         assert repr(platform) in str(error.value)
     assert ExperimentConfig(["local"]).training_service.platform == "local"
+    for services in ([{"platform": "local"}], ["local"], "local"):
+        assert ExperimentConfig(training_service=services).training_service.platform == "local"
+    with pytest.raises(Invalid, match=r"\['local', 'remote'\] is not supported"):
+        ExperimentConfig(training_service=[{"platform": "local"}, {"platform": "remote"}])
 
 
 def test_a_file_is_relative_to_its_folder(tmp_path, monkeypatch):
