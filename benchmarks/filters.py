@@ -1,6 +1,6 @@
 """How long the filters and the orders of the trials table take: the count by state, and the keys of the first page.
 
-    python -m benchmarks.filters [--trials 100000] [--pg] [--slow 50]
+    python -m benchmarks.filters [--trials 100000] [--pg] [--slow 50] [--json]
 
 Each pair is asked for once to warm up, then 5 times; the time is that of the queries through Django's ORM, after
 ANALYZE. `--slow`: print the query plan where the median is above so many milliseconds.
@@ -9,9 +9,10 @@ ANALYZE. `--slow`: print the query plan where the median is above so many millis
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.rows import seed, settle_in, write_metrics
 from benchmarks.stage import machine, stage
@@ -58,11 +59,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
     parser.add_argument("--slow", type=float, default=50.0, metavar="MS")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line, without plans")
     options = parser.parse_args()
     with stage(uses_postgres=options.pg):
         from experiments.models import User, Workspace
 
-        print(machine(uses_postgres=options.pg))
+        on = machine(uses_postgres=options.pg)
+        if not options.json:
+            print(on)
         user = User.objects.create_superuser("bench")
         workspace = Workspace.open("bench", owner=user)
         experiment = seed(workspace, user, trials=options.trials, name="filtered")
@@ -70,13 +74,16 @@ def main() -> None:
         settle_in()
         for filter in FILTERS:
             for sort in SORTS:
-                measure(experiment, filter, sort, slow_ms=options.slow)
+                figures = measure(experiment, filter, sort)
+                if options.json:
+                    print(json.dumps({"machine": on, "trials": options.trials, **figures}), flush=True)
+                else:
+                    show(experiment, figures, slow_ms=options.slow)
 
 
-def measure(experiment: Experiment, filter: str, sort: str, *, slow_ms: float) -> None:
-    from django.db import connection
+def measure(experiment: Experiment, filter: str, sort: str) -> dict[str, Any]:
+    """Return how many trials the filter selects, and the medians of both times in milliseconds."""
     from django.http import QueryDict
-    from django.test.utils import CaptureQueriesContext
 
     from experiments.web.trial.trial_query import TrialQuery
     from experiments.web.ui.pagination import slice_of
@@ -91,15 +98,35 @@ def measure(experiment: Experiment, filter: str, sort: str, *, slow_ms: float) -
         counted = time.perf_counter()
         slice_of([part.values_list("pk", flat=True) for part in query.parts], 0, 50)
         times.append((1000 * (counted - began), 1000 * (time.perf_counter() - counted)))
-    count_ms = statistics.median(count for count, _ in times[1:])
-    keys_ms = statistics.median(keys for _, keys in times[1:])
+    return {
+        "filter": filter,
+        "sort": sort,
+        "selected": total,
+        "count_ms": round(statistics.median(count for count, _ in times[1:]), 1),
+        "keys_ms": round(statistics.median(keys for _, keys in times[1:]), 1),
+    }
+
+
+def show(experiment: Experiment, figures: dict[str, Any], *, slow_ms: float) -> None:
+    """Print the figures, and the plan of the keys' query where one of the times is above `slow_ms`."""
+    from django.db import connection
+    from django.http import QueryDict
+    from django.test.utils import CaptureQueriesContext
+
+    from experiments.web.trial.trial_query import TrialQuery
+    from experiments.web.ui.pagination import slice_of
+
+    count_ms, keys_ms = figures["count_ms"], figures["keys_ms"]
     is_slow = max(count_ms, keys_ms) > slow_ms
-    mark = "  slow" if is_slow else ""
     print(
-        f"{filter:50} {sort:16} {total:7,} count {count_ms:6.1f} ms  keys {keys_ms:6.1f} ms{mark}", flush=True
+        f"{figures['filter']:50} {figures['sort']:16} {figures['selected']:7,} count {count_ms:6.1f} ms"
+        f"  keys {keys_ms:6.1f} ms{'  slow' if is_slow else ''}",
+        flush=True,
     )
     if not is_slow:
         return
+    address = QueryDict(mutable=True)
+    address.update({"filter": figures["filter"], "sort": figures["sort"]})
     query = TrialQuery.of(address, experiment)
     with CaptureQueriesContext(connection) as captured:
         slice_of([part.values_list("pk", flat=True) for part in query.parts], 0, 50)
