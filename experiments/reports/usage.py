@@ -172,12 +172,13 @@ def _add_running(report: Report, workspace: Workspace, now: datetime) -> None:
     if not query.first <= today <= query.last:
         return
     since = _midnight(query.first)
-    alive = Trial.objects.filter(
-        state__in=status.TRIAL_ALIVE, experiment__workspace=workspace, started_at__isnull=False
-    ).order_by()
+    # Without a condition on `started_at`, for which SQLite would take its index, and read all trials.
+    alive = Trial.objects.filter(state__in=status.TRIAL_ALIVE, experiment__workspace=workspace).order_by()
     paths = [f"experiment__{path}" for path in ("creator__username", "project__name", "queue__name")]
     groups = alive.values_list("started_at", *paths)[:MOST_LIVE]
     for started_at, *names in groups:
+        if started_at is None:
+            continue
         values = (max(0.0, (now - max(started_at, since)).total_seconds()), 0, 0, 0, 0, 0.0)
         report.total.add(values)
         for kind, name in zip(GROUPS, names, strict=True):

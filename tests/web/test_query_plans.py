@@ -41,7 +41,7 @@ PAGES = [
     "resume/",
     "compare/?trial=1&trial=2",
 ]
-LISTS = ["/w/lab/", "/w/lab/experiments/", "/w/lab/leaderboard/", "/w/lab/wall/"]
+LISTS = ["/w/lab/", "/w/lab/experiments/", "/w/lab/leaderboard/", "/w/lab/wall/", "/w/lab/usage/"]
 SMALL = 30  # experiments beside the large one: on average an experiment has few trials
 
 
@@ -53,7 +53,8 @@ def plans(sql: str) -> list[str]:
             names = dict(_aliases(sql))
             steps = [row[3] for row in cursor.fetchall()]
             whole = re.compile(
-                r"SCAN (\S+)|SEARCH (\S+) USING (?:AUTOMATIC|(?:COVERING )?INDEX \w+ \(experiment_id=\?\))"
+                r"SCAN (\S+)|SEARCH (\S+) USING (?:AUTOMATIC|(?:COVERING )?INDEX \w+ \(experiment_id=\?\)|"
+                r"INDEX trial_by_start \(experiment_id=\? AND started_at>\?\))"  # all that have started
             )
             if re.search(r" LIMIT \d+( OFFSET \d+)?$", sql):  # in the order of the index it ends early
                 whole = re.compile(r"SCAN (\S+)(?! USING)|SEARCH (\S+) USING AUTOMATIC")
