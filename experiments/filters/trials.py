@@ -47,11 +47,13 @@ class TrialFields:
     """The fields of an experiment's trials: fixed ones, its parameters, and its metrics.
 
     A name that a fixed field has already means the fixed field; `param.` and `metric.` before a name mean the others.
-    `metrics` are the names of the metrics that trials have reported.
+    `metrics` are the names of the metrics that trials have reported. Conditions on parameters and metrics are sets of
+    trials, each read as a whole; `by_trial`: they are looked up for each trial, which is faster where the first ones
+    of an order are read and many match.
     """
 
-    def __init__(self, experiment: Experiment, metrics: Sequence[str]) -> None:
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, metrics: Sequence[str], *, by_trial: bool = False) -> None:
+        self.experiment, self.by_trial = experiment, by_trial
         self.fixed = {field.name: field for field in _fixed(experiment)}
         self.parameters = experiment.settings.space.columns()
         self.metrics = metrics
@@ -98,7 +100,8 @@ class TrialFields:
         parameter = full.removeprefix(PARAMETER) if full.startswith(PARAMETER) else key
         for candidate in (key, parameter):
             if candidate in self.parameters:
-                return Field(key, _parameter(self.experiment, candidate), "Parameter")
+                build = _parameter(self.experiment, candidate, by_trial=self.by_trial)
+                return Field(key, build, "Parameter")
         if full.startswith(METRIC) and (metric := full.removeprefix(METRIC)):
             return self._metric(key, metric)
         if full.startswith(FINAL) and (metric := full.removeprefix(FINAL)):
@@ -114,7 +117,8 @@ class TrialFields:
     def _metric(self, key: str, name: str, *, is_final: bool = False) -> Field:
         if name == self.experiment.metric:  # of the objective the trial itself has the last value
             return self.fixed["value" if is_final else "last"]
-        return Field(key, _metric(self.experiment, name, is_final=is_final), "Metric")
+        build = _metric(self.experiment, name, is_final=is_final, by_trial=self.by_trial)
+        return Field(key, build, "Metric")
 
     def condition(self, text: str) -> Q:
         """Return the condition that a filter stands for; an empty one is always true. Raises `FilterError`."""
@@ -137,6 +141,12 @@ class Selection:
     condition: Q
     fields: TrialFields
     error: FilterError | None = None
+
+    @property
+    def by_trial(self) -> Q:
+        """The same condition, for reading the first of many trials in an order."""
+        fields = TrialFields(self.fields.experiment, self.fields.metrics, by_trial=True)
+        return fields.condition(self.applied)
 
 
 def select_trials(experiment: Experiment, filter: str, *, last: str = "") -> Selection:
@@ -297,7 +307,12 @@ def _front_field(experiment: Experiment) -> Field:
     return Field("front", conditions.flag("front", is_on_front), "On the Pareto front", ("yes", "no"))
 
 
-def _parameter(experiment: Experiment, name: str) -> Callable[[Comparison], Q]:
+def _having(rows: QuerySet[TrialParameter] | QuerySet[MetricValue], *, by_trial: bool) -> Q:
+    """Return the condition that a trial has one of these rows."""
+    return Q(Exists(rows.filter(trial=OuterRef("pk")))) if by_trial else Q(pk__in=rows.values("trial"))
+
+
+def _parameter(experiment: Experiment, name: str, *, by_trial: bool) -> Callable[[Comparison], Q]:
     """A parameter: numbers as numbers, all else as the text that JSON writes; `True` and `None` as Python does."""
     rows = TrialParameter.objects.filter(experiment=experiment.pk, name=name)
 
@@ -321,13 +336,13 @@ def _parameter(experiment: Experiment, name: str) -> Callable[[Comparison], Q]:
             matches = rows.filter(text__icontains=value.text)
         else:
             matches = rows.filter(reduce(operators.or_, (equal(value) for value in comparison.values)))
-        selected = Q(pk__in=matches.values("trial"))
+        selected = _having(matches, by_trial=by_trial)
         return ~selected if comparison.operator == "!=" else selected
 
     return conditions.ranged(build)
 
 
-def _metric(experiment: Experiment, name: str, *, is_final: bool) -> conditions.Build:
+def _metric(experiment: Experiment, name: str, *, is_final: bool, by_trial: bool) -> conditions.Build:
     """The last value of a metric: of settled trials from its typed rows, of running ones from their points. `none`:
     there is none, or it is no number. `is_final`: only of a final result."""
     rows = MetricValue.objects.filter(
@@ -338,11 +353,11 @@ def _metric(experiment: Experiment, name: str, *, is_final: bool) -> conditions.
     latest = Point.objects.filter(trial=OuterRef("pk"), name=name, step=Subquery(steps))
 
     def matching(lookup: str, wanted: object) -> Q:
-        settled = rows.filter(**{f"number{lookup}": wanted}).values("trial")
+        settled = _having(rows.filter(**{f"number{lookup}": wanted}), by_trial=by_trial)
         if is_final or not experiment.alive_count:
-            return Q(pk__in=settled)
+            return settled
         reporting = alive.filter(Exists(latest.filter(**{f"value{lookup}": wanted}))).values("pk")
-        return Q(pk__in=settled) | Q(pk__in=reporting)
+        return settled | Q(pk__in=reporting)
 
     def equal(value: Text) -> Q:
         if value.text.casefold() == NONE and not value.is_quoted:

@@ -104,8 +104,8 @@ def experiment(draft: Callable[..., Experiment]) -> Experiment:
     return made
 
 
-def find(experiment: Experiment, text: str) -> list[int]:
-    fields = TrialFields(experiment, ["f1", "recall"])
+def find(experiment: Experiment, text: str, *, by_trial: bool = False) -> list[int]:
+    fields = TrialFields(experiment, ["f1", "recall"], by_trial=by_trial)
     return sorted(fields.filter(experiment.trials.all(), text).values_list("number", flat=True))
 
 
@@ -208,6 +208,7 @@ def find(experiment: Experiment, text: str) -> list[int]:
 )
 def test_what_is_found(experiment: Experiment, text: str, numbers: list[int]) -> None:
     assert find(experiment, text) == numbers
+    assert find(experiment, text, by_trial=True) == numbers  # where few of many trials are read
 
 
 def test_bounds_beyond_all_numbers(experiment: Experiment) -> None:
@@ -224,8 +225,9 @@ def test_a_metric_of_a_running_trial_is_its_latest_point(experiment: Experiment)
     experiment.running_count = 1
     trial = Trial.objects.get(number=6)
     Point.keep([Point(trial=trial, name="f1", step=step, value=step) for step in (2, 10)])
-    assert find(experiment, "f1>5") == [6]
-    assert find(experiment, "f1=none") == [3]
+    for by_trial in (False, True):
+        assert find(experiment, "f1>5", by_trial=by_trial) == [6]
+        assert find(experiment, "f1=none", by_trial=by_trial) == [3]
     assert find(experiment, "final.f1>5") == []
 
 

@@ -125,8 +125,11 @@ class TrialQuery:
         total, is_exact = self.total
         if is_exact and total <= EXACT_TO and (self.selection.applied or self.state):
             return [self.trials]
-        condition = self.selection.condition & Q(state=self.state) if self.state else self.selection.condition
-        parts = self.order.parts(self.rows, of=self.experiment, condition=condition)
+        condition = self.selection.by_trial
+        if self.state:
+            condition &= Q(state=self.state)
+        rows = self.experiment.trials.filter(condition)
+        parts = self.order.parts(rows, of=self.experiment, condition=condition)
         if self.order.key == "value" and self.state:
             # Only succeeded trials have a result, and they have no other value.
             parts = [parts[0], parts[2]] if self.state == TrialState.SUCCEEDED else parts[1:]

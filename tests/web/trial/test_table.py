@@ -8,7 +8,9 @@ from html import unescape
 from urllib.parse import quote
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -368,6 +370,18 @@ def test_of_very_many_matches_nobody_counts_all(hundred, bob, monkeypatch, limit
     assert results == list(range(120, 20, -1))
     html = table(bob, hundred, "?filter=number>5").content.decode()
     assert ("1 to 50 of 10+" if limit == 10 else "1 to 50 of 115") in html and 'rel="next"' in html
+
+
+@pytest.mark.parametrize("sort", ["-number", "value", "-p.layers"])
+def test_the_first_of_very_many_matches_are_looked_up_by_trial(hundred, bob, monkeypatch, sort):
+    """TD-X7: a condition on a parameter that most trials meet is not read as a whole for the first page."""
+    url = f"?filter=(lr<1 or layers>0) not lr=none&sort={sort}"
+    whole = numbers(table(bob, hundred, url))
+    monkeypatch.setattr(trial_query, "EXACT_TO", 10)
+    with CaptureQueriesContext(connection) as queries:
+        assert numbers(table(bob, hundred, url)) == whole
+    sets = [query["sql"] for query in queries if 'IN (SELECT U0."trial_id"' in query["sql"]]
+    assert len(whole) == 50 and len(sets) == 1 and sets[0].startswith("SELECT state, COUNT(*)")
 
 
 @pytest.mark.parametrize(
