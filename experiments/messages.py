@@ -179,6 +179,12 @@ def duration_short(span: timedelta | float | None) -> str:
     return f"{seconds / 86400:.0f} d"
 
 
+def duration_range(spans: tuple[float, float]) -> str:
+    """Return a range of spans in seconds: `12 m – 2 h`, and one of them where both read the same."""
+    first, last = map(duration_short, spans)
+    return first if first == last else f"{first} – {last}"
+
+
 def ago(moment: datetime | None) -> str:
     """Return how long ago, as <time> with the full date in its title: `41 m ago`."""
     if moment is None:

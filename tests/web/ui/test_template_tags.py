@@ -184,3 +184,9 @@ def test_a_refused_field_says_why_and_its_control_points_at_the_sentence():
     assert "Required." in html
     summary = Template('{% include "components/form/_errors.html" %}').render(Context({"form": form}))
     assert "Fix 2 fields to save" in summary and 'href="#id_max_trials"' in summary
+
+
+def test_a_range_that_reads_the_same_at_both_ends_is_written_once():
+    """TD-D7, TD-X4"""
+    assert messages.duration_range((30, 7200)) == "30 s – 2 h"
+    assert messages.duration_range((61, 62)) == "1 m"
