@@ -85,7 +85,7 @@ class Offers(HTMLParser):
 pytestmark = pytest.mark.once
 
 PAGES = ("experiment", "experiment-trials", "experiment-execution", "experiment-configuration")
-ACTS = ("action", "edit", "add", "bulk", "schedule", "share", "description", "input", "stop", "rerun", "replicate",
+ACTIONS = ("action", "edit", "add", "bulk", "schedule", "share", "description", "input", "stop", "rerun", "replicate",
         "mark-lost", "group", "object", "properties", "new", "register")  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def walk(experiment: Experiment, user: User, *pages: str) -> set[str]:
 
 
 def _is_act(link: str) -> bool:
-    return not urlsplit(link).netloc and resolve(urlsplit(link).path).url_name.endswith(ACTS)
+    return not urlsplit(link).netloc and resolve(urlsplit(link).path).url_name.endswith(ACTIONS)
 
 
 def _follow(client, link: str) -> None:
