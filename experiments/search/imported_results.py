@@ -13,7 +13,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .imports.cells import OPTUNA_PREFIX, OWN_PREFIX, params_of, parse_cell, result_of, separator_of
+from .imports.cells import (
+    OPTUNA_PREFIX,
+    OWN_PREFIX,
+    params_of,
+    parse_cell,
+    result_of,
+    separator_of,
+    with_decimal_point,
+)
 from .nested_choice import Group, Nested, flat
 from .parameters import NOT_IN_SPACE, Choice
 from .space import MAX_COLUMN, MAX_LEAVES
@@ -132,7 +140,8 @@ Row = tuple[str, dict[str, object] | str, object, str | None]
 
 def _csv_rows(text: str) -> Iterator[Row]:
     header = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(header), strict=True)
+    separator = separator_of(header)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     names: list[str] = []
     parameters: dict[int, str] = {}
     value_index, state_index = 0, None
@@ -152,6 +161,8 @@ def _csv_rows(text: str) -> Iterator[Row]:
             elif len(cells) != len(names):
                 yield position, f"{len(cells):,} cells instead of {len(names):,}.", None, None
             else:
+                if separator != ",":
+                    cells = [with_decimal_point(cell) for cell in cells]
                 params = {
                     name: parse_cell(cells[index])
                     for index, name in parameters.items()

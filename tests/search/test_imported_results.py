@@ -31,6 +31,7 @@ OURS = """number,id,state,value,last_value,p.lr,p.-x,p.layer,p.layer/kernel_size
 @pytest.mark.parametrize(
     ("text", "results", "skipped"),
     [
+        ("lr;value;opt\n0,1;-7,5e-1;adam, v2\n", [({"lr": 0.1, "opt": "adam, v2"}, -0.75)], 0),
         (
             "lr,value,batch\n0.1,0.5,16\n0.2,7e-1,32\n",
             [({"lr": 0.1, "batch": 16}, 0.5), ({"lr": 0.2, "batch": 32}, 0.7)],
@@ -74,7 +75,18 @@ OURS = """number,id,state,value,last_value,p.lr,p.-x,p.layer,p.layer/kernel_size
             1,
         ),
     ],
-    ids=["csv", "semicolons", "quoted", "any name", "optuna", "ours", "json", "nni", "our json"],
+    ids=[
+        "decimal commas",
+        "csv",
+        "semicolons",
+        "quoted",
+        "any name",
+        "optuna",
+        "ours",
+        "json",
+        "nni",
+        "our json",
+    ],
 )
 def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> None:
     """NNI-S2: CSV, JSON, our exports, NNI's, Optuna's; what has no finite result is left out and counted."""

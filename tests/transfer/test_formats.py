@@ -235,6 +235,42 @@ def test_a_wandb_table_is_imported_and_its_columns_can_be_changed(lab: Workspace
     assert experiment.trials.get(number=1).duration_s == 60 and experiment.best_value == 0.75
 
 
+def test_a_data_frame_of_wandb_runs_is_imported(lab: Workspace, bob: User) -> None:
+    """TD-D8: as W&B's guide saves it with `to_csv`: config and summary in Python's notation, with nan."""
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["", "summary", "config", "name"])
+    for n, acc in enumerate((0.5, math.nan, 0.75)):
+        summary = {"acc": acc, "_runtime": 12.5, "note": "it's", "hist": {"bins": [1, 2]}, "best": -math.inf}
+        writer.writerow([n, summary, {"lr": 0.1 * (n + 1), "opt": None, "net": {"depth": n}}, f"run-{n}"])
+    data = table.getvalue().encode()
+    experiment = imported(lab, bob, data, "project.csv", metric="acc", direction="maximize")
+    assert (experiment.imported_from, experiment.best_value) == ("wandb", 0.75)
+    assert [trial.state for trial in experiment.trials.order_by("number")] == [
+        "succeeded",
+        "failed",
+        "succeeded",
+    ]
+    assert experiment.trials.get(number=3).params == {"lr": 0.1 * 3, "opt": None, "net": {"depth": 2}}
+    for cell in ("x", "__import__('os')", "{'a': f()}", "[1]", "{" * 500):
+        broken = f'summary,config\n"{cell}","{{}}"\n'
+        row = uploaded(lab, bob, broken.encode(), "project.csv")
+        assert row.error.startswith("Line 2: the column summary is not an object"), (cell, row.error)
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_a_table_with_semicolons_has_decimal_commas(start: str, lab: Workspace, bob: User) -> None:
+    """TD-D8: as spreadsheets of many countries save it, with or without a byte order mark."""
+    lines = ['lr;"size, in px";opt;val_loss']
+    lines += [f"{0.001 * n:.3f};{n};adam, v{n % 2};{n / 2}".replace(".", ",") for n in range(1, 9)]
+    data = (start + "\r\n".join(lines)).encode()
+    experiment = imported(lab, bob, data, "table.csv", metric="val_loss", direction="minimize")
+    assert experiment.best_value == 0.5 and experiment.trials.count() == 8
+    first = experiment.trials.get(number=1)
+    assert (first.params["lr"], first.params["opt"]) == (0.001, "adam, v1")
+    assert experiment.settings.space_document["lr"]["_value"] == [0.001, 0.008]
+
+
 def test_wandb_runs_of_the_api_are_imported(lab: Workspace, bob: User) -> None:
     """TD-D8: config, summary and history, as JSON or as JSON Lines."""
     records = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -13,6 +14,7 @@ NUMBER = re.compile(r"[+-]?(\d+|\d*\.\d+|\d+\.)([eE][+-]?\d+)?", re.ASCII)
 QUOTED = re.compile(
     r"'[=+\-@\t\r]"
 )  # how our export escapes a text that a spreadsheet would take for a formula
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*", re.ASCII)
 SEPARATORS = ",;\t"
 WAITING = "waiting"
 
@@ -40,8 +42,34 @@ STATES = {
 
 
 def separator_of(header: str) -> str:
-    """Return what separates the columns of a table, by its first line."""
-    return next((character for character in SEPARATORS if character in header), ",")
+    """Return what separates the columns of a table: what occurs most often in its first line, outside of quotes."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=bare.count)
+
+
+def with_decimal_point(text: str) -> str:
+    """Return a number that is written with a decimal comma with a point, and any other text as it is. For tables whose
+    columns are not separated by commas."""
+    return text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
+
+
+def python_object(text: str) -> dict[str, object] | None:
+    """Return the object that a text represents as JSON or in Python's notation, nan and inf included; else None."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(_Numbers().visit(ast.parse(text.strip(), mode="eval")))
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+class _Numbers(ast.NodeTransformer):
+    """Writes the names nan and inf as the numbers that they are."""
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 - the name that ast looks for
+        return ast.Constant(float(node.id)) if node.id in ("nan", "inf") else node
 
 
 def parse_cell(text: str) -> object:

@@ -60,8 +60,11 @@ def read_csv(path: Path, staging: Staging, *, name: str, roles: Mapping[str, str
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline(MAX_LINE)
             file.seek(0)
-            reader = csv.reader(file, delimiter=cells.separator_of(header), strict=True)
-            return _read_rows(reader, staging, name=name, roles=roles or {})
+            separator = cells.separator_of(header)
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            return _read_rows(
+                reader, staging, name=name, roles=roles or {}, has_decimal_commas=separator != ","
+            )
     except UnicodeDecodeError:
         raise ReadError(
             "The format of the file is not supported, and it is not UTF-8 text. Save a table as CSV UTF-8."
@@ -70,7 +73,9 @@ def read_csv(path: Path, staging: Staging, *, name: str, roles: Mapping[str, str
         raise ReadError(f"Line {reader.line_num:,}: invalid CSV ({error}).") from None
 
 
-def _read_rows(reader: Any, staging: Staging, *, name: str, roles: Mapping[str, str]) -> str:
+def _read_rows(
+    reader: Any, staging: Staging, *, name: str, roles: Mapping[str, str], has_decimal_commas: bool
+) -> str:
     names: list[str] = []
     kind, columns = "csv", dict[str, tuple[str, str]]()
     study = number = 0
@@ -94,6 +99,13 @@ def _read_rows(reader: Any, staging: Staging, *, name: str, roles: Mapping[str, 
             continue
         if len(row) != len(names):
             raise ReadError(f"{position}: {len(row):,} cells instead of {len(names):,}.")
+        if has_decimal_commas:
+            row = [cells.with_decimal_point(cell) for cell in row]
+        if {"config", "summary"} <= set(names):
+            study = study or staging.add_study(name)
+            kind = "wandb"
+            number += _add_wandb_row(staging, study, number + 1, dict(zip(names, row, strict=True)), position)
+            continue
         if not number:
             kind, columns = _guess_columns(names, row)
             chosen = {column: role for column, role in roles.items() if role in (PARAMETER, METRIC, SKIPPED)}
@@ -393,6 +405,19 @@ def _add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]
             if not str(name).startswith("_") and isinstance(item, int | float) and isinstance(step, int):
                 staging.add_point(trial, str(name), step, *number_and_text(item))
     return 1
+
+
+def _add_wandb_row(staging: Staging, study: int, number: int, row: dict[str, str], where: str) -> int:
+    """Add a run of a table of W&B's API (`DataFrame.to_csv`), whose config and summary are objects in Python's
+    notation."""
+    record: dict[str, Any] = dict(row)
+    for column in ("config", "summary"):
+        record[column] = cells.python_object(row[column])
+        if record[column] is None:
+            raise ReadError(
+                f"{where}: the column {column} is not an object such as {{'lr': 0.1}}. Save the runs as JSON."
+            )
+    return _add_wandb(staging, study, number, record)
 
 
 def _object(value: object) -> dict[str, Any]:
