@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,16 @@ task.upload_artifact("facts", {"lr": args.lr})
 Path("notes.txt").write_text("hello")
 task.upload_artifact("notes", "notes.txt")
 Path("net.pt").write_text("weights")
-OutputModel(task=task, label_enumeration={"cat": 1}).update_weights("net.pt", iteration=1)
+model = OutputModel(task=task, label_enumeration={"cat": 1})
+model.update_weights("net.pt", iteration=1)
+model.update_design(config_text="layers: 3")
+model.update_labels({"cat": 1, "dog": 2})
+package = OutputModel(task=task, name="package")
+package.update_weights_package(weights_filenames=["net.pt"], auto_delete_file=False)
+task.set_user_properties(backbone="small")
+assert task.get_user_properties(value_only=True) == {"backbone": "small"}
+if hasattr(model, "set_metadata"):
+    assert model.set_metadata("stage", "last") and model.get_metadata("stage") == "last"
 if args.case == "asks":
     for ask in (task.wait_for_status, Task.get_tasks):
         try:
@@ -94,6 +104,7 @@ def test_a_script_written_for_clearml_runs_unchanged(
     local: LocalWorker,  # noqa: F811
     alice: User,
     clearml_python: Path,
+    data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -150,7 +161,13 @@ def test_a_script_written_for_clearml_runs_unchanged(
             in LogPiece.tail(trial.pk).decode()
         )
         left = Artifact.objects.filter(trial=trial).order_by("name").values_list("name", flat=True)
-        assert list(left) == [
+        output = data / "trials" / experiment.public_id / str(trial.number) / "output"
+        kept = json.loads((output / "clearml.json").read_text())
+        assert kept["properties"] == {"backbone": "small"}
+        model, package = kept["models"]
+        assert (model["file"], model["labels"]) == ("models/net.pt", {"cat": 1, "dog": 2})
+        assert model["network"] == "layers: 3"
+        assert [name for name in left if name != package["file"]] == [
             "artifacts/facts/facts.json",
             "artifacts/notes/notes.txt",
             "clearml.json",

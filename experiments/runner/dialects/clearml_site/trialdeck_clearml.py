@@ -21,7 +21,21 @@ def mend(clearml):
     if os.environ.get("CLEARML_OFFLINE_MODE") != "1" or "CLEARML_CACHE_DIR" not in os.environ:
         return  # the script wants a server
     version = getattr(clearml, "__version__", "")
-    for each in (_numbers, _server, _models, _argparse, _click, _fire, _hydra, _project, connect):
+    for each in (
+        _numbers,
+        _server,
+        _models,
+        _design,
+        _late,
+        _metadata,
+        _properties,
+        _argparse,
+        _click,
+        _fire,
+        _hydra,
+        _project,
+        connect,
+    ):
         try:
             each()
         except Exception as error:
@@ -109,9 +123,83 @@ def _models():
     def made(*args, **more):
         model = make(*args, **more)
         model.locked = False  # it asks whether it is published
+        model.system_tags = (
+            model.system_tags or []
+        )  # update_weights_package looks into them, and changes them
+        model.edit = vars(model).update
         return model
 
     module.create_dummy_model = made
+
+
+def _design():
+    """OutputModel.update_design keeps the text."""
+    from clearml.backend_interface.model import Model
+
+    edit = Model._edit
+
+    def edited(self, design=None, *args, **more):
+        is_text = design is not None and self._offline_mode  # which is what a server is sent
+        return edit(self, self._wrap_design(design) if is_text else design, *args, **more)
+
+    Model._edit = edited
+
+
+def _late():
+    """Labels and design of a model count, too, when its weights are kept already."""
+    from clearml import OutputModel
+
+    label, design = OutputModel.update_labels, OutputModel.update_design
+
+    def noted(model, **facts):
+        for entry in getattr(model._task, "_offline_output_models", None) or ():
+            if entry.get("id") == model.id:
+                entry["init"].update(facts)
+
+    def update_labels(self, labels):
+        done = label(self, labels)
+        noted(self, label_enumeration=labels)
+        return done
+
+    def update_design(self, config_text=None, config_dict=None):
+        done = design(self, config_text=config_text, config_dict=config_dict)
+        noted(self, config_text=config_text or json.dumps(config_dict, indent=2, default=str))
+        return done
+
+    OutputModel.update_labels, OutputModel.update_design = update_labels, update_design
+
+
+def _metadata():
+    """Metadata of a model is kept as long as the script runs."""
+    from clearml import Task
+    from clearml.model import BaseModel
+
+    put = BaseModel.set_metadata
+
+    def set_metadata(self, key, value, v_type=None):
+        data = self._get_force_base_model().data if hasattr(self, "_get_force_base_model") else None
+        if data is None or not Task.is_offline():
+            return put(self, key, value, v_type)
+        entry = {"key": str(key), "value": str(value), "type": str(v_type)}
+        data.metadata = dict(getattr(data, "metadata", None) or {}, **{str(key): entry})
+        return True
+
+    BaseModel.set_metadata = set_metadata
+
+
+def _properties():
+    """Task.get_user_properties returns what the script has set."""
+    from clearml import Task
+
+    get = Task.get_user_properties
+
+    def properties(self, value_only=False):
+        if not self.is_offline():
+            return get(self, value_only)
+        items = (getattr(self.data, "hyperparams", None) or {}).get("properties") or {}
+        return {name: item.value if value_only else item.to_dict() for name, item in items.items()}
+
+    Task.get_user_properties = properties
 
 
 def _argparse():
