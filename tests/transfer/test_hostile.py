@@ -33,6 +33,7 @@ from experiments.transfer import background
 from experiments.transfer.choices import checked
 from tests.people import as_
 
+from .test_formats import mlflow_files, mlflow_sqlite, optuna_study
 from .test_round_trip import exported, full, members, uploaded  # noqa: F401  (a fixture)
 
 
@@ -257,6 +258,55 @@ def test_other_files_are_refused_with_a_sentence(tmp_path: Path, lab: Workspace,
         (b"[" * 100_000, "nested too deeply"),
     ):
         assert sentence in why(lab, bob, data), data[:40]
+
+
+@pytest.mark.parametrize(
+    ("source", "change", "sentence"),
+    [
+        (
+            "optuna",
+            "ALTER TABLE trials RENAME COLUMN state TO s",
+            "The table trials of the SQLite file lacks",
+        ),
+        (
+            "optuna",
+            "ALTER TABLE trial_values RENAME COLUMN value TO v",
+            "lacks the column value; this version",
+        ),
+        ("mlflow", "ALTER TABLE metrics RENAME COLUMN value TO v", "lacks the column value; this version"),
+        ("mlflow", "ALTER TABLE params RENAME COLUMN key TO k", "lacks the column key; this version"),
+        ("mlflow", "DELETE FROM runs", "no trial that has started"),
+        ("mlflow", "DELETE FROM experiments", "no study, experiment or run"),
+    ],
+)
+def test_a_database_of_another_schema_is_refused(
+    source: str, change: str, sentence: str, tmp_path: Path, lab: Workspace, bob: User
+) -> None:
+    """TD-D8: instead of an experiment without values."""
+    path = tmp_path / "source.db"
+    if source == "optuna":
+        optuna_study(f"sqlite:///{path}", direction="minimize")
+    else:
+        mlflow_sqlite(path)
+    db = sqlite3.connect(path)
+    db.execute(change)
+    db.commit()
+    db.close()
+    assert sentence in why(lab, bob, path.read_bytes(), "source.db")
+
+
+@pytest.mark.parametrize("meta", [None, b"- 1\n", b"{: [\xff"])
+def test_runs_without_their_meta_data_are_counted(meta: bytes | None, lab: Workspace, bob: User) -> None:
+    """TD-D8: they are left out, and the preview says so."""
+    source, packed = zipfile.ZipFile(io.BytesIO(mlflow_files())), io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as target:
+        for name in source.namelist():
+            data = meta if name == "mlruns/1/a1/meta.yaml" else source.read(name)
+            if data is not None:
+                target.writestr(name, data)
+    row = uploaded(lab, bob, packed.getvalue(), "mlruns.zip")
+    (preview,) = row.preview["studies"]
+    assert preview["trials"] == 3 and dict(preview["left_out"])["runs without a valid meta.yaml"] == 1
 
 
 @pytest.fixture

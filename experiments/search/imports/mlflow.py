@@ -17,6 +17,7 @@ STATUS_NUMBERS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "
 STILL_RUNNING = "Was running when the file was saved"
 SCHEDULED, DELETED, TAGS = "runs that have not started", "deleted runs", "tags and notes of runs"
 OTHER_FILES = "artifacts of runs"
+UNREADABLE = "runs without a valid meta.yaml"
 BLANK = "runs without parameters and metrics"  # such as the parent of nested runs
 SYSTEM = "system/"  # metrics that MLflow measures itself
 _LINE = re.compile(r"([a-z_]+):\s*(.*?)\s*$")
@@ -158,6 +159,8 @@ def read_archive(archive: Archive, staging: Staging) -> None:
         )
         if trial is not None:
             _read_run(archive, staging, study, trial, run, files[run])
+    for folder in _unreadable_runs(archive, run_folders):
+        staging.leave_out(studies.get(folder.parent, study), UNREADABLE)
     staging.remove_blank_trials(BLANK)
     _remove_empty(staging, numbers)
 
@@ -178,6 +181,15 @@ def _layout(archive: Archive) -> tuple[list[PurePosixPath], set[PurePosixPath]]:
     if not runs:
         raise ReadError("The archive has no runs of MLflow: no meta.yaml names a run_id.")
     return runs, experiments
+
+
+def _unreadable_runs(archive: Archive, runs: set[PurePosixPath]) -> set[PurePosixPath]:
+    """Return the folders that have parameters or metrics as runs do, but no valid meta data."""
+    folders = set()
+    for path in map(PurePosixPath, archive.entries):
+        if path.parent.name in ("params", "metrics") and not {".trash", "__MACOSX"} & set(path.parts):
+            folders.add(path.parent.parent)
+    return {folder for folder in folders - runs if not runs & set(folder.parents)}
 
 
 def _meta(archive: Archive, path: PurePosixPath) -> dict[str, str]:

@@ -13,6 +13,12 @@ from .errors import ReadError
 LIMIT_S = 600.0  # for a whole file
 STEPS = 100_000  # of SQLite's machine between two looks at the clock
 HEADER = b"SQLite format 3\0"
+ADDED = {
+    "value_type",
+    "intermediate_value_type",
+    "is_nan",
+    "lifecycle_stage",
+}  # by later versions of the formats
 
 
 class Database:
@@ -27,8 +33,13 @@ class Database:
         return {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}
 
     def rows(self, table: str, *names: str, order: str = "") -> Iterator[tuple]:
-        """Yield these columns of all rows. A column that this version of the format lacks is None."""
+        """Yield these columns of all rows. A column that only later versions of the format have is None without it;
+        raise ReadError if another one is missing."""
         present = self.columns(table) if table in self.tables else set()
+        if lacking := [name for name in names if name not in present and name not in ADDED]:
+            raise ReadError(
+                f"The table {table} of the SQLite file lacks the column {lacking[0]}; this version is not supported."
+            )
         chosen = ", ".join(name if name in present else "NULL" for name in names)
         by = f" ORDER BY {order}" if order else ""
         yield from self._connection.execute(f"SELECT {chosen} FROM {table}{by}")  # noqa: S608
