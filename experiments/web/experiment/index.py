@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -17,6 +17,7 @@ from experiments.filters.experiments import ME, fields
 from experiments.models import Experiment, User, Workspace
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.query_parameters import number, text
+from experiments.web.trial.trial_query import without
 from experiments.web.ui.controls import BulkAction
 from experiments.web.ui.filter_line import FilterLine, completions, kept_values
 from experiments.web.ui.fragments import Live
@@ -43,7 +44,7 @@ BULK = (
 
 @login_required
 @require_safe
-@takes(index_table.ORDER_AND_FILTERS)
+@takes(index_table.ORDER_AND_FILTERS, **index_table.PLACE)
 def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Show the list of experiments, filtered and sorted."""
     workspace = get_workspace(request, workspace_slug)
@@ -63,8 +64,11 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     if live.fragment != "list":
         index_table.note_missing(request, workspace, experiments)
     saved = saved_views(request.user, workspace)
-    request.GET, view = apply_view(index_table.canonical(request.GET), saved)  # type: ignore[assignment]
-    page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user)
+    place = {name: request.GET.get(name, "") for name in index_table.PLACE}
+    request.GET, view = apply_view(  # type: ignore[assignment]
+        without(index_table.canonical(request.GET), index_table.PLACE), saved
+    )
+    page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user, **place)
     if page.selection.error:
         note_fault(request, "filter", f"{page.selection.error}.")
     else:
@@ -84,12 +88,22 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             ),
             "csv": reverse("experiments-csv", args=[workspace.slug]) + page.query.url(),
             "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),
+            "rows_url": _rows_url(request.GET, page, upto=place["upto"] or str(marks["newest"] or 0)),
+            "newest_url": f"?{request.GET.urlencode()}",
             "every": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
             "may_create": permissions.may(request.user, "create", workspace),
             "bulk": _bulk_actions(request.user, workspace),
             "line": _line(request, page, workspace),
         },
     )
+
+
+def _rows_url(query: QueryDict, page: index_table.Page, *, upto: str) -> str:
+    """Return the address at which a live list asks for its rows again."""
+    query = query.copy()
+    if page.shown:
+        query["shown"], query["upto"] = page.shown, upto
+    return f"?{query.urlencode()}"
 
 
 def _bulk_actions(user: User, workspace: Workspace) -> list[BulkAction]:

@@ -68,6 +68,10 @@ ORDER_AND_FILTERS: dict[str, Parameter] = {
     "page": number(1),
 }
 
+# Where a live list is: the IDs of the rows that it shows, and the newest experiment when it was opened.
+PLACE: dict[str, Parameter] = {"shown": text(), "upto": number()}
+MOST_NEW = 1000  # counted
+
 
 def canonical(query: QueryDict) -> QueryDict:
     """Return the address with all its filters in one line: what a click adds (`and`), and the single filters."""
@@ -186,6 +190,7 @@ def version(experiments: ExperimentQuerySet) -> dict[str, Any]:
         pks=Sum("pk"),
         versions=Sum("version"),
         latest=Max("updated_at"),
+        newest=Max("pk"),
         active=Count("pk", filter=Q(state__in=status.ACTIVE)),
     )
 
@@ -222,9 +227,21 @@ class Row:
 
 
 class Page:
-    """One page of the list for one person: chips, rows, pager. A fixed number of queries for any number of rows."""
+    """One page of the list for one person: chips, rows, pager. A fixed number of queries for any number of rows.
 
-    def __init__(self, query: TableQuery, experiments: ExperimentQuerySet, *, user: User) -> None:
+    `shown` and `upto` are where a live list is: it draws the rows again that it shows, in their order, whatever has
+    changed since, and counts the new ones as `waiting`.
+    """
+
+    def __init__(
+        self,
+        query: TableQuery,
+        experiments: ExperimentQuerySet,
+        *,
+        user: User,
+        shown: str = "",
+        upto: str = "",
+    ) -> None:
         self.selection = query.select(experiments, user)
         matching = self.selection.experiments
         self.counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
@@ -233,17 +250,22 @@ class Page:
         self.query = replace(query, page=min(query.page, self.last))
         matching = query.matching(matching)
         self.offset = (self.query.page - 1) * query.size
-        rows = query.ordered(matching).select_related("workspace", "project", "creator", "queue")
-        shown = list(rows.defer("description", "properties")[self.offset : self.offset + query.size])
+        page = list(_with_related(query.ordered(matching))[self.offset : self.offset + query.size])
+        self.waiting = 0
+        keys = [key for key in shown.split(",") if key.isascii() and key.isalnum()][: query.size]
+        if keys and upto.isdecimal() and len(upto) < 19:
+            self.waiting = matching.filter(pk__gt=int(upto)).order_by()[:MOST_NEW].count()
+            page = _kept(page, keys, experiments)
+        self.shown = ",".join(experiment.public_id for experiment in page)
         compute = Compute(
-            {experiment.queue_id for experiment in shown if experiment.is_active and experiment.queue_id}
+            {experiment.queue_id for experiment in page if experiment.is_active and experiment.queue_id}
         )
-        set_best_decimals(shown)
-        note_what_is_left(shown)
-        ends = ends_of(shown, compute)
+        set_best_decimals(page)
+        note_what_is_left(page)
+        ends = ends_of(page, compute)
         self.rows = [
             row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))
-            for experiment in shown
+            for experiment in page
         ]
 
     @property
@@ -295,6 +317,20 @@ class Page:
     @property
     def end(self) -> str | None:
         return self.query.url(page=self.last) if self.query.page < self.last - PAGES_AROUND else None
+
+
+def _with_related(experiments: ExperimentQuerySet) -> ExperimentQuerySet:
+    rows = experiments.select_related("workspace", "project", "creator", "queue")
+    return rows.defer("description", "properties")
+
+
+def _kept(page: list[Experiment], keys: list[str], experiments: ExperimentQuerySet) -> list[Experiment]:
+    """Return the experiments with these IDs, in this order, without those that are gone. At most one query."""
+    by_key = {experiment.public_id: experiment for experiment in page}
+    if set(keys) - by_key.keys():
+        rows = _with_related(experiments.filter(public_id__in=keys))
+        by_key = {experiment.public_id: experiment for experiment in rows}
+    return [by_key[key] for key in keys if key in by_key]
 
 
 def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -576,3 +577,37 @@ def test_the_order_is_chosen_in_the_filters_too(ask, draft, sort):
     draft()
     html = ask(sort=sort).content.decode()
     assert re.search(rf'<option value="{sort}" selected>', html)
+
+
+def poll(client, page):
+    """What the live list asks for after this page, and its answer."""
+    url = unescape(re.search(r'id="list"[^>]*hx-get="([^"]*)"', page.content.decode())[1])
+    return client.get(LIST + url, headers={"HX-Request": "true", "HX-Target": "list"})
+
+
+def test_new_experiments_wait_and_shown_ones_stay_where_they_are(client, ask, draft, bob, alice):
+    """TD-C6: also one that the filter no longer selects; what becomes private goes; one announcement."""
+    for name in ("a", "b", "c"):
+        draft(name).describe(by=alice, tags=["seen"])
+    first = ask(bob, filter="tag:seen")
+    assert names(first) == ["c", "b", "a"] and "– show" not in first.content.decode()
+    Experiment.objects.get(name="b").describe(by=alice, tags=["other"])
+    Experiment.objects.get(name="a").describe(by=alice, visibility="private")
+    draft("d").describe(by=alice, tags=["seen"])
+    draft("e").describe(by=alice, tags=["unseen"])
+    again = poll(client, first)
+    html = again.content.decode()
+    assert names(again) == ["c", "b"]
+    assert "1 new experiment – show" in html and 'role="status">New experiments are available.<' in html
+    assert "shown=" not in re.sub(r'hx-get="[^"]*shown[^"]*"', "", html), "no link keeps the place"
+    assert names(poll(client, again)) == ["c", "b"]
+    assert names(ask(bob, filter="tag:seen")) == ["d", "c"]
+
+
+@pytest.mark.parametrize(
+    "place", [{"shown": "a,b", "upto": "x"}, {"shown": "\0,²", "upto": "1"}, {"shown": "a", "upto": "9" * 30}]
+)
+def test_a_bad_place_is_answered(ask, draft, place):
+    """TD-C6, TD-C3."""
+    draft("a")
+    assert ask(**place).status_code in (200, 400)
