@@ -28,11 +28,11 @@ def collect() -> bool:
     with (root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         seal = root / ".collected"
-        wanted = fingerprint()
-        if seal.exists() and seal.read_text() == wanted:
+        current_fingerprint = fingerprint()
+        if seal.exists() and seal.read_text() == current_fingerprint:
             return False
         call_command("collectstatic", interactive=False, verbosity=0)
-        seal.write_text(wanted)  # written last, so that an interrupted collection is repeated
+        seal.write_text(current_fingerprint)  # written last, so that an interrupted collection is repeated
         return True
 
 

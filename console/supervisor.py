@@ -210,8 +210,8 @@ def _reason(exit: Exit) -> str:
 
 def _running_under(installation: str) -> bool:
     """Return whether any process of this installation, recognized by its environment, is alive."""
-    wanted = f"TRIALDECK_INSTALLATION={installation}".encode()
-    return any(wanted in _environment(folder) for folder in Path("/proc").glob("[0-9]*"))
+    marker = f"TRIALDECK_INSTALLATION={installation}".encode()
+    return any(marker in _environment(folder) for folder in Path("/proc").glob("[0-9]*"))
 
 
 def _environment(folder: Path) -> list[bytes]:

@@ -327,13 +327,13 @@ class Span:
     def of(cls, request: DownloadRequest, *, etag: str, size: int) -> Span:
         """Return the requested range (RFC 9110, section 14). Several ranges, an unreadable one, and a range of another
         file than the one that `If-Range` names return the whole file. Raise `OutOfRange`."""
-        whole = cls(0, size, size, etag)
+        entire_file = cls(0, size, size, etag)
         match = RANGE.fullmatch(request.range) if request.method == "GET" else None
         if match is None or (request.if_range and request.if_range != etag):
-            return whole
+            return entire_file
         first, last = match["first"], match["last"]
         if not first and not last or (first and last and int(last) < int(first)):
-            return whole
+            return entire_file
         start = int(first) if first else max(0, size - int(last))
         stop = min(size, int(last) + 1) if first and last else size
         if start >= stop:

@@ -155,8 +155,8 @@ def duration(span: timedelta | float | None) -> str:
         return DASH
     if seconds < 9.95:
         return f"{seconds:.1f} s" if round(seconds, 1) % 1 else f"{seconds:.0f} s"
-    whole = round(seconds)
-    minutes, s = divmod(whole, 60)
+    rounded_s = round(seconds)
+    minutes, s = divmod(rounded_s, 60)
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)
     if not minutes:
@@ -250,7 +250,7 @@ class Consequence(NamedTuple):
     """A sentence in two parts: the emphasized beginning and the rest."""
 
     lead: str
-    rest: str
+    explanation: str
 
 
 DATABASE_FULL = "The database disk is full. Nothing was changed. Free some disk space, then try again."
@@ -335,8 +335,8 @@ def _for_running(
             f" The new early stopping applies to {'it' if is_one else 'them'} too, including past results."
         )
     elif {"early_stopping", "early_stopping_arguments"} & old.differences(new).keys():
-        kept = "The running trial keeps" if is_one else "Running trials keep"
-        rest += f" {kept} the early-stopping rule of {'its' if is_one else 'their'} revision."
+        subject = "The running trial keeps" if is_one else "Running trials keep"
+        rest += f" {subject} the early-stopping rule of {'its' if is_one else 'their'} revision."
     if old.max_trial_duration_s != new.max_trial_duration_s:
         rest += f" The new time limit applies to {'it' if is_one else 'them'} too"
         if impact.overdue:

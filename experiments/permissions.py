@@ -200,6 +200,8 @@ def learn_roles(user: User, workspaces: Collection[Workspace]) -> None:
     unknown = [workspace for workspace in workspaces if workspace.pk not in roles]
     if not unknown or user.is_superuser or user.token:
         return
-    mine = dict(user.memberships.filter(workspace__in=unknown).values_list("workspace", "role"))
+    role_by_workspace = dict(user.memberships.filter(workspace__in=unknown).values_list("workspace", "role"))
     for workspace in unknown:
-        roles[workspace.pk] = Role(mine[workspace.pk]) if workspace.pk in mine else None
+        roles[workspace.pk] = (
+            Role(role_by_workspace[workspace.pk]) if workspace.pk in role_by_workspace else None
+        )

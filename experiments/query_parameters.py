@@ -100,9 +100,9 @@ def missing(kind: str, value: str, existing: Collection[str]) -> str:
 def did_you_mean(value: str, existing: Iterable[str]) -> str:
     """`Did you mean owner? ` for "own", or nothing where no word is near."""
     by_folded = {word.casefold(): word for word in existing}
-    wanted = value.casefold()
-    begun = sorted(word for word in by_folded if len(wanted) > 1 and word.startswith(wanted))
-    near = begun[:1] or difflib.get_close_matches(wanted[:100], by_folded, n=1)
+    folded_value = value.casefold()
+    begun = sorted(word for word in by_folded if len(folded_value) > 1 and word.startswith(folded_value))
+    near = begun[:1] or difflib.get_close_matches(folded_value[:100], by_folded, n=1)
     return f"Did you mean {by_folded[near[0]]}? " if near else ""
 
 

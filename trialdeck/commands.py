@@ -303,9 +303,9 @@ def update(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
     with renamed(lambda _: args.what):
         if args.what == "concurrency":
-            experiment.update_trial_concurrency(_whole(args.value))
+            experiment.update_trial_concurrency(_integer(args.value))
         elif args.what == "trialnum":
-            experiment.update_max_trial_number(_whole(args.value))
+            experiment.update_max_trial_number(_integer(args.value))
         elif args.what == "duration":
             experiment.update_max_experiment_duration(args.value)
         else:
@@ -406,7 +406,7 @@ def _print_state(experiment: Experiment) -> None:
     print(f"{row['id']} {row['state']}")
 
 
-def _whole(text: str) -> Any:
+def _integer(text: str) -> Any:
     """Return the number, or the text for the console to refuse."""
     return int(text) if text.lstrip("-").isdigit() else text
 

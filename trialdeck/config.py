@@ -355,8 +355,8 @@ class ExperimentConfig(ConfigFields):
 
     def _space(self) -> Any:
         if self.search_space is not None and self.search_space_file is not None:
-            both = f"{self.spelled('search_space')} or {self.spelled('search_space_file')}"
-            raise errors.Invalid(f"Set {both}, not both.")
+            option_names = f"{self.spelled('search_space')} or {self.spelled('search_space_file')}"
+            raise errors.Invalid(f"Set {option_names}, not both.")
         if self.search_space_file is not None:
             return read_document(Path(self.search_space_file))
         if self.search_space is None:

@@ -52,15 +52,15 @@ class Embedded:
         if self.is_detached or os.getpid() != self.pid or self.process.poll() is not None:
             return
         try:
-            others = [
+            other_consoles = [
                 row["name"]
                 for workspace in lookup.workspaces(self.console)
                 for row in lookup.active_experiments(self.console, workspace)
             ]
         except errors.Error:
-            others = []
-        if others:
-            names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+            other_consoles = []
+        if other_consoles:
+            names = ", ".join(other_consoles[:3]) + (", …" if len(other_consoles) > 3 else "")
             print(
                 f"The console at {self.console.url} keeps running: experiments are active there ({names}). "
                 f"To stop it: trialdeck down --port {self.console.port}"

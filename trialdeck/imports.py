@@ -60,8 +60,8 @@ class Import:
 
     def confirm(self, **choices: Any) -> None:
         """Have it imported with these choices. Raise Invalid for what is missing."""
-        wanted = {name: value for name, value in choices.items() if value is not None}
-        self.row = self.console.post(f"{self.path}/confirm", wanted)
+        request_body = {name: value for name, value in choices.items() if value is not None}
+        self.row = self.console.post(f"{self.path}/confirm", request_body)
 
     def cancel(self) -> None:
         """Remove the file and what was imported so far."""

@@ -26,12 +26,12 @@ def apply(provider: Provider, user: User, claims: Mapping[str, Any]) -> None:
         logger.warning("%s sent no %s for %s: roles stay", provider.name, provider.groups_claim, user)
         return
     own = {str(group).removeprefix("/") for group in sent}
-    wanted: dict[str, list[str]] = {}
+    role_names: dict[str, list[str]] = {}
     for group, slug, role in provider.groups:
-        wanted.setdefault(slug, []).extend([role] if group.removeprefix("/") in own else [])
-    if "" in wanted:
-        _set_administrator(user, is_one=ADMINISTRATOR in wanted.pop(""))
-    for slug, roles in wanted.items():
+        role_names.setdefault(slug, []).extend([role] if group.removeprefix("/") in own else [])
+    if "" in role_names:
+        _set_administrator(user, is_one=ADMINISTRATOR in role_names.pop(""))
+    for slug, roles in role_names.items():
         workspace = Workspace.objects.filter(slug=slug).first()
         if workspace is None:
             logger.warning("TRIALDECK_OIDC_GROUPS names the workspace %s, which does not exist", slug)
@@ -59,10 +59,10 @@ def _set_administrator(user: User, *, is_one: bool) -> None:
     if user.is_superuser == is_one:
         return
     with transaction.atomic():
-        others = (
+        other_administrators = (
             User.objects.select_for_update().filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
         )
-        if not is_one and not others:
+        if not is_one and not other_administrators:
             logger.warning("%s stays an administrator: there is no other", user)
             return
         user.is_superuser = user.is_staff = is_one

@@ -71,9 +71,9 @@ def _fields_in(message: Any) -> str:
         return str(message)
     parts = []
     for part in message:
-        for what, about in part.items():
+        for action, about in part.items():
             fields = ", ".join(about.get("fields", []))
-            parts.append(f"{what} {about.get('name', '')} {about.get('object', '')} {fields}".strip())
+            parts.append(f"{action} {about.get('name', '')} {about.get('object', '')} {fields}".strip())
     return "; ".join(" ".join(part.split()) for part in parts)
 
 

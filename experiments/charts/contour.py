@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.charts.drawing.axes import (
     DIGIT,
-    HALF,
+    HALF_WIDTHS,
     Box,
     Drawing,
     below,
@@ -50,7 +50,7 @@ def contour(
     direction: str,
     best: int | None,
     total: int,
-    widths: Sequence[int] = HALF,
+    widths: Sequence[int] = HALF_WIDTHS,
     key: str = "contour",
 ) -> Chart:
     """Draw the value over two parameters. `total` is the number of trials from which the marks were taken."""
@@ -196,12 +196,12 @@ def _inside(corners: Sequence[float], edge: float) -> list[tuple[float, float]]:
     """Return the polygon of a square, in shares of its sides, where the heights of its corners are at least `edge`."""
     points = []
     for place in range(4):
-        here, there = corners[place], corners[(place + 1) % 4]
+        corner, next_corner = corners[place], corners[(place + 1) % 4]
         (u, v), (to_u, to_v) = CORNERS[place], CORNERS[(place + 1) % 4]
-        if here >= edge:
+        if corner >= edge:
             points.append((u, v))
-        if (here >= edge) != (there >= edge):
-            share = (edge - here) / (there - here)
+        if (corner >= edge) != (next_corner >= edge):
+            share = (edge - corner) / (next_corner - corner)
             points.append((u + share * (to_u - u), v + share * (to_v - v)))
     return points
 

@@ -94,8 +94,8 @@ def thinned(points: Sequence[tuple[float, float | None]], limit: int) -> list[tu
     each = 3 if any(value is None for _, value in inner) else 2
     intervals = (limit - 2) // each
     edges = [len(inner) * index // intervals for index in range(intervals + 1)]
-    kept = [point for begin, end in pairwise(edges) for point in _extremes(inner[begin:end])]
-    return [points[0], *kept, points[-1]]
+    drawn_points = [point for begin, end in pairwise(edges) for point in _extremes(inner[begin:end])]
+    return [points[0], *drawn_points, points[-1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,10 @@ class _Drawing:
             f"the best {text(best)} at {self._at(best_step)}."
         ]
         if self.siblings:
-            others = "1 other trial" if len(self.siblings) == 1 else f"{len(self.siblings)} other trials"
-            parts.append(f"In the background: {others}.")
+            sibling_count = (
+                "1 other trial" if len(self.siblings) == 1 else f"{len(self.siblings)} other trials"
+            )
+            parts.append(f"In the background: {sibling_count}.")
         if self.is_best:
             parts.append("This is the best trial.")
         elif self.best and any(value is not None for _, value in self.best.points):
@@ -217,10 +219,10 @@ class _Drawing:
         low, high = min(steps), max(steps)
         low = 0.0 if 0 < low <= high / 10 else low
         count = 3 if self.is_narrow else 5
-        whole = all(step == round(step) for step in steps)
+        has_integer_steps = all(step == round(step) for step in steps)
         if low == high:
             high = low + 1
-        return Linear(low, high, start=self.first_x, end=self.last_x, count=count, whole=whole)
+        return Linear(low, high, start=self.first_x, end=self.last_x, count=count, whole=has_integer_steps)
 
     def _grid(self) -> Svg:
         lines = []
@@ -381,8 +383,8 @@ def _extremes(points: Sequence[tuple[float, float | None]]) -> list[tuple[float,
     """Return the lowest point, the highest point and the first gap, in the order of the points."""
     values = [(value, index) for index, (_, value) in enumerate(points) if value is not None]
     gap = next((index for index, point in enumerate(points) if point[1] is None), None)
-    kept = set() if gap is None else {gap}
+    extremes = set() if gap is None else {gap}
     if values:
-        kept.add(min(values, key=lambda pair: pair[0])[1])
-        kept.add(max(values, key=lambda pair: pair[0])[1])
-    return [points[index] for index in sorted(kept)]
+        extremes.add(min(values, key=lambda pair: pair[0])[1])
+        extremes.add(max(values, key=lambda pair: pair[0])[1])
+    return [points[index] for index in sorted(extremes)]

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from experiments.charts.drawing.axes import HALF, Box, Drawing, below, caption, drawn, empty, grid, is_narrow
+from experiments.charts.drawing.axes import (
+    HALF_WIDTHS,
+    Box,
+    Drawing,
+    below,
+    caption,
+    drawn,
+    empty,
+    grid,
+    is_narrow,
+)
 from experiments.charts.drawing.marks import WORDS, linked, trials
 from experiments.charts.drawing.scale import Linear, Tick, finite
 from experiments.charts.drawing.svg import Chart, Svg, element, label
@@ -30,7 +40,9 @@ class Ended:
     state: str
 
 
-def durations(ended: Sequence[Ended], *, widths: Sequence[int] = HALF, key: str = "durations") -> Chart:
+def durations(
+    ended: Sequence[Ended], *, widths: Sequence[int] = HALF_WIDTHS, key: str = "durations"
+) -> Chart:
     """Draw how many trials took how long. Run times far beyond the others share the last bar."""
     timed = [each for each in ended if finite(each.duration_s) is not None and each.duration_s >= 0]
     succeeded = [each.duration_s for each in timed if each.state == "succeeded"]
@@ -110,9 +122,9 @@ def span(seconds: float) -> str:
         return f"{1000 * seconds:.0f} ms" if seconds else "0"
     if seconds < 60:
         return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remaining_s = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} m {rest} s" if rest else f"{minutes} m"
+        return f"{minutes} m {remaining_s} s" if remaining_s else f"{minutes} m"
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
         return f"{hours} h {minutes} m" if minutes else f"{hours} h"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from experiments.charts.drawing.axes import HALF, Box, Drawing, below, caption, drawn, empty, is_narrow
+from experiments.charts.drawing.axes import HALF_WIDTHS, Box, Drawing, below, caption, drawn, empty, is_narrow
 from experiments.charts.drawing.marks import TrialMark, trials
 from experiments.charts.drawing.scale import Linear, Log, Tick, finite, linear_or_log
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
@@ -21,7 +21,7 @@ def edf(
     *,
     metric: str,
     is_log: bool | None = None,
-    widths: Sequence[int] = HALF,
+    widths: Sequence[int] = HALF_WIDTHS,
     key: str = "edf",
 ) -> Chart:
     """Draw the share of trials at or below each value, for all trials or, after edits, for each revision."""

@@ -130,8 +130,8 @@ class _Drawing:
     ) -> list[Svg]:
         parts = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
         best = self.steps[-1][0] if self.steps else None  # drawn last, on top of the others
-        others = [point for point in self.points if point.number != best and self._place(point)]
-        parts.append(element("g", *[self._mark(point, href) for point in others]))
+        other_points = [point for point in self.points if point.number != best and self._place(point)]
+        parts.append(element("g", *[self._mark(point, href) for point in other_points]))
         parts.extend(self._best(href))
         parts.extend(self._labels(marks, best_text))
         if not self.y:
@@ -304,13 +304,13 @@ class _Drawing:
         parts: list[Svg] = []
         taken: list[tuple[float, float]] = []
         by_number = {point.number: point for point in self.points}
-        wanted = [(n, v, best_text or self.y.text(v)) for n, v in self.steps[-1:]]
-        wanted += [
+        label_candidates = [(n, v, best_text or self.y.text(v)) for n, v in self.steps[-1:]]
+        label_candidates += [
             (n, value, clip(text, 24))
             for n, text in marks.items()
             if n in by_number and (value := _value(by_number[n])) is not None
         ]
-        for number, value, text in wanted:
+        for number, value, text in label_candidates:
             x, y = self.x.at(number), min(max(self.y.at(value), self.top), self.bottom)
             half = len(text) * DIGIT / 2
             near = any(abs(x - other_x) < half + 30 and abs(y - other_y) < 14 for other_x, other_y in taken)
@@ -332,8 +332,10 @@ def _thinned(points: Sequence[Point], steps: Sequence[tuple[int, float]]) -> Seq
         return points
     every = -(-len(points) // MOST_NARROW)
     last = (len(points) - 1) % every
-    kept = {steps[-1][0]} if steps else set()
-    return [point for place, point in enumerate(points) if place % every == last or point.number in kept]
+    drawn_numbers = {steps[-1][0]} if steps else set()
+    return [
+        point for place, point in enumerate(points) if place % every == last or point.number in drawn_numbers
+    ]
 
 
 def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, float]]:

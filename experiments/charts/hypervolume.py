@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.charts.drawing.axes import (
-    HALF,
+    HALF_WIDTHS,
     Box,
     Drawing,
     below,
@@ -27,7 +27,7 @@ def hypervolume(
     steps: Sequence[tuple[int, float]],
     *,
     results: int,
-    widths: Sequence[int] = HALF,
+    widths: Sequence[int] = HALF_WIDTHS,
     key: str = "hypervolume",
 ) -> Chart:
     """Draw (number of results, hypervolume then) as steps up to `results`, the number of results so far."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.charts.drawing.axes import DIGIT, HALF, Drawing, drawn, empty, is_narrow
+from experiments.charts.drawing.axes import DIGIT, HALF_WIDTHS, Drawing, drawn, empty, is_narrow
 from experiments.charts.drawing.scale import finite
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label
 
@@ -17,7 +17,7 @@ def importance(
     *,
     is_signed: bool,
     note: str = "",
-    widths: Sequence[int] = HALF,
+    widths: Sequence[int] = HALF_WIDTHS,
     key: str = "importance",
 ) -> Chart:
     """Draw one bar per parameter.

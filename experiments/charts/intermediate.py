@@ -8,7 +8,7 @@ from math import isfinite
 
 from experiments.charts.drawing.axes import (
     DIGIT,
-    HALF,
+    HALF_WIDTHS,
     Box,
     Drawing,
     Scale,
@@ -50,7 +50,7 @@ def intermediate(
     best: int | None,
     smoothing: float = 0.0,
     is_log: bool | None = None,
-    widths: Sequence[int] = HALF,
+    widths: Sequence[int] = HALF_WIDTHS,
     key: str = "curves",
 ) -> Chart:
     """Draw `curves`, the best ones and running ones, over the median and quartiles of `others`.

@@ -61,16 +61,16 @@ def _lengths(numbers: list[int], width: float) -> list[float]:
     # Thin parts get the minimum length, the others share the rest, which in turn may make another part thin.
     thin: set[int] = set()
     while True:
-        rest = sum(number for index, number in enumerate(numbers) if index not in thin)
+        wide_total = sum(number for index, number in enumerate(numbers) if index not in thin)
         available = width - MIN_LENGTH * len(thin)
         now = {
             index
             for index, number in enumerate(numbers)
-            if index in thin or number * available < MIN_LENGTH * rest
+            if index in thin or number * available < MIN_LENGTH * wide_total
         }
         if now == thin:
             return [
-                MIN_LENGTH if index in thin else number * available / rest
+                MIN_LENGTH if index in thin else number * available / wide_total
                 for index, number in enumerate(numbers)
             ]
         thin = now

@@ -184,12 +184,14 @@ class _Drawing:
 
     def _labels(self) -> Iterator[Svg]:
         """The names beside the ends of the colored lines, moved apart where they would overlap."""
-        wanted = sorted(((self._y(self._end(line)[1]), line) for line in self.labeled), key=lambda at: at[0])
+        label_candidates = sorted(
+            ((self._y(self._end(line)[1]), line) for line in self.labeled), key=lambda at: at[0]
+        )
         places: list[float] = []
-        for y, _ in wanted:
+        for y, _ in label_candidates:
             places.append(max(y, places[-1] + 13) if places else max(y, self.top))
         below = places[-1] - self.bottom if places else 0.0
-        for place, (_, line) in zip(places, wanted, strict=True):
+        for place, (_, line) in zip(places, label_candidates, strict=True):
             y = place - max(0.0, below)
             x = self.last_x + 10
             yield element("rect", class_=f"cat-{line.color}", x=x, y=y - 4, width=8, height=8)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from experiments.charts.drawing.axes import WHOLE, Box, Drawing, Scale, drawn, empty, is_narrow, value_scale
+from experiments.charts.drawing.axes import (
+    FULL_WIDTHS,
+    Box,
+    Drawing,
+    Scale,
+    drawn,
+    empty,
+    is_narrow,
+    value_scale,
+)
 from experiments.charts.drawing.marks import TrialMark, linked, spread, trials
 from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale, short
 from experiments.charts.drawing.scale import finite
@@ -29,7 +38,7 @@ def parallel(
     log: Collection[str] = (),
     linear: Collection[str] = (),
     is_log: bool | None = None,
-    widths: Sequence[int] = WHOLE,
+    widths: Sequence[int] = FULL_WIDTHS,
     key: str = "parallel",
 ) -> Chart:
     """Draw each trial with a value as a line through its parameters to its value; the best ones are drawn on top.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from experiments.charts.drawing.axes import (
-    HALF,
+    HALF_WIDTHS,
     Box,
     Drawing,
     Scale,
@@ -61,7 +61,7 @@ def pareto(
     x: int = 1,
     y: int = 0,
     total: int,
-    widths: Sequence[int] = HALF,
+    widths: Sequence[int] = HALF_WIDTHS,
     key: str = "pareto",
 ) -> Chart:
     """Draw the objectives number `x` and `y` of trials. `total` is the number of trials from which they were taken.

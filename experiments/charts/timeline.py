@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from experiments.charts.drawing.axes import DIGIT, WHOLE, Box, Drawing, below, drawn, empty, is_narrow
+from experiments.charts.drawing.axes import DIGIT, FULL_WIDTHS, Box, Drawing, below, drawn, empty, is_narrow
 from experiments.charts.drawing.marks import WORDS, linked, trials
 from experiments.charts.drawing.scale import Time
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label
@@ -36,7 +36,7 @@ def timeline(
     best: int | None,
     total: int,
     edits: Mapping[int, datetime] | None = None,
-    widths: Sequence[int] = WHOLE,
+    widths: Sequence[int] = FULL_WIDTHS,
     key: str = "timeline",
 ) -> Chart:
     """Draw when each trial ran. `edits` are revisions with their times; `now` ends the bars of running trials.
@@ -68,12 +68,12 @@ def timeline(
         ]
         parts.append(below(x.ticks, box))
         bars = []
-        for place, (name, (whole, of_lane)) in enumerate(zip(names, shown, strict=True)):
+        for place, (name, (runs, of_lane)) in enumerate(zip(names, shown, strict=True)):
             y = box.top + lane * place
             parts.append(
                 element("line", class_="grid-line", x1=box.left, x2=box.right, y1=y + lane, y2=y + lane)
             )
-            title = [element("title", whole)] if name != whole else []
+            title = [element("title", runs)] if name != runs else []
             parts.append(
                 element("g", label(box.left - 10, y + lane / 2 + 4, name, class_="ink", anchor="end"), *title)
             )

@@ -76,15 +76,15 @@ def _options(
     candidates: Iterable[Candidate], typed: str, text: str, at: int, *, follows: str
 ) -> list[Option]:
     """Return the candidates that begin with what was typed, then those that contain it."""
-    wanted = typed.strip('"').casefold()
+    typed_prefix = typed.strip('"').casefold()
     matches = [
         (place, order, candidate)
         for order, candidate in enumerate(candidates)
-        if (place := candidate.name.casefold().find(wanted)) >= 0
+        if (place := candidate.name.casefold().find(typed_prefix)) >= 0
     ]
     matches.sort(key=lambda match: (match[0] > 0, match[1]))
     return [
-        _option(candidate, place, len(wanted), text[: at - len(typed)], text[at:], follows)
+        _option(candidate, place, len(typed_prefix), text[: at - len(typed)], text[at:], follows)
         for place, _, candidate in matches[:MOST]
     ]
 

@@ -104,10 +104,10 @@ def number(column: str, *, is_whole: bool = False, is_share: bool = False) -> Bu
         return read_number(value, is_share=is_share)
 
     def same(value: Text) -> Q:
-        wanted = read(value)
-        if is_whole and not (math.isfinite(wanted) and wanted == int(wanted)):
+        number_value = read(value)
+        if is_whole and not (math.isfinite(number_value) and number_value == int(number_value)):
             return Q(pk__in=[])
-        return Q(**{column: int(wanted) if is_whole else wanted}, **has_value)
+        return Q(**{column: int(number_value) if is_whole else number_value}, **has_value)
 
     def build(comparison: Comparison) -> Q:
         if comparison.operator in LOOKUPS:
@@ -146,13 +146,13 @@ def size(column: str) -> Build:
 def flag(name: str, is_so: Callable[[], Q]) -> Build:
     """Yes or no. `is_so` returns the condition of yes."""
 
-    def wanted(value: Text) -> Q:
+    def flag_condition(value: Text) -> Q:
         word = value.text.casefold()
         if word not in (*YES, *NO):
             raise value.error(f"“{name}” is yes or no")
         return is_so() if word in YES else ~is_so()
 
-    return lambda comparison: equal(comparison, wanted)
+    return lambda comparison: equal(comparison, flag_condition)
 
 
 def instant(column: str) -> Build:
@@ -191,8 +191,8 @@ def ranged(build: Build) -> Build:
             & build(Comparison(comparison.field, "<=", (high,)))
             for low, high in ends
         ]
-        if others := tuple(value for value, pair in pairs if not pair):
-            conditions.append(build(Comparison(comparison.field, "=", others)))
+        if single_values := tuple(value for value, pair in pairs if not pair):
+            conditions.append(build(Comparison(comparison.field, "=", single_values)))
         any_of = reduce(operators.or_, conditions)
         return ~any_of if comparison.operator == "!=" else any_of
 

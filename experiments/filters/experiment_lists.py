@@ -51,7 +51,9 @@ def among(
             return experiments.none()
         experiments = experiments.filter(Q(folded_name__contains=text) | Q(public_id__contains=text))
     if creator:
-        experiments = experiments.filter(Q(creator__username__iexact=creator) | Q(creator=whole(creator)))
+        experiments = experiments.filter(
+            Q(creator__username__iexact=creator) | Q(creator=integer_in(creator))
+        )
     if project:
         experiments = experiments.filter(project__name=project)
     if tag:
@@ -73,7 +75,7 @@ def missing_names(
         is_here = Q(memberships__workspace=workspace) | Q(experiments__in=visible)
         people = User.objects.filter(is_here).distinct()
         names = dict(people.values_list("pk", "username"))
-        is_known = whole(creator) in names or creator.casefold() in map(str.casefold, names.values())
+        is_known = integer_in(creator) in names or creator.casefold() in map(str.casefold, names.values())
         if not is_known:
             sentences["creator"] = missing("creator", creator, list(names.values()))
     if project:
@@ -170,6 +172,6 @@ class AnyContains(HasTag):
         return self.as_sql(compiler, connection, function=name, arg_joiner=joiner, **context)
 
 
-def whole(text: str) -> int:
+def integer_in(text: str) -> int:
     """Return the whole number that the text is, if a database can hold it, else 0."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0

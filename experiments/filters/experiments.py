@@ -15,7 +15,7 @@ from experiments.models.fields import fold
 
 from . import conditions, language
 from .conditions import Field
-from .experiment_lists import HasTag, needing_attention, whole
+from .experiment_lists import HasTag, integer_in, needing_attention
 from .language import Comparison, FilterError, Text, Word
 
 # Names in the API and in exports, and short ones.
@@ -166,18 +166,18 @@ def _creator(reader: User) -> conditions.Build:
         is_me = value.text.casefold() == ME and not value.is_quoted
         if is_me:
             return Q(creator=reader.pk)
-        return Q(creator__username__iexact=value.text) | Q(creator=whole(value.text))
+        return Q(creator__username__iexact=value.text) | Q(creator=integer_in(value.text))
 
     return lambda comparison: conditions.equal(comparison, named)
 
 
 def _needs(comparison: Comparison) -> Q:
-    def wanted(value: Text) -> Q:
+    def attention_condition(value: Text) -> Q:
         if value.text.casefold() != ATTENTION:
             raise value.error(f"“{value.text}” is not a valid value. Possible values: {ATTENTION}", ATTENTION)
         return needing_attention()
 
-    return conditions.equal(comparison, wanted)
+    return conditions.equal(comparison, attention_condition)
 
 
 def _tag(comparison: Comparison) -> Q:
@@ -192,12 +192,14 @@ def _failed(comparison: Comparison) -> Q:
     """The share, not the count: `failed>0` finds the same either way."""
     share = Coalesce(Cast(F("failed_count"), FloatField()) / NullIf(_ENDED_TRIALS, Value(0)), Value(0.0))
 
-    def wanted(value: Text) -> Value:
+    def threshold_of(value: Text) -> Value:
         return Value(float(conditions.read_number(value, is_share=True)), output_field=FloatField())
 
     if comparison.operator in _SHARE_LOOKUPS:
-        return Q(_SHARE_LOOKUPS[comparison.operator](share, wanted(comparison.values[0])))
+        return Q(_SHARE_LOOKUPS[comparison.operator](share, threshold_of(comparison.values[0])))
     return conditions.equal(
         comparison,
-        lambda value: Q(GreaterThanOrEqual(share, wanted(value))) & Q(LessThanOrEqual(share, wanted(value))),
+        lambda value: (
+            Q(GreaterThanOrEqual(share, threshold_of(value))) & Q(LessThanOrEqual(share, threshold_of(value)))
+        ),
     )

@@ -198,10 +198,10 @@ def _explained(error: UnexpectedInput, text: str) -> FilterError:
         or getattr(error, "allowed", None)
         or ()
     )
-    wanted = list(dict.fromkeys(phrase for name, phrase in _EXPECTED.items() if name in names))
+    expected_phrases = list(dict.fromkeys(phrase for name, phrase in _EXPECTED.items() if name in names))
     if start < len(text) and text[start] == '"':
         return FilterError("Unclosed quote", start, len(text))
-    expected = f"; expected {_alternatives(wanted)}" if wanted else ""
+    expected = f"; expected {_alternatives(expected_phrases)}" if expected_phrases else ""
     if start >= len(text):
         return FilterError(f"Unexpected end of filter{expected}", len(text))
     return FilterError(f"Unexpected “{text[start]}”{expected}", start)

@@ -177,10 +177,10 @@ class Backup:
 
     def compare(self, table: str, digest: database_rows.Digest) -> None:
         """Raise BackupError unless these are the rows of the table, by number and digest."""
-        wanted = self.manifest["tables"][table]
-        if digest.count != wanted["rows"]:
-            raise self._damaged(f"the table {table} has {digest.count} rows, not {wanted['rows']}")
-        if str(digest) != wanted["digest"]:
+        recorded = self.manifest["tables"][table]
+        if digest.count != recorded["rows"]:
+            raise self._damaged(f"the table {table} has {digest.count} rows, not {recorded['rows']}")
+        if str(digest) != recorded["digest"]:
             raise self._damaged(f"the rows of the table {table} are not those that were written")
 
     def rows(self, table: str) -> Iterator[list[Any]]:

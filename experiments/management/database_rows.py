@@ -187,9 +187,9 @@ def migrate(connection: BaseDatabaseWrapper, migrations: Migrations) -> None:
         executor.loader = MigrationLoader(connection, replace_migrations=False)
         squashed = {}
     graph = executor.loader.graph
-    wanted = [node for node in graph.nodes if node in migrations or node in squashed]
-    parents = {parent.key for node in wanted for parent in graph.node_map[node].parents}
-    executor.migrate([node for node in wanted if node not in parents])
+    needed_nodes = [node for node in graph.nodes if node in migrations or node in squashed]
+    parents = {parent.key for node in needed_nodes for parent in graph.node_map[node].parents}
+    executor.migrate([node for node in needed_nodes if node not in parents])
 
 
 def last_ids(schema: Schema, connection: BaseDatabaseWrapper) -> dict[str, int]:

@@ -86,11 +86,15 @@ def place(draft: Path, data: Path, backup: Backup, undo: ExitStack) -> None:
 def check_keys(backup: Backup) -> None:
     """Exit when sessions and secret hyperparameters of the backup need a key that is not here."""
     key, *former = backup.keys
-    here = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    configured_keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     needed = [*([key] if os.environ.get("TRIALDECK_SECRET_KEY") else []), *former]
-    if set(needed) <= set(here):
+    if set(needed) <= set(configured_keys):
         return
-    name = "TRIALDECK_FORMER_SECRET_KEYS" if key in here or key not in needed else "TRIALDECK_SECRET_KEY"
+    name = (
+        "TRIALDECK_FORMER_SECRET_KEYS"
+        if key in configured_keys or key not in needed
+        else "TRIALDECK_SECRET_KEY"
+    )
     advice = "set it to the key" if name == "TRIALDECK_SECRET_KEY" else "add the former keys"
     refuse(
         f"{name} lacks a key that the backup needs: {advice} in secret.json of the backup "

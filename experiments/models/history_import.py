@@ -214,8 +214,8 @@ class HistoryImport(models.Model):
 
     def hold(self, **columns: Any) -> None:
         """Write progress. Raise `Overtaken` when it was canceled, or another process has taken it."""
-        mine = HistoryImport.objects.filter(pk=self.pk, state=self.state, holder=self.holder)
-        if not mine.update(**columns, changed_at=database_clock.now(), version=F("version") + 1):
+        own_row = HistoryImport.objects.filter(pk=self.pk, state=self.state, holder=self.holder)
+        if not own_row.update(**columns, changed_at=database_clock.now(), version=F("version") + 1):
             raise Overtaken(f"The import of {self.file_name} was canceled or taken over.")
         for name, value in columns.items():
             setattr(self, name, value)

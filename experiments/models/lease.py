@@ -26,10 +26,10 @@ class Lease(models.Model):
     def hold(cls, name: str, holder: str, *, for_: timedelta) -> bool:
         """Acquire or renew the lease. False while another process holds it."""
         now = database_clock.now()
-        mine = (
+        held_or_free = (
             Q(holder=holder) | Q(until__lt=now) | Q(until__gt=now + 10 * for_)
         )  # the last condition: a clock jumped
-        if cls.objects.filter(mine, name=name).update(holder=holder, until=now + for_):
+        if cls.objects.filter(held_or_free, name=name).update(holder=holder, until=now + for_):
             return True
         try:
             with transaction.atomic():

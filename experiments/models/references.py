@@ -76,9 +76,9 @@ def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, wha
 def _listed(names: list[str], total: int) -> str:
     """Return `a (k2m9p3qr), b (w7x8y9za) and 3 more`. Experiments that the user cannot see are only counted."""
     shown = names[:MOST_NAMED]
-    rest = total - len(shown)
+    unlisted_count = total - len(shown)
     if not shown:
         return f"{total:,} {'experiment' if total == 1 else 'experiments'} that you cannot see"
-    if not rest:
+    if not unlisted_count:
         return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-    return f"{', '.join(shown)} and {rest:,} more"
+    return f"{', '.join(shown)} and {unlisted_count:,} more"

@@ -92,12 +92,12 @@ class Revision(models.Model):
 
     def inherits(self, earlier: Revision) -> dict[str, Any]:
         """Return the facts of an earlier revision that also hold for this one, because their settings are equal."""
-        mine, theirs = self.settings, earlier.settings
-        kept = {}
+        current, previous = self.settings, earlier.settings
+        inherited = {}
         for fact, names in MEANT_BY.items():
-            if fact in earlier.resolved and all(getattr(mine, n) == getattr(theirs, n) for n in names):
-                kept[fact] = earlier.resolved[fact]
-        return kept
+            if fact in earlier.resolved and all(getattr(current, n) == getattr(previous, n) for n in names):
+                inherited[fact] = earlier.resolved[fact]
+        return inherited
 
     def restore(self, *, by: User, seen: int) -> bool:
         """Apply these settings again: as an edit of a draft, else as an update, without the locked settings.
@@ -108,7 +108,7 @@ class Revision(models.Model):
             settings = self.settings
             if experiment.state != ExperimentState.DRAFT:
                 experiment.allows("update")
-                kept = {name: getattr(experiment.settings, name) for name in LOCKED}
-                settings = Settings.checked({**settings.document(), **kept})
+                locked_values = {name: getattr(experiment.settings, name) for name in LOCKED}
+                settings = Settings.checked({**settings.document(), **locked_values})
             note = f"revision {self.number} again"
             return experiment.change(by=by, settings=settings, seen=seen, note=note).is_revised

@@ -16,13 +16,13 @@ _holders: MutableMapping[BaseDatabaseWrapper, dict[RowKey, models.Model]] = Weak
 
 def holder_of(row: models.Model) -> models.Model | None:
     """Return the object that holds the lock of this row on the current connection: `row` itself, or another one."""
-    return _here().get((type(row), row.pk))
+    return _locks_of_connection().get((type(row), row.pk))
 
 
 @contextmanager
 def held_by(row: models.Model) -> Iterator[None]:
     """Make `row` the holder of its lock until the block ends; then the former holder is it again."""
-    holders, key = _here(), (type(row), row.pk)
+    holders, key = _locks_of_connection(), (type(row), row.pk)
     former = holders.get(key)
     holders[key] = row
     try:
@@ -34,5 +34,5 @@ def held_by(row: models.Model) -> Iterator[None]:
             holders[key] = former
 
 
-def _here() -> dict[RowKey, models.Model]:
+def _locks_of_connection() -> dict[RowKey, models.Model]:
     return _holders.setdefault(transaction.get_connection(), {})

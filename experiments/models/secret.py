@@ -119,8 +119,8 @@ def _sealed(traits: object, kept: Traits) -> object:
 def _opened(name: str, traits: Traits) -> Traits:
     if "secret" not in traits:
         return traits
-    rest = {key: text for key, text in traits.items() if key != "secret"}
-    return {**rest, "value": unsealed(traits["secret"], name=name)}
+    opened_traits = {key: text for key, text in traits.items() if key != "secret"}
+    return {**opened_traits, "value": unsealed(traits["secret"], name=name)}
 
 
 def _phrases() -> tuple[str, ...]:

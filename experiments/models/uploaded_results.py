@@ -67,13 +67,15 @@ class WarmResults(models.Model):
             size += len(json.dumps(params))
             if size > MOST_CHARACTERS:
                 raise Invalid({"rows": [f"The results have more than {MOST_CHARACTERS // 1_000_000} MB."]})
-        kept = [[params, float(value)] for params, value in results]
-        return cls.objects.create(workspace=workspace, creator=by, name=name, rows=kept, count=len(kept))
+        result_rows = [[params, float(value)] for params, value in results]
+        return cls.objects.create(
+            workspace=workspace, creator=by, name=name, rows=result_rows, count=len(result_rows)
+        )
 
     def drafts(self, *, by: User) -> list[Experiment]:
         """Return the drafts that start from them. Raise `Refused` when other experiments outside the trash do."""
-        what = f"The results {self} are the warm start of"
-        return drafts_only(self.workspace, "warm_start", self.mark, by=by, what=what)
+        subject = f"The results {self} are the warm start of"
+        return drafts_only(self.workspace, "warm_start", self.mark, by=by, what=subject)
 
     def delete_unused(self, *, by: User) -> bool:
         """Delete them permanently. Return False if they no longer exist. Raise `Refused` while experiments other than

@@ -60,11 +60,11 @@ def _require_telling(experiment: ExperimentBase, settings: Settings) -> None:
         raise _invalid(f"There are no uploaded results {warm_start} in this workspace.")
     if any(space.to_raw(params) is not None for params, _ in results(experiment, warm_start, space)):
         return
-    theirs, ours = parameter_names(file.rows), space.columns()
+    uploaded_names, space_names = parameter_names(file.rows), space.columns()
     why = ""
-    if lacking := [name for name in ours if name not in theirs]:
+    if lacking := [name for name in space_names if name not in uploaded_names]:
         why = f" The file does not have {_listed(lacking)}."
-    elif unknown := [name for name in theirs if name not in ours]:
+    elif unknown := [name for name in uploaded_names if name not in space_names]:
         why = f" The search space does not have {_listed(unknown)}."
     raise _invalid(f"No result of {file.name} (of {file.count:,}) fits this search space.{why}")
 

@@ -120,10 +120,10 @@ def rank(
         )
     base = pinned.best_value if pinned else None
     baseline = Entry(pinned, None, spreads.get(pinned.pk), None, is_baseline=True) if pinned else None
-    others = [row for row in leaders if pinned is None or row.pk != pinned.pk]
+    unpinned_leaders = [row for row in leaders if pinned is None or row.pk != pinned.pk]
     entries = [
         Entry(row, place, spreads.get(row.pk), None if base is None else (row.best_value or 0.0) - base)
-        for place, row in enumerate(others, start=1)
+        for place, row in enumerate(unpinned_leaders, start=1)
     ]
     return Leaderboard(
         chosen,

@@ -277,8 +277,10 @@ class ContainerEngine:
 
 def background_in(progress: Sequence[str]) -> tuple[str, ...]:
     """Return the processes that the command left in the background, as the progress file names them."""
-    left = [text.removeprefix(BACKGROUND).strip()[:200] for text in progress if text.startswith(BACKGROUND)]
-    return tuple(filter(None, left))[:MAX_BACKGROUND]
+    background_texts = [
+        text.removeprefix(BACKGROUND).strip()[:200] for text in progress if text.startswith(BACKGROUND)
+    ]
+    return tuple(filter(None, background_texts))[:MAX_BACKGROUND]
 
 
 def reason(output: str) -> str:

@@ -195,12 +195,12 @@ def propose(experiment: Experiment) -> None:
     ready = len(_ready.rows(experiment=experiment.pk, revision=experiment.revision_id))
     ahead = _ahead(experiment)
     free = max(0, experiment.concurrency - experiment.active_count)
-    wanted = 0 if experiment.has_enough_suggestions(ready - free) else free + ahead - ready
+    missing_count = 0 if experiment.has_enough_suggestions(ready - free) else free + ahead - ready
     if experiment.budget_left is not None:
-        wanted = min(wanted, experiment.budget_left - ready)
+        missing_count = min(missing_count, experiment.budget_left - ready)
     proposals = []
-    if wanted > 0:
-        ordinals = range(experiment.last_ordinal + 1, experiment.last_ordinal + 1 + wanted)
+    if missing_count > 0:
+        ordinals = range(experiment.last_ordinal + 1, experiment.last_ordinal + 1 + missing_count)
         try:
             proposals = _ask(experiment, list(ordinals))
         except Exhausted:

@@ -64,11 +64,11 @@ class Peers:
         self.experiment = experiment
         self.cache = cache
 
-    def of(self, trial: Trial, wanted: str) -> list[early_stopping.Peer]:
+    def of(self, trial: Trial, which_peers: str) -> list[early_stopping.Peer]:
         """`wanted` is the rule's `peers`: "" (none), "succeeded", or "all" (except failed and stopped ones)."""
-        if not wanted:
+        if not which_peers:
             return []
-        if wanted == "succeeded":
+        if which_peers == "succeeded":
             return self.succeeded
         return [*self.finished, *(peer for peer in self.running if peer.number != trial.number)]
 

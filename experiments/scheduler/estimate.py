@@ -184,10 +184,10 @@ class _Lengths:
             for at in range(first, len(values)):
                 weights[at] += share
         self.values, self.cumulated = values, list(accumulate(weights))
-        whole = self.cumulated[-1]
-        self.mean = sum(map(mul, values, weights)) / whole
+        total_weight = self.cumulated[-1]
+        self.mean = sum(map(mul, values, weights)) / total_weight
         square = sum(weight * (value - self.mean) ** 2 for value, weight in zip(values, weights, strict=True))
-        seen = sqrt(square / whole) / self.mean if self.mean else 0.0
+        seen = sqrt(square / total_weight) / self.mean if self.mean else 0.0
         # A few durations tell little of how much they differ.
         spread = sqrt((FEW * FEW_SPREAD**2 + count * seen**2) / (FEW + count))
         self.spread, self.doubt = spread, spread / sqrt(count)
@@ -237,8 +237,10 @@ def _trend(durations: Sequence[float]) -> tuple[float, float]:
     if count < MANY:
         return 0.0, 0.0
     slope, start = linear_regression(range(count), durations)
-    rest = sum((seconds - start - slope * at) ** 2 for at, seconds in enumerate(durations)) / (count - 2)
-    error = sqrt(rest / (count * (count * count - 1) / 12))
+    residual_variance = sum((seconds - start - slope * at) ** 2 for at, seconds in enumerate(durations)) / (
+        count - 2
+    )
+    error = sqrt(residual_variance / (count * (count * count - 1) / 12))
     return (slope, error) if abs(slope) > CLEAR * error else (0.0, 0.0)
 
 

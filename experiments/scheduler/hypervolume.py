@@ -52,7 +52,7 @@ def inputs(experiment: Experiment) -> dict[str, Any]:
 
 def store(experiment: Experiment, answer: dict[str, Any]) -> Hypervolume:
     """Keep the answer of `experiments.search.hypervolume`, replacing the previous one."""
-    kept, _ = Hypervolume.objects.update_or_create(
+    row, _ = Hypervolume.objects.update_or_create(
         experiment=experiment,
         defaults={
             "epoch": experiment.epoch,
@@ -63,4 +63,4 @@ def store(experiment: Experiment, answer: dict[str, Any]) -> Hypervolume:
             "problem": answer.get("problem", "")[:200],
         },
     )
-    return kept
+    return row

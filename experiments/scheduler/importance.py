@@ -77,7 +77,7 @@ def inputs(experiment: Experiment) -> dict[str, Any]:
 
 def store(experiment: Experiment, document: dict[str, Any], answer: dict[str, Any]) -> Importance:
     """Keep the answer of `experiments.search.importance`, replacing the previous one."""
-    kept, _ = Importance.objects.update_or_create(
+    row, _ = Importance.objects.update_or_create(
         experiment=experiment,
         defaults={
             "epoch": experiment.epoch,
@@ -89,7 +89,7 @@ def store(experiment: Experiment, document: dict[str, Any], answer: dict[str, An
             "further": answer.get("further", {}),
         },
     )
-    return kept
+    return row
 
 
 def compute(
@@ -182,8 +182,8 @@ class Background:
 def _spaced(experiment: Experiment) -> list[int]:
     """Return evenly spaced numbers among which about 200 trials have succeeded; [] for all trials."""
     settled = max(experiment.last_number, 1)
-    wanted = min(2_000, int(1.5 * importance.MOST * settled / max(experiment.succeeded_count, 1)))
-    if settled <= wanted:
+    sample_size = min(2_000, int(1.5 * importance.MOST * settled / max(experiment.succeeded_count, 1)))
+    if settled <= sample_size:
         return []
-    step = settled / wanted
-    return sorted({round(step * (place + 1)) for place in range(wanted)})
+    step = settled / sample_size
+    return sorted({round(step * (place + 1)) for place in range(sample_size)})

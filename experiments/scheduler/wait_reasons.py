@@ -120,10 +120,10 @@ class Compute:
     @cached_property
     def _counted(self) -> list[tuple[int, bool, int, int]]:
         """(worker, False, held trials, boots) and (worker, True, trials lost lately, boots that lost them)."""
-        theirs = Trial.objects.filter(worker__in=self.workers).order_by()
+        worker_trials = Trial.objects.filter(worker__in=self.workers).order_by()
         lately = database_clock.now() - LATELY
-        held = theirs.filter(state__in=status.TRIAL_ALIVE)
-        lost = theirs.filter(ended_at__gt=lately, failure=Failure.WORKER_LOST)
+        held = worker_trials.filter(state__in=status.TRIAL_ALIVE)
+        lost = worker_trials.filter(ended_at__gt=lately, failure=Failure.WORKER_LOST)
         counts = {"trials": Count("pk"), "boots": Count("boot", distinct=True)}
         columns = ("worker", "is_lost", *counts)
         parts = [

@@ -132,10 +132,10 @@ def exclude(space: Mapping[str, Any], region: Region) -> Mapping[str, Any] | Non
     smaller = deepcopy(declaration)
     if region.relation == "=":
         values = _plain_choices(declaration)
-        kept = [value for value in values if identity(value) != identity(region.value)]
-        if len(kept) in (0, len(values)):
+        remaining_values = [value for value in values if identity(value) != identity(region.value)]
+        if len(remaining_values) in (0, len(values)):
             return None
-        smaller["_value"] = kept
+        smaller["_value"] = remaining_values
         return {"space_document": {**space, region.name: smaller}}
     bounds = _bounds(declaration)
     if bounds is None or not _is_number(region.value):
@@ -155,11 +155,11 @@ def grid_left(size: int | None, proposed: int, max_trials: int | None) -> list[A
     """Return how many cells of a grid the budget leaves out. `size` of the grid, None: not finite."""
     if size is None or max_trials is None or max_trials >= size or proposed == 0:
         return []
-    left = size - max_trials
+    remaining_points = size - max_trials
     return [
         Advice(
             "grid",
-            f"The grid has {size:,} cells, and {left:,} of them lie beyond max trials.",
+            f"The grid has {size:,} cells, and {remaining_points:,} of them lie beyond max trials.",
             f"Raise to {size:,}…",
             {"max_trials": size},
         )
@@ -253,10 +253,10 @@ def _wider(declaration: Mapping[str, Any], end: str) -> dict[str, Any] | None:
         wider["_value"] = [low, new + 1] if is_upper else [new, high + 1]
     else:
         new = float(f"{new:.3g}")
-        rest = declaration["_value"][2:]
-        if rest and declaration.get("_whole"):
+        further_bounds = declaration["_value"][2:]
+        if further_bounds and declaration.get("_whole"):
             new = round(new)
-        wider["_value"] = [low, new, *rest] if is_upper else [new, high, *rest]
+        wider["_value"] = [low, new, *further_bounds] if is_upper else [new, high, *further_bounds]
     return wider
 
 
@@ -265,8 +265,8 @@ def _rounded(value: float, *, up: bool) -> float:
     if value == 0:
         return 0.0
     size = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
-    whole = math.ceil(value / size - 1e-9) if up else math.floor(value / size + 1e-9)
-    return float(f"{whole * size:.3g}")
+    multiple = math.ceil(value / size - 1e-9) if up else math.floor(value / size + 1e-9)
+    return float(f"{multiple * size:.3g}")
 
 
 def _plain_choices(declaration: Mapping[str, Any]) -> list[Any]:

@@ -62,9 +62,9 @@ class ConstrainedSpace(Space):
         return (len(_allowed(self)) if self.is_counted else self.bound.size) * self.free.size
 
     def point(self, index: int) -> dict:
-        rank, rest = divmod(index, self.free.finite_size)
+        rank, free_index = divmod(index, self.free.finite_size)
         bound_index = _allowed(self)[rank] if self.is_counted else rank
-        values = self.bound.point(bound_index) | self.free.point(rest)
+        values = self.bound.point(bound_index) | self.free.point(free_index)
         return {parameter.name: values[parameter.name] for parameter in self.parameters}
 
     def index(self, raw: Mapping) -> int:

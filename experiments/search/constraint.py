@@ -215,16 +215,16 @@ class _Parser:
 
     def left_associative(self, operand: Callable[[], _Node], *signs: str) -> _Node:
         first = operand()
-        rest: list[tuple[Callable, Calculate]] = []
+        operations: list[tuple[Callable, Calculate]] = []
         while sign := self.take(*signs):
             self.must_be(first, "number")
-            rest.append((CALCULATE[sign], self.must_be(operand(), "number").calculate))
-        if not rest:
+            operations.append((CALCULATE[sign], self.must_be(operand(), "number").calculate))
+        if not operations:
             return first
 
         def calculate(values: Values) -> object:
             result = first.calculate(values)
-            for operator, calculation in rest:
+            for operator, calculation in operations:
                 result = number_of(operator, result, calculation(values))
             return result
 

@@ -35,7 +35,7 @@ _SHAPES = {
     "qlognormal": ("mu", "sigma", "q"),
     "lograndint": ("low", "high"),
 }
-WHOLE = "_whole"  # of a type with a step: its values are integers
+WHOLE_KEY = "_whole"  # of a type with a step: its values are integers
 
 
 def parse_parameters(document: Mapping, before: str, faults: list[Fault], depth: int = 1) -> list[Parameter]:
@@ -60,8 +60,8 @@ def _parameter(
         faults.append(Fault(path, 'Define the parameter as {"_type": …, "_value": …}.'))
         return None
     for key in definition:
-        if key not in ("_type", "_value", WHOLE):
-            hint = nearest(key, ("_type", "_value", WHOLE))
+        if key not in ("_type", "_value", WHOLE_KEY):
+            hint = nearest(key, ("_type", "_value", WHOLE_KEY))
             message = f"Unknown key; a parameter has _type and _value.{hint}"
             faults.append(Fault(f"{path}.{str(key)[:100]}", message))
     kind = definition.get("_type")
@@ -79,8 +79,8 @@ def _parameter(
         parameter = _choice(str(name), path, value, faults, depth)
     else:
         parameter = _numeric(str(name), path, kind, value, faults)
-    if WHOLE in definition and len(faults) == count_before:
-        parameter = _whole(parameter, path, definition[WHOLE], faults)
+    if WHOLE_KEY in definition and len(faults) == count_before:
+        parameter = _with_whole(parameter, path, definition[WHOLE_KEY], faults)
     return parameter if len(faults) == count_before else None
 
 
@@ -209,16 +209,18 @@ def _text(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
-def _whole(parameter: Parameter | None, path: str, is_whole: object, faults: list[Fault]) -> Parameter | None:
+def _with_whole(
+    parameter: Parameter | None, path: str, is_whole: object, faults: list[Fault]
+) -> Parameter | None:
     """Return the parameter with integers as values, if `is_whole`."""
     if not isinstance(is_whole, bool):
-        faults.append(Fault(f"{path}.{WHOLE}", "This must be true or false."))
+        faults.append(Fault(f"{path}.{WHOLE_KEY}", "This must be true or false."))
         return None
     if not is_whole or parameter is None:
         return parameter
     if not isinstance(parameter, Uniform | Normal) or parameter.q is None:
         faults.append(
-            Fault(f"{path}.{WHOLE}", "Only types with a step (quniform, qloguniform, …) can be whole.")
+            Fault(f"{path}.{WHOLE_KEY}", "Only types with a step (quniform, qloguniform, …) can be whole.")
         )
         return None
     numbers = (

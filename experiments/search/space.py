@@ -13,7 +13,7 @@ from functools import cached_property
 from random import Random
 
 from .nested_choice import Group, Nested, Parameter
-from .parameter_parser import MAX_PARAMETERS, WHOLE, parse_parameters
+from .parameter_parser import MAX_PARAMETERS, WHOLE_KEY, parse_parameters
 from .parameters import identity
 from .validation import Fault
 
@@ -122,7 +122,7 @@ def parse(document: object) -> Space:
         p.name: {
             "_type": p.type,
             "_value": deepcopy(document[p.name]["_value"]),
-            **({WHOLE: True} if document[p.name].get(WHOLE) else {}),
+            **({WHOLE_KEY: True} if document[p.name].get(WHOLE_KEY) else {}),
         }
         for p in parameters
     }

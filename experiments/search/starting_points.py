@@ -84,11 +84,11 @@ def propose(
         proposals.append(Proposal(ordinal, raw, space.shown(raw), {}))
         key = space.key(proposals[-1].shown)
         trials.append(PastTrial(ordinal, UNNUMBERED + ordinal, raw, key, "running", None))
-    rest = list(ordinals[len(proposals) :])
-    if not rest:
+    other_ordinals = list(ordinals[len(proposals) :])
+    if not other_ordinals:
         return proposals
     try:
-        return proposals + propose_by_algorithm(problem, trials, rest, cache_key=cache_key)
+        return proposals + propose_by_algorithm(problem, trials, other_ordinals, cache_key=cache_key)
     except Exhausted:
         if proposals:
             return proposals

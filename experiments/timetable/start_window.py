@@ -102,7 +102,7 @@ def _part(piece: str) -> Part:
     match = _TIMES.search(piece)
     if match is None:
         return Part(_days(piece, piece))
-    rest = (piece[: match.start()] + " " + piece[match.end() :]).strip()
+    days_text = (piece[: match.start()] + " " + piece[match.end() :]).strip()
     start = _minutes(match[1], match[2], piece)
     end = _minutes(match[3], match[4], piece)
     if start == WHOLE_DAY_MIN:
@@ -111,7 +111,7 @@ def _part(piece: str) -> Part:
         raise TimetableError(
             f"“{piece[:60]}” begins and ends at {_clock(start)}. Leave out the hours for a whole day."
         )
-    return Part(_days(rest, piece) if rest else tuple(range(7)), start, end)
+    return Part(_days(days_text, piece) if days_text else tuple(range(7)), start, end)
 
 
 def _minutes(hour: str, minute: str | None, piece: str) -> int:

@@ -59,10 +59,10 @@ def checked(
             f"Choose the direction of {metric[:60]}: maximize or minimize. The file does not name it."
         ]
     sources = [row["source"] for row in chosen["parameters"]]
-    kept = sources if parameters is None else [source for source in sources if source in parameters]
+    chosen_sources = sources if parameters is None else [source for source in sources if source in parameters]
     if unknown := [item for item in parameters or () if item not in sources]:
         errors["parameters"] = [f"The file has no parameter {unknown[0][:60]!r}."]
-    rows = [row for row in chosen["parameters"] if row["source"] in kept and row["in_space"]]
+    rows = [row for row in chosen["parameters"] if row["source"] in chosen_sources and row["in_space"]]
     if not rows and file_format != OWN:
         errors.setdefault("parameters", []).append("Choose at least one parameter.")
     if len(rows) > MAX_PARAMETERS:
@@ -77,8 +77,10 @@ def checked(
         "metric": metric,
         "direction": direction,
         "name": name,
-        "parameters": kept,
-        "names": {row["source"]: row["name"] for row in chosen["parameters"] if row["source"] in kept},
+        "parameters": chosen_sources,
+        "names": {
+            row["source"]: row["name"] for row in chosen["parameters"] if row["source"] in chosen_sources
+        },
         "space": {row["name"]: row["definition"] for row in rows},
     }
     if file_format != OWN:

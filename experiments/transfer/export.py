@@ -155,7 +155,7 @@ class _Exporter:
             "exported_at": instant(self.now),
             "source": {"id": self.experiment.public_id, "workspace": self.experiment.workspace.slug},
             "members": self.members,
-            "left_out": [{"what": what, "count": count} for what, count in self.left_out.items() if count],
+            "left_out": [{"what": name, "count": count} for name, count in self.left_out.items() if count],
         }
 
     # --- documents ---------------------------------------------------------------------------------------
@@ -213,9 +213,9 @@ class _Exporter:
             rows = rows.defer("revision__document", "revision__resolved", "rerun_of__params", "rerun_of__raw")
         else:
             rows = rows.only("experiment", "number", "state")  # the manager reads the first of each row
-        while some := list(rows.filter(number__gt=last)[:TRIALS_AT_ONCE]):
-            yield [trial for trial in some if trial.is_settled]
-            last = some[-1].number
+        while trials := list(rows.filter(number__gt=last)[:TRIALS_AT_ONCE]):
+            yield [trial for trial in trials if trial.is_settled]
+            last = trials[-1].number
 
     def _trials(self) -> Iterator[dict[str, Any]]:
         for chunk in self._chunks(is_whole=True):
@@ -242,8 +242,8 @@ class _Exporter:
                 continue
             # Sorted here, because databases compare names differently.
             some.sort(key=lambda row: (numbers[row[0]], row[1], row[2]))
-            for key, *rest in some:
-                yield [numbers[key], *rest]
+            for key, *point in some:
+                yield [numbers[key], *point]
 
     def _long_series(self, trial: Trial) -> Iterator[list[Any]]:
         for name in sorted(Point.names_of(trial.pk, at_most=ROWS_AT_ONCE)):
@@ -267,10 +267,10 @@ class _Exporter:
                     continue
                 after = -1
                 rows = LogPiece.objects.filter(trial=trial).order_by("offset")
-                while some := list(rows.filter(offset__gt=after)[:16]):
-                    for piece in some:
+                while pieces := list(rows.filter(offset__gt=after)[:16]):
+                    for piece in pieces:
                         yield [trial.number, piece.offset, base64.b64encode(bytes(piece.data)).decode()]
-                    after = some[-1].offset
+                    after = pieces[-1].offset
 
     # --- artifacts ---------------------------------------------------------------------------------------
 

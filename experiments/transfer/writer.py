@@ -298,8 +298,10 @@ class Writer:
         return self._last[1]
 
     def _finals(self, staged: StagedTrial) -> dict[str, float | str]:
-        others = {name: value for name, value in staged.metrics.items() if name != self.choices["metric"]}
-        return dict(list(others.items())[:MOST_METRICS])
+        further_metrics = {
+            name: value for name, value in staged.metrics.items() if name != self.choices["metric"]
+        }
+        return dict(list(further_metrics.items())[:MOST_METRICS])
 
     def _metric_values(self, staged: StagedTrial, trial: Trial) -> list[MetricValue]:
         if staged.extra:

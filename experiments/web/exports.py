@@ -45,9 +45,9 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     query = index_table.TableQuery.of(request.GET)
-    mine = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
-    index_table.note_missing(request, workspace, mine)
-    selection = query.select(mine, request.user)
+    visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
+    index_table.note_missing(request, workspace, visible)
+    selection = query.select(visible, request.user)
     if selection.error:
         note_fault(request, "filter", f"{selection.error}.")
     rows = query.ordered(query.matching(selection.experiments)).select_related(
@@ -204,9 +204,9 @@ def _each(rows: QuerySet[Row]) -> Iterator[Row]:
     """
     keys = array("q", rows.values_list("pk", flat=True).iterator())
     for start in range(0, len(keys), AT_ONCE):
-        wanted = keys[start : start + AT_ONCE]
-        rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=list(wanted))}
-        yield from (rows_by_key[key] for key in wanted if key in rows_by_key)
+        page_keys = keys[start : start + AT_ONCE]
+        rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=list(page_keys))}
+        yield from (rows_by_key[key] for key in page_keys if key in rows_by_key)
 
 
 class _Line:

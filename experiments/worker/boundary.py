@@ -80,8 +80,8 @@ class Boundary:
         """Take back the folders that a killed worker has left to accounts. Their processes have ended."""
         self._marks.mkdir(mode=0o700, exist_ok=True)
         for mark in self._marks.iterdir():
-            experiment_id, _, rest = mark.name.rpartition("-")
-            number, _, uid = rest.partition("+")
+            experiment_id, _, trial_number = mark.name.rpartition("-")
+            number, _, uid = trial_number.partition("+")
             folder = TrialFolder(self.data / "trials", experiment_id, int(number))
             self.take_back(folder, uid=int(uid))
 

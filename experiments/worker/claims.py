@@ -21,7 +21,7 @@ class Claims:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._mine: dict[int, Trial] = {}
+        self._held: dict[int, Trial] = {}
         self._steps = 0  # begun and ended claims; odd while one is in flight
         self._first_seen: dict[int, int] = {}  # unknown trial -> `_steps` when it was first seen
 
@@ -36,12 +36,12 @@ class Claims:
 
     def add(self, trial: Trial) -> None:
         with self._lock:
-            self._mine[trial.pk] = trial
+            self._held[trial.pk] = trial
 
     def drop(self, trial: Trial) -> None:
         """This process is done with the trial: it is settled, or cannot be settled by it."""
         with self._lock:
-            self._mine.pop(trial.pk, None)
+            self._held.pop(trial.pk, None)
 
     def unknown(self, held: Iterable[int]) -> list[int]:
         """Return which of the trials `held`, as the database has just shown, this process does not run.
@@ -50,6 +50,6 @@ class Claims:
         """
         steps = self._steps  # before `_mine`: a claim that has ended by now has added its trial
         with self._lock:
-            missing = set(held) - self._mine.keys()
+            missing = set(held) - self._held.keys()
         self._first_seen = {pk: self._first_seen.get(pk, steps) for pk in missing}
         return sorted(pk for pk, seen in self._first_seen.items() if seen % 2 == 0 or seen < steps)

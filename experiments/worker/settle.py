@@ -106,10 +106,10 @@ class Settled:
 
 
 def settle_and_claim(
-    trial: Trial, outcome: Outcome, rest: Batch | None, *, claimant: Claimant | None
+    trial: Trial, outcome: Outcome, last_batch: Batch | None, *, claimant: Claimant | None
 ) -> Settled | None:
-    """Settle a trial that has succeeded, store the `rest` of what it reported and printed, enqueue the next one, and
-    claim it for this slot (None: claim nothing). Return None, with nothing written, where that is not the common case.
+    """Settle a trial that has succeeded, store its last reports and output, enqueue the next one, and claim it
+    for this slot (None: claim nothing). Return None, with nothing written, where that is not the common case.
     """
     settings, value = trial.revision.settings, outcome.value
     if (
@@ -124,7 +124,7 @@ def settle_and_claim(
         return None
     try:
         with transaction.atomic(), plain_sql.pipelined():
-            following = _Settlement(trial, outcome, value, rest, claimant).settle()
+            following = _Settlement(trial, outcome, value, last_batch, claimant).settle()
     except Unusual:
         return None
     return Settled(following)
@@ -218,10 +218,15 @@ class _Settlement(_Claim):
     """The end of a trial, and the claim of the next one."""
 
     def __init__(
-        self, trial: Trial, outcome: Outcome, value: float, rest: Batch | None, claimant: Claimant | None
+        self,
+        trial: Trial,
+        outcome: Outcome,
+        value: float,
+        last_batch: Batch | None,
+        claimant: Claimant | None,
     ) -> None:
         super().__init__(trial.experiment, trial.revision, claimant)
-        self.trial, self.outcome, self.value, self.rest = trial, outcome, value, rest
+        self.trial, self.outcome, self.value, self.last_batch = trial, outcome, value, last_batch
 
     def settle(self) -> Trial | None:
         self.lock()
@@ -252,9 +257,9 @@ class _Settlement(_Claim):
             return None
 
     def _store_rest(self) -> None:
-        if self.rest:
-            Point.keep_rows(self.rest.points)
-            self.rest.store_log()
+        if self.last_batch:
+            Point.keep_rows(self.last_batch.points)
+            self.last_batch.store_log()
 
     def _end_trial(self) -> None:
         """As `Trial.move` does it."""
@@ -264,7 +269,7 @@ class _Settlement(_Claim):
         experiment.settled_count += 1
         experiment.compute_s += max(0.0, took_s)
         changes = {
-            **(self.rest.changes() if self.rest else {}),
+            **(self.last_batch.changes() if self.last_batch else {}),
             "state": TrialState.SUCCEEDED,
             "detail": "",
             "failure": "",

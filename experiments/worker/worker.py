@@ -391,7 +391,7 @@ class LocalWorker:
         try:
             with self._taking, self.claims.claiming():
                 claimant = Claimant(self.row, self.queues, self.free()) if self._may_claim() else None
-                settled = settle_and_claim(run.trial, outcome, run.reports.rest, claimant=claimant)
+                settled = settle_and_claim(run.trial, outcome, run.reports.last_batch, claimant=claimant)
                 if settled:
                     if settled.following:
                         self._hold(settled.following)

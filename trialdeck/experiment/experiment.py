@@ -367,13 +367,13 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
     def _how_to_resume(self) -> str:
         """Return the call that resumes the stopped experiment, with what that needs; or that nothing is left to do."""
         row = self._read()
-        left = row.get("to_resume") or {}
-        if row["state"] in ENDED and not left:
+        remaining = row.get("to_resume") or {}
+        if row["state"] in ENDED and not remaining:
             return "Every value of the search space was tried: nothing is left to resume."
         more = ""
-        if left.get("needs_budget"):
-            spent = left.get("spent") or row["reason"]
-            more = f", {'rerun_failed=True' if left['failed'] else enlarged_by(spent)}"
+        if remaining.get("needs_budget"):
+            spent = remaining.get("spent") or row["reason"]
+            more = f", {'rerun_failed=True' if remaining['failed'] else enlarged_by(spent)}"
         return f"To resume: Experiment.resume('{self.id}', {self._connected().port}{more})"
 
     def _run_action(self, name: str, **request_body: Any) -> dict[str, Any]:

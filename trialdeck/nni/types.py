@@ -141,8 +141,8 @@ def final_metric(trial: dict) -> TrialMetricData:
 
 def final_value(trial: dict) -> Any:
     """Return the final result as the trial reported it: a number, or a dict whose "default" is the objective."""
-    others = trial.get("final_metrics") or {}
-    return {"default": trial["value"], **others} if others else trial["value"]
+    final_metrics = trial.get("final_metrics") or {}
+    return {"default": trial["value"], **final_metrics} if final_metrics else trial["value"]
 
 
 def periodical_metrics(trial: dict, points: list[dict], *, objective: str) -> list[TrialMetricData]:
@@ -230,6 +230,6 @@ def metadata(experiment: dict, *, port: int | None) -> dict:
 
 def milliseconds(text: str) -> int:
     """Return `2026-11-21T12:00:00.25Z` (ISO 8601, UTC) as ms since 1970."""
-    whole, _, part = text.replace("+00:00", "").rstrip("Z").partition(".")
-    seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
-    return seconds * 1000 + int((part + "000")[:3])
+    seconds_text, _, fraction = text.replace("+00:00", "").rstrip("Z").partition(".")
+    seconds = calendar.timegm(time.strptime(seconds_text, "%Y-%m-%dT%H:%M:%S"))
+    return seconds * 1000 + int((fraction + "000")[:3])

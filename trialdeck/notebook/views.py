@@ -80,8 +80,8 @@ class NotebookViews:
                 bundle["image/svg+xml"] = str(self.plot("history"))
             except errors.Error:
                 pass  # the card says it
-        wanted = set(include or bundle) - set(exclude or ())
-        return {kind: content for kind, content in bundle.items() if kind in wanted}
+        mime_types = set(include or bundle) - set(exclude or ())
+        return {kind: content for kind, content in bundle.items() if kind in mime_types}
 
     def _card(self) -> str:
         row = self._read()  # type: ignore[attr-defined]

@@ -96,8 +96,8 @@ def _with_python(args: argparse.Namespace, command: str, call: ScriptCall | None
     env = {**os.environ, **caller.environment()}
     folder = Path(call.script).absolute().parent
     is_typed = args.script.strip() != call.script  # a whole command, with its interpreter
-    wanted = args.python or (call.python if is_typed else "")
-    pythons = [wanted] if wanted else [*candidates(folder, env), sys.executable]
+    program = args.python or (call.python if is_typed else "")
+    pythons = [program] if program else [*candidates(folder, env), sys.executable]
     checked: list[Interpreter] = []
     for python in dict.fromkeys(pythons):
         absolute = python if "/" not in python else str(Path(python).absolute())

@@ -90,9 +90,9 @@ def _typed(option: str, script: Script) -> Parameter:
     if not (colon and kind in TYPES):
         kind, values_text = "choice", text
     values = [_value(word) for word in _words(values_text)]
-    wanted = TYPES[kind]
-    if not values or (wanted is not None and len(values) != wanted):
-        needed = "values" if wanted is None else f"{wanted} numbers"
+    parameter_type = TYPES[kind]
+    if not values or (parameter_type is not None and len(values) != parameter_type):
+        needed = "values" if parameter_type is None else f"{parameter_type} numbers"
         raise errors.Invalid(
             f"-p {option}: {kind} needs {needed}, separated by commas, for example {EXAMPLE}."
         )

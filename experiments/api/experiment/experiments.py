@@ -396,12 +396,12 @@ def _warnings(settings: Settings) -> list[dict[str, str]]:
 
 
 def _to_resume(experiment: Experiment) -> dict[str, Any]:
-    left = experiment.left_to_do()
+    remaining = experiment.left_to_do()
     return {
-        "interrupted": left.interrupted,
-        "failed": left.failed,
-        "needs_budget": left.needs_budget,
-        "spent": left.spent,
+        "interrupted": remaining.interrupted,
+        "failed": remaining.failed,
+        "needs_budget": remaining.needs_budget,
+        "spent": remaining.spent,
     }
 
 

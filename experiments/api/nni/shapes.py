@@ -190,10 +190,10 @@ def final_value(row: Row) -> object:
     """Return the final result as the trial reported it: a number, or a dict whose "default" is the objective."""
     if not row["final_metrics"]:
         return row["value"]
-    others = {
+    further_values = {
         name: float(value) if value in NOT_FINITE else value for name, value in row["final_metrics"].items()
     }
-    return {"default": row["value"], **others}
+    return {"default": row["value"], **further_values}
 
 
 def latest(experiment: Experiment, row: Row) -> dict[str, Any]:

@@ -144,14 +144,14 @@ def stop(request: ApiRequest, public_id: str) -> HttpResponse:
 def experiments_info(request: ApiRequest, public_id: str) -> list[dict[str, Any]]:
     """This experiment, then the newest others of its workspace."""
     own = find(request, public_id)
-    others = (
+    other_experiments = (
         Experiment.objects.visible_to(request.user)
         .filter(workspace=own.workspace)
         .exclude(pk=own.pk)
         .select_related("workspace", "revision")
         .order_by("-created_at", "-pk")[:MAX_EXPERIMENTS]
     )
-    return [shapes.metadata(row, url=_page_url(request, row)) for row in (own, *others)]
+    return [shapes.metadata(row, url=_page_url(request, row)) for row in (own, *other_experiments)]
 
 
 @router.get(f"{ROOT}/experiment-metadata", include_in_schema=False)

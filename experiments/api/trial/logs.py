@@ -113,8 +113,8 @@ def read(trial: Trial, *, start: int, count: int) -> Range:
 
 def _next_offset(trial: Trial, start: int) -> int | None:
     """Return where the log continues after the part that was dropped at `start`."""
-    kept = LogPiece.objects.filter(trial=trial, offset__gte=start).order_by("offset")
-    return kept.values_list("offset", flat=True).first()
+    pieces = LogPiece.objects.filter(trial=trial, offset__gte=start).order_by("offset")
+    return pieces.values_list("offset", flat=True).first()
 
 
 def _bytes(trial: Trial, start: int, count: int) -> tuple[bytes, bytes]:
@@ -148,6 +148,10 @@ def _rest_of_character(before: bytes, data: bytes) -> int:
             return 0
         if byte >= 0xC0:
             length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2
-            rest = data[: max(0, length - back)]
-            return len(rest) if all(0x80 <= continuation < 0xC0 for continuation in rest) else 0
+            whole_characters = data[: max(0, length - back)]
+            return (
+                len(whole_characters)
+                if all(0x80 <= continuation < 0xC0 for continuation in whole_characters)
+                else 0
+            )
     return 0

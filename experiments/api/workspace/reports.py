@@ -120,15 +120,15 @@ def read_usage(
     """By default the last 12 weeks. `by` groups the periods; without `step` it fits the range."""
     row = workspaces.find(request, workspace)
     now = database_clock.now()
-    wanted = QueryDict(mutable=True)
-    wanted.update(
+    usage_query = QueryDict(mutable=True)
+    usage_query.update(
         {
             name: str(value)
             for name, value in {"from": first, "to": last, "by": by, "step": step}.items()
             if value
         }
     )
-    query = UsageQuery.of(wanted, date_of(now))
+    query = UsageQuery.of(usage_query, date_of(now))
     if query.fault:
         raise BadRequest(fields={"first": query.fault.replace("Invalid from: the", "The")})
     report = usage.report_of(row, query, now)

@@ -11,8 +11,8 @@ from experiments.charts.drawing.scale import Linear, Log, Tick, linear_or_log
 from experiments.charts.drawing.svg import TURN, Svg, element, frame, join, label
 
 DIGIT = 6.6  # approximate width of a digit at 11 px
-WHOLE = (1070, 640, 320)  # the widths of a panel over the whole page
-HALF = (510, 320)  # those of a panel that has a neighbor
+FULL_WIDTHS = (1070, 640, 320)  # the widths of a panel over the whole page
+HALF_WIDTHS = (510, 320)  # those of a panel that has a neighbor
 BESIDE_RAIL = (640, 320)
 
 Scale = Linear | Log

@@ -29,8 +29,8 @@ class Parameter:
     def covering(self, values: Iterable[object]) -> Parameter:
         """Return the parameter with a range or choices that cover these values, too: those of earlier revisions."""
         if self.choices is not None:
-            others = sorted({text_of(value) for value in values} - set(self.choices))
-            every = [*self.choices, *others]
+            unknown_values = sorted({text_of(value) for value in values} - set(self.choices))
+            every = [*self.choices, *unknown_values]
             if len(every) > MOST_CHOICES:
                 every = [*every[: MOST_CHOICES - 1], OTHERS]
             return replace(self, choices=tuple(every))

@@ -225,21 +225,21 @@ def _apart(low: float, high: float) -> tuple[float, float]:
     return max(low - margin, -float_info.max), min(high + margin, float_info.max)
 
 
-def _step(low: float, high: float, count: int, whole: bool, snap: bool) -> tuple[int, int]:
+def _step(low: float, high: float, count: int, is_whole: bool, snap: bool) -> tuple[int, int]:
     # Of the steps 1, 2, 2.5 and 5 times a power of ten, choose the one with the number of ticks closest to `count`.
     rough = max((high / 2 - low / 2) / count * 2, float_info.min)
     best, best_distance = (1, _exponent(rough)), math.inf
     for exponent in range(_exponent(rough) - 1, _exponent(rough) + 2):
         for mantissa, extra in STEPS:
             step = _float(mantissa, exponent - extra)
-            if not 0 < step < math.inf or (whole and (step < 1 or step != round(step))):
+            if not 0 < step < math.inf or (is_whole and (step < 1 or step != round(step))):
                 continue
             first = math.floor(low / step) if snap else math.ceil(low / step)
             more = math.floor(high / step) - first + 1 - count
             distance = max(more, -1.6 * more) + (0.5 if extra else 0)  # prefer five lines over three
             if distance < best_distance:
                 best, best_distance = (mantissa, exponent), distance
-    if whole and best_distance == math.inf:
+    if is_whole and best_distance == math.inf:
         return 1, 0
     return best
 

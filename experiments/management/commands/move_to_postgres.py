@@ -41,10 +41,10 @@ class Command(BaseCommand):
             refuse_while_open(connection)
             with (
                 transaction.atomic(),
-                database_rows.another_connection("target", **target) as there,
+                database_rows.another_connection("target", **target) as target_connection,
             ):  # keeps writers out
                 try:
-                    count = move(connection, there)
+                    count = move(connection, target_connection)
                 except DatabaseError as error:
                     refuse(f"The rows were not moved: {first_line(error)}. Check the URL and the server.")
         self.stdout.write(
@@ -81,11 +81,11 @@ def copy(
 ) -> int:
     """Copy one table, compare both by number and digest, and return the number of rows."""
     database_rows.write(schema, table, database_rows.read(schema, table, source), target)
-    here = database_rows.digest(schema, table, database_rows.read(schema, table, source))
-    there = database_rows.digest(schema, table, database_rows.read(schema, table, target))
-    if (here.count, str(here)) != (there.count, str(there)):
+    source_digest = database_rows.digest(schema, table, database_rows.read(schema, table, source))
+    target_digest = database_rows.digest(schema, table, database_rows.read(schema, table, target))
+    if (source_digest.count, str(source_digest)) != (target_digest.count, str(target_digest)):
         refuse(
-            f"The table {table} differs in PostgreSQL ({there.count} of {here.count} rows), so nothing was moved. "
-            "Please report this."
+            f"The table {table} differs in PostgreSQL ({target_digest.count} of {source_digest.count} rows), so "
+            "nothing was moved. Please report this."
         )
-    return here.count
+    return source_digest.count

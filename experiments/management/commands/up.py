@@ -79,7 +79,7 @@ class Command(BaseCommand):
             refuse(f"--workspace must consist of lowercase letters, digits and -, not {workspace!r}.")
         lease_s()  # check it here, because the worker would exit with it again and again
         check_one_machine()
-        url = f"http://{here(host)}:{port}"
+        url = f"http://{host_in_url(host)}:{port}"
         check_writable(settings.DATA)
         lock = take(settings.DATA, address=f"{url}/")
         supervisor = Supervisor(
@@ -228,7 +228,7 @@ def check_host(host: str) -> None:
         refuse(f"--host must be an address such as 127.0.0.1 or 0.0.0.0, not {host!r}.")
 
 
-def here(host: str) -> str:
+def host_in_url(host: str) -> str:
     """Return the address at which this machine reaches a server that listens on `host`."""
     return HOST if host == "0.0.0.0" else host
 
@@ -285,13 +285,13 @@ def web(host: str, port: int, logs: Path) -> Service:
         argv += ["rsgi", "console.rsgi:application"]
     else:
         argv += ["wsgi", "--blocking-threads", "4", "console.wsgi:application"]
-    return Service("web", argv, logs / "web.log", lambda: is_serving(here(host), port), grace_s=1.5)
+    return Service("web", argv, logs / "web.log", lambda: is_serving(host_in_url(host), port), grace_s=1.5)
 
 
 def web_with_reload(host: str, port: int, logs: Path) -> Service:
     """Django's development server, which restarts when a file changes."""
     argv = [*manage(), "runserver", f"{host}:{port}"]
-    return Service("web", argv, logs / "web.log", lambda: is_serving(here(host), port), grace_s=1.5)
+    return Service("web", argv, logs / "web.log", lambda: is_serving(host_in_url(host), port), grace_s=1.5)
 
 
 def worker(slots: int, data: Path, logs: Path) -> Service:

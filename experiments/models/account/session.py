@@ -76,14 +76,14 @@ class UserSession(models.Model):
     @classmethod
     def end_all(cls, user: User, *, but: str | None = None) -> int:
         """Sign out all sessions of a person, except that with the key `but`. Return how many there were."""
-        others = list(cls.living().filter(user=user).exclude(session_key=but or ""))
+        other_sessions = list(cls.living().filter(user=user).exclude(session_key=but or ""))
         with transaction.atomic():
-            for session in others:
+            for session in other_sessions:
                 _store(session.session_key).delete()
             cls.objects.filter(user=user).exclude(session_key=but or "").delete()
-            if others:
-                audit.record("sessions_end", subject=user, number=len(others))
-        return len(others)
+            if other_sessions:
+                audit.record("sessions_end", subject=user, number=len(other_sessions))
+        return len(other_sessions)
 
     @classmethod
     def delete_expired(cls, now: datetime) -> None:

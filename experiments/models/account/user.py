@@ -60,12 +60,14 @@ class User(AbstractUser):
     # The token with which a program acts for this user now, which limits all permissions. Not a column.
     token: Token | None = None
 
-    def notify_of_change(self, what: str) -> None:
+    def notify_of_change(self, changed: str) -> None:
         """Tell this person by email what was changed in the account, where Trialdeck can send email: whoever took over
         a session would otherwise do so unnoticed. After the transaction, in a thread."""
         if not (self.email and settings.EMAIL_HOST):
             return
-        message = EmailMessage(f"Your {what}", CHANGED.format(self.get_username(), what), to=[self.email])
+        message = EmailMessage(
+            f"Your {changed}", CHANGED.format(self.get_username(), changed), to=[self.email]
+        )
         transaction.on_commit(lambda: Thread(target=_send, args=[message], daemon=True).start())
 
     def notify_former_email(self, former: str) -> None:
@@ -128,10 +130,12 @@ def ensure_owner() -> tuple[User, bool]:
         return user, True
 
 
-def _free_name(wanted: str) -> str:
-    taken = set(User.objects.filter(username__startswith=wanted).values_list("username", flat=True))
+def _free_name(requested_name: str) -> str:
+    taken = set(User.objects.filter(username__startswith=requested_name).values_list("username", flat=True))
     return next(
-        name for name in (wanted, *(f"{wanted}{n}" for n in range(2, len(taken) + 3))) if name not in taken
+        name
+        for name in (requested_name, *(f"{requested_name}{n}" for n in range(2, len(taken) + 3)))
+        if name not in taken
     )
 
 

@@ -159,9 +159,9 @@ def record(
     is, and without a request the system. `who` is shown where there is no account: a share link, or a name that
     somebody typed. The address and the way come from the request. Raise `ValueError` for an unknown verb.
     """
-    here = _origin.get()
+    origin_now = _origin.get()
     if by is None and not who:
-        by = here.actor()
+        by = origin_now.actor()
     token = by.token.name if by and by.token else ""
     return AuditEntry.objects.create(
         kind=kind_of(verb),
@@ -172,8 +172,8 @@ def record(
         workspace=workspace,
         subject=_readable(subject)[:MAX_SUBJECT],
         details={name: kept for name, value in values.items() if (kept := _kept(name, value)) is not None},
-        address=here.address,
-        via=here.via,
+        address=origin_now.address,
+        via=origin_now.via,
     )
 
 

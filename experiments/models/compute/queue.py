@@ -51,8 +51,8 @@ class QueueQuerySet(models.QuerySet["Queue"]):
         """Queues that this user can see: those that one of their workspaces (or the one of their token) may use."""
         if user.is_superuser and not (user.token and user.token.workspace_id):
             return self
-        mine = Workspace.objects.visible_to(user).values("pk")
-        granted = Queue.workspaces.through.objects.filter(workspace__in=mine).values("queue")
+        visible_workspaces = Workspace.objects.visible_to(user).values("pk")
+        granted = Queue.workspaces.through.objects.filter(workspace__in=visible_workspaces).values("queue")
         return self.filter(Q(is_open=True) | Q(pk__in=granted))
 
 
@@ -216,11 +216,11 @@ class Queue(models.Model):
         """Start trials again. Return False if it was not paused."""
         return self._set_paused(False, by=by, verb="unpause")
 
-    def _set_paused(self, wanted: bool, *, by: User, verb: str) -> bool:
+    def _set_paused(self, is_paused: bool, *, by: User, verb: str) -> bool:
         with transaction.atomic():
-            if not Queue.objects.filter(pk=self.pk, is_paused=not wanted).update(is_paused=wanted):
+            if not Queue.objects.filter(pk=self.pk, is_paused=not is_paused).update(is_paused=is_paused):
                 return False
-            self.is_paused = wanted
+            self.is_paused = is_paused
             ComputeEvent.note(verb, queue=self, by=by)
             dispatch.queue(self.routing_key)
         return True
@@ -244,19 +244,19 @@ class Queue(models.Model):
     def share(self, *, by: User, per_experiment: int | None, per_person: int | None) -> bool:
         """Set the fair share: the maximum of parallel trials per experiment and per person; None: no limit. Trials
         beyond it run to their end. Return False when nothing changes."""
-        wanted = {"slots_per_experiment": per_experiment, "slots_per_person": per_person}
-        if any(limit is not None and not 1 <= limit <= MOST_SLOTS for limit in wanted.values()):
+        new_shares = {"slots_per_experiment": per_experiment, "slots_per_person": per_person}
+        if any(limit is not None and not 1 <= limit <= MOST_SLOTS for limit in new_shares.values()):
             message = f"Enter 1 to {MOST_SLOTS:,} slots, or leave blank for no limit."
-            raise Invalid({name: [message] for name, limit in wanted.items() if limit is not None})
+            raise Invalid({name: [message] for name, limit in new_shares.items() if limit is not None})
         with transaction.atomic():
             queue = self.lock()
             before = _limits(queue)
-            for name, limit in wanted.items():
+            for name, limit in new_shares.items():
                 setattr(self, name, limit)
             after = _limits(self)
             if before == after:
                 return False
-            Queue.objects.filter(pk=self.pk).update(**wanted)
+            Queue.objects.filter(pk=self.pk).update(**new_shares)
             ComputeEvent.note("share", queue=self, by=by, before=before, after=after)
             dispatch.queue(self.routing_key)
         return True

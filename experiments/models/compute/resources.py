@@ -21,22 +21,22 @@ class Amount(NamedTuple):
         return cls(*(getattr(row, name) or 0 for name in cls._fields))
 
     def fits(self, most: Amount) -> bool:
-        return all(mine <= theirs for mine, theirs in zip(self, most, strict=True))
+        return all(own <= other for own, other in zip(self, most, strict=True))
 
     def minus(self, used: Amount) -> Amount:
-        return Amount(*(mine - theirs for mine, theirs in zip(self, used, strict=True)))
+        return Amount(*(own - other for own, other in zip(self, used, strict=True)))
 
     def plus(self, more: Amount) -> Amount:
-        return Amount(*(mine + theirs for mine, theirs in zip(self, more, strict=True)))
+        return Amount(*(own + other for own, other in zip(self, more, strict=True)))
 
     def times_in(self, most: Amount, *, at_most: int) -> int:
         """Return how many times it fits into `most`, up to `at_most`."""
-        return min([at_most, *(theirs // mine for mine, theirs in zip(self, most, strict=True) if mine)])
+        return min([at_most, *(other // own for own, other in zip(self, most, strict=True) if own)])
 
     def beyond(self, all_: Iterable[Amount]) -> Amount:
         """Return the resources that none of these amounts has enough of."""
         most = [max(amounts) for amounts in zip(*all_, strict=True)]
-        return Amount(*(mine if mine > theirs else 0 for mine, theirs in zip(self, most, strict=True)))
+        return Amount(*(own if own > other else 0 for own, other in zip(self, most, strict=True)))
 
     @property
     def description(self) -> str:

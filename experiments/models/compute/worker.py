@@ -167,8 +167,8 @@ class Worker(models.Model):
         if draining_until:
             news["draining_until"] = draining_until
         with transaction.atomic():  # which waits in turn: console/sqlite
-            mine = Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None)
-            return bool(mine.update(beat=F("beat") + 1, heard_at=database_clock.now(), **news))
+            own_row = Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None)
+            return bool(own_row.update(beat=F("beat") + 1, heard_at=database_clock.now(), **news))
 
     def leave(self) -> None:
         """Sign off in an orderly shutdown."""
@@ -193,11 +193,13 @@ class Worker(models.Model):
         """Start trials again. Return False if it was not draining."""
         return self._set_draining(False, by=by, verb="undrain")
 
-    def _set_draining(self, wanted: bool, *, by: User, verb: str) -> bool:
+    def _set_draining(self, is_draining: bool, *, by: User, verb: str) -> bool:
         with transaction.atomic():
-            if not Worker.objects.filter(pk=self.pk, is_draining=not wanted).update(is_draining=wanted):
+            if not Worker.objects.filter(pk=self.pk, is_draining=not is_draining).update(
+                is_draining=is_draining
+            ):
                 return False
-            self.is_draining = wanted
+            self.is_draining = is_draining
             ComputeEvent.note(verb, worker=self, by=by)
         return True
 

@@ -65,16 +65,16 @@ class DescriptionVerbs(LifecycleVerbs):
     def declared(self) -> dict[str, Any]:
         """Return the parameters that its script declares in addition to the specified ones, {group: {name: {value,
         type, description}}}: from its own trials, else from a try, a clone, or the experiment it was cloned from."""
-        mine = self.revision
-        if "declared" in mine.resolved:
-            return mine.resolved["declared"]
+        current = self.revision
+        if "declared" in current.resolved:
+            return current.resolved["declared"]
         near = (
             Q(experiment__parent=self) | Q(experiment=self.parent_id)
             if self.parent_id
             else Q(experiment__parent=self)
         )
         for revision in Revision.objects.filter(near).exclude(resolved={}).order_by("-pk")[:10]:
-            if declared := mine.inherits(revision).get("declared"):
+            if declared := current.inherits(revision).get("declared"):
                 return declared
         return {}
 

@@ -31,10 +31,10 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         acts_as_owner = user.token is None or user.token.role == Role.OWNER
         if user.is_superuser:
             return rows if acts_as_owner else rows.filter(open_to_me)
-        mine = Member.objects.filter(user=user)
+        memberships = Member.objects.filter(user=user)
         if acts_as_owner:
-            open_to_me |= Q(workspace__in=mine.filter(role=Role.OWNER).values("workspace"))
-        return rows.filter(open_to_me, workspace__in=mine.values("workspace"))
+            open_to_me |= Q(workspace__in=memberships.filter(role=Role.OWNER).values("workspace"))
+        return rows.filter(open_to_me, workspace__in=memberships.values("workspace"))
 
     def active(self) -> ExperimentQuerySet:
         """Experiments that the conductor schedules."""
@@ -48,8 +48,8 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         now = now or database_clock.now()
         alive = F("running_count") + F("stopping_count")
         queued = self.model.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
-        theirs = queued.filter(creator=OuterRef("creator")).order_by().values("creator")
-        used = Coalesce(Subquery(theirs.annotate(used=Sum(alive)).values("used")), 0)
+        queued_of_creator = queued.filter(creator=OuterRef("creator")).order_by().values("creator")
+        used = Coalesce(Subquery(queued_of_creator.annotate(used=Sum(alive)).values("used")), 0)
         needs = free._asdict().items() if free else ()
         fitting = [Q(**{name: None}) | Q(**{f"{name}__lte": most}) for name, most in needs]
         return self.filter(

@@ -199,7 +199,7 @@ def fault_of_url(url: str) -> str:
 def _hint(url: str) -> str:
     """Return scheme and host, with the last four characters of what follows."""
     parts = urlsplit(url)
-    rest = url.split(parts.netloc, 1)[1].strip("/")
-    return f"{parts.scheme}://{parts.netloc}/{f'…{rest[-4:]}' if len(rest) > 8 else '…' if rest else ''}"[
+    path = url.split(parts.netloc, 1)[1].strip("/")
+    return f"{parts.scheme}://{parts.netloc}/{f'…{path[-4:]}' if len(path) > 8 else '…' if path else ''}"[
         :200
     ]

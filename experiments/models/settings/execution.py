@@ -95,13 +95,13 @@ class ExecutionChecks(SettingsReader):
             "image_arguments": self.text("image_arguments", limit=2000, single_line=True),
             "setup_script": self.lines("setup_script"),
             "destination": self.text("destination", limit=1000, single_line=True),
-            "keeps_best": self.whole("keeps_best", default=None, low=1, high=1_000_000, empty=None),
+            "keeps_best": self.integer("keeps_best", default=None, low=1, high=1_000_000, empty=None),
             "hyperparameters": self.hyperparameters(),
             "objects": self.objects(),
             "input_model": self.text("input_model", limit=64, single_line=True),
-            "gpus": self.whole("gpus", default=None, low=0, high=MOST_GPUS, empty=None),
-            "cores": self.whole("cores", default=None, low=1, high=MOST_CORES, empty=None),
-            "memory_mib": self.whole("memory_mib", default=None, low=LEAST_MIB, high=MOST_MIB, empty=None),
+            "gpus": self.integer("gpus", default=None, low=0, high=MOST_GPUS, empty=None),
+            "cores": self.integer("cores", default=None, low=1, high=MOST_CORES, empty=None),
+            "memory_mib": self.integer("memory_mib", default=None, low=LEAST_MIB, high=MOST_MIB, empty=None),
         }
         if values["repository"] and (fault := repository_address.check_repository(values["repository"])):
             self.fault("repository", fault)

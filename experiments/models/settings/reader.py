@@ -65,7 +65,7 @@ class SettingsReader:
             return value
         return default
 
-    def whole(
+    def integer(
         self, name: str, *, default: int | None, low: int, high: int, empty: int | None = 0
     ) -> int | None:
         value = self.document.get(name, default)

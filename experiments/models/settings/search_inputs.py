@@ -94,7 +94,7 @@ class SearchInputChecks(SettingsReader):
 
     def _starting(self, space: Space, fixed: dict, points: list[dict]) -> list[dict]:
         held = fix_parameters(space, fixed) if "fixed" not in self.errors else space
-        kept, seen = [], set()
+        unique, seen = [], set()
         for number, point in enumerate(points, start=1):
             values, faults = check_values(space, point)
             for fault in faults[:5]:
@@ -103,9 +103,9 @@ class SearchInputChecks(SettingsReader):
                 self.fault("starting_points", f"Point {number}: {fault.path} conflicts with its fixed value.")
             text = json.dumps(values, sort_keys=True)
             if text not in seen:
-                kept.append(values)
+                unique.append(values)
             seen.add(text)
-        return kept
+        return unique
 
     def _points(self) -> list[dict]:
         points = self.document.get("starting_points", [])

@@ -151,8 +151,12 @@ class Settings(SearchInputs, Execution):
 
     def differences(self, other: Settings) -> dict[str, tuple[Any, Any]]:
         """Return the fields that differ, as (own value, other value)."""
-        mine, theirs = self.document(), other.document()
-        return {name: (mine[name], theirs[name]) for name in mine if _text(mine[name]) != _text(theirs[name])}
+        own_document, other_document = self.document(), other.document()
+        return {
+            name: (own_document[name], other_document[name])
+            for name in own_document
+            if _text(own_document[name]) != _text(other_document[name])
+        }
 
 
 # Settings that an update cannot change, with the reason.
@@ -197,13 +201,13 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
             "algorithm": self.text("algorithm", default="TPE", limit=64, single_line=True),
             "algorithm_arguments": self.mapping("algorithm_arguments"),
             "seed": self.seed(),
-            "max_trials": self.whole("max_trials", default=100, low=1, high=MAX_TRIALS, empty=None),
-            "concurrency": self.whole("concurrency", default=1, low=1, high=MAX_CONCURRENCY),
+            "max_trials": self.integer("max_trials", default=100, low=1, high=MAX_TRIALS, empty=None),
+            "concurrency": self.integer("concurrency", default=1, low=1, high=MAX_CONCURRENCY),
             "max_duration_s": self.number("max_duration_s", low=1, high=3650 * DAY_S),
             "max_trial_duration_s": self.number("max_trial_duration_s", low=1, high=3650 * DAY_S),
             "stop_grace_s": self.number("stop_grace_s", default=10, low=0, high=3600),
-            "retries": self.whole("retries", default=2, low=0, high=100),
-            "breaker": self.whole("breaker", default=10, low=0, high=MAX_TRIALS),
+            "retries": self.integer("retries", default=2, low=0, high=100),
+            "breaker": self.integer("breaker", default=10, low=0, high=MAX_TRIALS),
             "avoid_failing_regions": self.truth("avoid_failing_regions", default=True),
             "early_stopping": early_stopping_rules.canonical(
                 self.text("early_stopping", default="none", limit=64, single_line=True)
@@ -252,7 +256,7 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
         """The seed; without one, a new one is drawn, so that no two experiments propose the same by chance."""
         if self.document.get("seed") is None:
             return draw_seed()
-        return self.whole("seed", default=0, low=0, high=2**31 - 1)
+        return self.integer("seed", default=0, low=0, high=2**31 - 1)
 
     def space(self) -> Space | None:
         try:

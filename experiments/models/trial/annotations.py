@@ -61,8 +61,8 @@ class AnnotationVerbs(CopyVerbs):
         `Invalid` for an empty or too long one."""
         text = _checked(text)
         with self.locked():
-            others = Comment.objects.filter(trial_id=self.pk, pk=pk).exclude(text=text)
-            if not others.update(text=text, edited_at=database_clock.now()):
+            changed_comment = Comment.objects.filter(trial_id=self.pk, pk=pk).exclude(text=text)
+            if not changed_comment.update(text=text, edited_at=database_clock.now()):
                 return False
             self._annotate()
             Event.note("edit_comment", self.experiment, trial=self, by=by, why=_quote(text))

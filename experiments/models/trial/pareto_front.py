@@ -60,16 +60,16 @@ class FrontTrial(models.Model):
         ]
         losses += [0.0] * (len(LOSSES) - len(losses))
         equal = dict(zip(LOSSES, losses, strict=True))
-        others = cls.objects.filter(experiment=experiment, left_result=None).exclude(**equal)
-        if others.filter(**{f"{name}__lte": loss for name, loss in equal.items()}).exists():
+        current_front = cls.objects.filter(experiment=experiment, left_result=None).exclude(**equal)
+        if current_front.filter(**{f"{name}__lte": loss for name, loss in equal.items()}).exists():
             return False
-        worse = others.filter(**{f"{name}__gte": loss for name, loss in equal.items()})
+        worse = current_front.filter(**{f"{name}__gte": loss for name, loss in equal.items()})
         result = experiment.succeeded_count
-        left = worse.order_by().update(left_result=result)
+        left_count = worse.order_by().update(left_result=result)
         cls.objects.create(
             experiment=experiment, trial_id=trial.pk, number=trial.number, joined_result=result, **equal
         )
-        experiment.front_size += 1 - left
+        experiment.front_size += 1 - left_count
         return True
 
 

@@ -57,26 +57,26 @@ class Project(models.Model):
     def change(self, *, name: str, description: str, destination: str) -> bool:
         """Change name, description, or the destination of future artifacts. Return False when nothing differs. Raise
         `Invalid`, and `Refused` for another name of `Default`."""
-        wanted = _checked(name, description, destination)
-        if self.is_default and wanted["name"] != self.name:
+        new_values = _checked(name, description, destination)
+        if self.is_default and new_values["name"] != self.name:
             raise Refused(
                 "The project Default cannot be renamed: experiments without a project belong to it."
             )
-        if wanted == {field: getattr(self, field) for field in wanted}:
+        if new_values == {field: getattr(self, field) for field in new_values}:
             return False
         try:
             with transaction.atomic():
-                is_there = Project.objects.filter(pk=self.pk).update(**wanted)
+                is_there = Project.objects.filter(pk=self.pk).update(**new_values)
                 if is_there:
                     changes: dict[str, Any] = {
-                        field: (getattr(self, field), value) for field, value in wanted.items()
+                        field: (getattr(self, field), value) for field, value in new_values.items()
                     }
                     audit.record("project_change", workspace=self.workspace, subject=self, **changes)
         except IntegrityError:
-            raise _taken(wanted["name"], self.workspace) from None
+            raise _taken(new_values["name"], self.workspace) from None
         if not is_there:
             raise Refused(f"The project {self} was just deleted.")
-        for field, value in wanted.items():
+        for field, value in new_values.items():
             setattr(self, field, value)
         return True
 

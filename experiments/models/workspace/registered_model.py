@@ -195,8 +195,8 @@ class Model(models.Model):
 
     def drafts(self, *, by: User) -> list[Experiment]:
         """The drafts that start from it. Raises `Refused` while experiments that are none do, but for the trash."""
-        what = f"The model {self} is the input model of"
-        return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=what)
+        subject = f"The model {self} is the input model of"
+        return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=subject)
 
     def delete_unused(self, *, by: User) -> bool:
         """Delete it permanently, and its file if that was uploaded for it; other files stay where they are. Return

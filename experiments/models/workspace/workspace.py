@@ -29,11 +29,11 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
         """Workspaces that this user can see."""
         if not user.is_authenticated:
             return self.none()
-        mine = self if user.is_superuser else self.filter(members__user=user)
+        visible = self if user.is_superuser else self.filter(members__user=user)
         return (
-            mine
+            visible
             if user.token is None or not user.token.workspace_id
-            else mine.filter(pk=user.token.workspace_id)
+            else visible.filter(pk=user.token.workspace_id)
         )
 
 

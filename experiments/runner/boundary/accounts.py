@@ -90,13 +90,19 @@ class Account:
 
         An account without a home folder of its own gets one below `homes`.
         """
-        kept = {
+        variables = {
             name: value
             for name, value in base.items()
             if name not in _OF_THE_WORKER and not name.startswith("XDG_")
         }
         home = str(self.home_folder(homes))
-        return {**kept, "HOME": home, "USER": self.name, "LOGNAME": self.name, "SHELL": self._usable_shell}
+        return {
+            **variables,
+            "HOME": home,
+            "USER": self.name,
+            "LOGNAME": self.name,
+            "SHELL": self._usable_shell,
+        }
 
     def home_folder(self, homes: Path) -> Path:
         """Return the account's home folder; if it has none, one below `homes`, which is made."""

@@ -80,10 +80,10 @@ def file(name: str, text: str) -> str:
 
 def path(directory: str) -> str:
     """Return a path quoted for the shell, except for a leading ~ (a home directory)."""
-    home, slash, rest = directory.partition("/")
+    home, slash, below_home = directory.partition("/")
     if not home.startswith("~") or not all(letter.isalnum() or letter in "~._-" for letter in home):
         return shlex.quote(directory)
-    return f"{home}/{shlex.quote(rest)}" if rest else home  # the first / must not be quoted
+    return f"{home}/{shlex.quote(below_home)}" if below_home else home  # the first / must not be quoted
 
 
 def _end_of(text: str) -> str:

@@ -36,19 +36,19 @@ class CappedLog:
         return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644, dir_fd=self.folder)
 
     def write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
+        remaining = memoryview(data)
+        while remaining:
             try:
                 if not self.bytes_left:
                     self.begin_segment()
-                written = os.write(self.fd, rest[: self.bytes_left])
+                written = os.write(self.fd, remaining[: self.bytes_left])
             except OSError:
                 # The disk is full. The process continues; the offset of a later segment shows the gap.
-                self.offset, self.bytes_left = self.offset + len(rest), 0
+                self.offset, self.bytes_left = self.offset + len(remaining), 0
                 return
             self.offset += written
             self.bytes_left -= written
-            rest = rest[written:]
+            remaining = remaining[written:]
 
     def begin_segment(self) -> None:
         fd = self.create(str(self.offset))

@@ -253,15 +253,15 @@ class Keeper:
 
     def end_background(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
         """Note what still runs a while after the main process has ended by itself, and end it."""
-        left = [
+        still_running = [
             pid
             for pid in sorted(self.tree_of(run, processes))
             if pid != run.pid and not processes[pid].is_gone
         ]
-        if left and run.background_at is not None and now < run.background_at:
+        if still_running and run.background_at is not None and now < run.background_at:
             run.look_at = now + 0.02
             return
-        named = [" ".join(command_line(pid))[:200] for pid in left]
+        named = [" ".join(command_line(pid))[:200] for pid in still_running]
         # Python's own helper, which ends with its parent, but may take its time on a busy machine.
         run.background = [name for name in named if name and "resource_tracker" not in name][:MAX_BACKGROUND]
         self.end(run, run.leftover_grace_s)

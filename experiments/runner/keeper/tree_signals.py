@@ -67,9 +67,9 @@ def signal_tree(run: KeeperProcess, pids: set[int], processes: Processes) -> Non
     for pid in sorted(pids - sandboxes, key=lambda pid: (processes[pid].ticks, pid)):
         if processes[pid].parent in sandboxes:
             first.setdefault(processes[pid].parent, pid)
-    rest = pids - sandboxes - {pid for pid, _ in run.mains}
-    run.held = {(pid, processes[pid].ticks) for pid in rest.intersection(first.values())}
-    terminate({(pid, processes[pid].ticks) for pid in rest} - run.held)
+    other_pids = pids - sandboxes - {pid for pid, _ in run.mains}
+    run.held = {(pid, processes[pid].ticks) for pid in other_pids.intersection(first.values())}
+    terminate({(pid, processes[pid].ticks) for pid in other_pids} - run.held)
     release(run, processes)
 
 
@@ -77,8 +77,8 @@ def release(run: KeeperProcess, processes: Processes) -> None:
     """SIGTERM the first process of a sandbox once nothing else runs in it."""
     for pid, ticks in list(run.held):
         process = processes.get(pid)
-        others = tree([process.parent], processes) - {process.parent, pid} if process else set()
-        if not any(each in processes and not processes[each].is_gone for each in others):
+        sibling_pids = tree([process.parent], processes) - {process.parent, pid} if process else set()
+        if not any(each in processes and not processes[each].is_gone for each in sibling_pids):
             run.held.discard((pid, ticks))
             terminate({(pid, ticks)})
 

@@ -151,8 +151,12 @@ def _after(style: Style, codes: str) -> Style:
         elif code == 39:
             color = None
         elif code in (38, 48):  # 5;number or 2;red;green;blue
-            kind, rest = numbers[:1], numbers[1:]
-            numbers = rest[3:] if kind == [2] else rest[1:]
+            kind, color_arguments = numbers[:1], numbers[1:]
+            numbers = color_arguments[3:] if kind == [2] else color_arguments[1:]
             if code == 38:
-                color = rest[0] if kind == [5] and rest and rest[0] < 16 else None
+                color = (
+                    color_arguments[0]
+                    if kind == [5] and color_arguments and color_arguments[0] < 16
+                    else None
+                )
     return Style(color, is_bold)

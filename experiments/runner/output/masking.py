@@ -129,10 +129,10 @@ class MaskedStream:
 
     def end(self) -> Iterator[tuple[int, bytes]]:
         """Yield what was kept. Call it when the log has ended."""
-        kept, self._kept = self._kept, b""
-        begin, self._offset = self._offset, self._offset + len(kept)
-        if kept:
-            yield begin, self.masker.data(kept)
+        tail, self._kept = self._kept, b""
+        begin, self._offset = self._offset, self._offset + len(tail)
+        if tail:
+            yield begin, self.masker.data(tail)
 
 
 def _spellings(secret: str) -> Iterator[bytes]:

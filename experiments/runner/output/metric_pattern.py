@@ -161,12 +161,12 @@ class PatternReader:
         if number is None:
             return number_or_text(numbers.line[start:end].strip())
         start, end = start + lead, start + lead + len(part.rstrip())
-        whole = numbers.cut(start, end, match=match) or (numbers.list_of(start, end) if lead else "")
-        if not whole:
+        number_span = numbers.cut(start, end, match=match) or (numbers.list_of(start, end) if lead else "")
+        if not number_span:
             return number_or_text(number)
         hint = "" if self._is_number else "; use {number} in the pattern"
-        self.fault = self.fault or f"the pattern read only {part} of {whole[:60]}{hint}"
-        return None, whole[:200]
+        self.fault = self.fault or f"the pattern read only {part} of {number_span[:60]}{hint}"
+        return None, number_span[:200]
 
 
 def _part_length(line: bytes) -> int:

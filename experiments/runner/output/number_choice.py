@@ -27,10 +27,10 @@ class Piece:
 def number_pieces(lines: Iterable[str]) -> list[list[Piece]]:
     """Return the pieces of each line. Numbers beyond MAX_NUMBERS, counted from the end, cannot be chosen."""
     reversed_pieces = []
-    left = MAX_NUMBERS
+    remaining_count = MAX_NUMBERS
     for line in reversed(list(lines)):
-        pieces = _pieces(line, left)
-        left -= sum(bool(piece.pattern) for piece in pieces)
+        pieces = _pieces(line, remaining_count)
+        remaining_count -= sum(bool(piece.pattern) for piece in pieces)
         reversed_pieces.append(pieces)
     return reversed_pieces[::-1]
 

@@ -29,7 +29,7 @@ _TYPE = (
 RE2_LEAD = rf"[ \t]*(?:(?i:{_TYPE}))?[\[ ]*[\"']?"
 _LEAD = re.compile(RE2_LEAD, re.ASCII)
 
-_WHOLE = re.compile(RE2_NUMBER, re.ASCII)
+_FULL_NUMBER = re.compile(RE2_NUMBER, re.ASCII)
 _HEXADECIMAL = r"0[xX][0-9a-fA-F]+"
 _POWER_OF_TEN = rf"\s?[xX×*·⋅]\s?10(?:(?:\^|\*\*)\(?{_SIGN}?\d+\)?|[⁺⁻]?[⁰¹²³⁴-⁹]+)"
 _IN_LINE = re.compile(
@@ -63,9 +63,9 @@ def parse_number(text: str) -> float | None:
     are read, and the punctuation behind it and a percent sign are left out.
     """
     text = text.strip()
-    if not _WHOLE.fullmatch(text):
+    if not _FULL_NUMBER.fullmatch(text):
         text = text.rstrip(_TRAILING).rstrip()
-        if not _WHOLE.fullmatch(text):
+        if not _FULL_NUMBER.fullmatch(text):
             return None
     plain = text.translate(_AS_FLOAT)
     if "#" in plain:

@@ -67,8 +67,8 @@ def _at_rung(trial: RunningTrial, peers: Sequence[Peer], step: int, factor: int,
         return ""
     if isnan(value):
         return f"not a number at step {step}"
-    others = [other for peer in peers if (other := peer.curve.from_step(step)) is not None]
-    ranking = [value, *(other for other in others if not isnan(other))]
+    peer_values = [other for peer in peers if (other := peer.curve.from_step(step)) is not None]
+    ranking = [value, *(other for other in peer_values if not isnan(other))]
     if len(ranking) <= bootstrap:
         return f"among the first {bootstrap} at step {step}"
     ranking.sort(reverse=trial.direction == "maximize")
@@ -83,7 +83,7 @@ def _shares(min_resource: int, max_resource: int, factor: int) -> tuple[int, ...
     count = 1
     while min_resource * factor**count <= max_resource:
         count += 1
-    return tuple(ceil(count * factor**rest / (rest + 1)) for rest in reversed(range(count)))
+    return tuple(ceil(count * factor**exponent / (exponent + 1)) for exponent in reversed(range(count)))
 
 
 def _bracket(key: str, number: int, shares: tuple[int, ...]) -> int:

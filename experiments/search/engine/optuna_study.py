@@ -271,12 +271,12 @@ def _tpe_class() -> type:
     return PastTPESampler
 
 
-def _picker(names: Iterable[str], wanted: Iterable[str]) -> Callable[[tuple], tuple] | None:
+def _picker(names: Iterable[str], picked_names: Iterable[str]) -> Callable[[tuple], tuple] | None:
     """Return a function that picks the `wanted` values of a tuple in the order of `names`; None if some are missing."""
     places = {name: place for place, name in enumerate(names)}
-    if any(name not in places for name in wanted):
+    if any(name not in places for name in picked_names):
         return None
-    picked = [places[name] for name in wanted]
+    picked = [places[name] for name in picked_names]
     return itemgetter(*picked) if len(picked) > 1 else lambda values: tuple(values[place] for place in picked)
 
 

@@ -294,8 +294,8 @@ def read(archive: Archive, staging: Staging) -> None:
     )
     if (number := next((number for number in with_files if number not in trials), None)) is not None:
         raise ReadError(f"The file has a log or an artifact of trial {number:,}, but not the trial.")
-    for what, count in _left_out(manifest):
-        staging.leave_out(study, what, count)
+    for reason, count in _left_out(manifest):
+        staging.leave_out(study, reason, count)
 
 
 def _read_trials(

@@ -110,15 +110,18 @@ def _read_rows(
             kind, columns = _guess_columns(names, row)
             chosen = {column: role for column, role in roles.items() if role in (PARAMETER, METRIC, SKIPPED)}
             columns = {
-                column: (role, chosen.get(column, kept) if kept in (PARAMETER, METRIC, SKIPPED) else kept)
-                for column, (role, kept) in columns.items()
+                column: (
+                    role,
+                    chosen.get(column, guess) if guess in (PARAMETER, METRIC, SKIPPED) else guess,
+                )
+                for column, (role, guess) in columns.items()
             }
             study = staging.add_study(
                 name,
                 columns=[
-                    [column, kept]
-                    for column, (_, kept) in columns.items()
-                    if kept in (PARAMETER, METRIC, SKIPPED)
+                    [column, guess]
+                    for column, (_, guess) in columns.items()
+                    if guess in (PARAMETER, METRIC, SKIPPED)
                 ],
             )
         number += _add_row(staging, study, number + 1, dict(zip(names, row, strict=True)), columns)
@@ -335,12 +338,12 @@ def _add_record(staging: Staging, study: int, number: int, record: dict[str, Any
         staging.add_param(trial, str(name), item)
     if number_value is not None:
         staging.add_metric(trial, NAME, *number_and_text(number_value))
-    others = record.get("final_metrics")
+    final_metrics = record.get("final_metrics")
     if isinstance(value, str):
         value = _lenient_or_none(value)
     if isinstance(value, dict):
-        others = {key: item for key, item in value.items() if key != "default"}
-    for name, item in (others if isinstance(others, dict) else {}).items():
+        final_metrics = {key: item for key, item in value.items() if key != "default"}
+    for name, item in (final_metrics if isinstance(final_metrics, dict) else {}).items():
         _add_metric(staging, study, trial, str(name), item)
     _add_points(staging, trial, record.get("intermediate"))
     return 1

@@ -65,8 +65,8 @@ def _record_download(request: HttpRequest, name: str) -> None:
     try:
         audit.record("download", workspace=_workspace_of(request), subject=name, of=request.path_info)
     except DatabaseError as error:
-        here = audit.origin_of_now()
-        logger.warning("%s downloaded %s (%s): %s", here.actor(), request.path_info, here.address, error)
+        origin = audit.origin_of_now()
+        logger.warning("%s downloaded %s (%s): %s", origin.actor(), request.path_info, origin.address, error)
 
 
 def _workspace_of(request: HttpRequest) -> Workspace | None:

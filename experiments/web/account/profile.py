@@ -62,8 +62,10 @@ class PersonForm(forms.Form):
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, user: User, browser_zone: str = "") -> None:
-        kept = {name: getattr(user, name) for name in ("first_name", "last_name", "email", "time_zone")}
-        super().__init__(data, initial=kept, label_suffix="")
+        initial_values = {
+            name: getattr(user, name) for name in ("first_name", "last_name", "email", "time_zone")
+        }
+        super().__init__(data, initial=initial_values, label_suffix="")
         self.user = user
         automatic = f"As in the browser ({browser_zone})" if browser_zone else "As in the browser"
         zones = [("", automatic), *((name, name) for name in zone_names())]

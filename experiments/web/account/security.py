@@ -166,8 +166,8 @@ def end_session(request: SignedInRequest, session_id: UUID) -> HttpResponse:
 
 
 def _is_required(user: User) -> bool:
-    wanted = settings.REQUIRE_SECOND_FACTOR
-    return wanted == "all" or (wanted == "administrators" and user.is_superuser)
+    requirement = settings.REQUIRE_SECOND_FACTOR
+    return requirement == "all" or (requirement == "administrators" and user.is_superuser)
 
 
 def _qr(address: str) -> SafeString:
@@ -189,15 +189,15 @@ def _draw(
     living = UserSession.living().filter(user=user)[:MOST_SESSIONS]
     sign_ins = AuditEntry.objects.filter(who=user.get_username(), verb__in=("sign_in", "sign_in_failed"))
     factor = SecondFactor.of(user)
-    left = RecoveryCode.left(user) if factor else 0
+    unused_codes = RecoveryCode.left(user) if factor else 0
     context = {
         "nav": "account",
         "factor": factor,
         "provider": sign_in_provider(request),
         "is_required": _is_required(user),
         "codes": codes,
-        "codes_left": left,
-        "has_few_codes": left < FEW_CODES,
+        "codes_left": unused_codes,
+        "has_few_codes": unused_codes < FEW_CODES,
         "off": off or PasswordForm(HttpRequest(), user=user),
         "renew": renew or PasswordForm(HttpRequest(), user=user),
         "rows": [SessionRow(session, str(session.pk) == current) for session in living],

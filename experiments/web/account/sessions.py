@@ -102,7 +102,7 @@ def end_session(sender: object, request: HttpRequest | None, **_: Any) -> None:
 
 def must_add_factor(user: User) -> bool:
     """Return whether this person must add a second factor before anything else."""
-    wanted = settings.REQUIRE_SECOND_FACTOR
-    if not wanted or (wanted == "administrators" and not user.is_superuser):
+    requirement = settings.REQUIRE_SECOND_FACTOR
+    if not requirement or (requirement == "administrators" and not user.is_superuser):
         return False
     return SecondFactor.of(user) is None

@@ -67,9 +67,9 @@ class NewToken(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if "workspace" in data and "role" in data:
-            mine = role_in(self.user, data["workspace"])
-            if mine is None or mine.rank < Role(data["role"]).rank:
-                label = mine.label.lower() if mine else "not a member"
+            own_role = role_in(self.user, data["workspace"])
+            if own_role is None or own_role.rank < Role(data["role"]).rank:
+                label = own_role.label.lower() if own_role else "not a member"
                 self.add_error(
                     "role", f"Your role in {data['workspace']} is {label}. Choose the same or a lower role."
                 )
@@ -105,8 +105,8 @@ def index(request: SignedInRequest) -> HttpResponse:
 @require_POST
 def revoke(request: SignedInRequest, pk: int) -> HttpResponse:
     """Revoke one of the user's tokens. An administrator may revoke any token."""
-    mine = Token.objects.all() if request.user.is_superuser else Token.objects.filter(user=request.user)
-    return _revoke(request, mine, pk, back=reverse("tokens"))
+    revocable = Token.objects.all() if request.user.is_superuser else Token.objects.filter(user=request.user)
+    return _revoke(request, revocable, pk, back=reverse("tokens"))
 
 
 @login_required

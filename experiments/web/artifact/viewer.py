@@ -82,8 +82,8 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     experiment = get_experiment(request, workspace_slug, public_id)
     best = _best_trials(experiment)
     names = _names(experiment, best)
-    wanted = request.GET.get("file", "").replace("\0", "")
-    name = wanted or next((each for each in names if _is_image(each)), next(iter(names), ""))
+    file_name = request.GET.get("file", "").replace("\0", "")
+    name = file_name or next((each for each in names if _is_image(each)), next(iter(names), ""))
     numbered = request.GET.get("trial", "")
     trial_number = int(numbered) if numbered.isdecimal() and len(numbered) < 10 else None
     base = f"{url_of(experiment, 'artifact-viewer')}"
@@ -98,8 +98,8 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         context |= _single(request, experiment, name, trial_number, base)
     elif name:
         context |= _across(request, experiment, name, best, base)
-        if wanted and not context["best_shots"] and not context["shots"]:
-            note_fault(request, "file", invalid("file", wanted, listed(names) or "none"))
+        if file_name and not context["best_shots"] and not context["shots"]:
+            note_fault(request, "file", invalid("file", file_name, listed(names) or "none"))
     return render(request, "artifact/viewer.html", context)
 
 
@@ -149,15 +149,15 @@ def _across(
     request: SignedInRequest, experiment: Experiment, name: str, best: Sequence[Trial], base: str
 ) -> dict[str, object]:
     """Return the file of the best trials, and a page of the others, newest first. Two queries."""
-    mine = Artifact.objects.of(experiment).filter(name=name).select_related("trial", "worker")
-    mine = mine.defer("trial__params", "trial__raw", "trial__sampler_attrs")
+    named_files = Artifact.objects.of(experiment).filter(name=name).select_related("trial", "worker")
+    named_files = named_files.defer("trial__params", "trial__raw", "trial__sampler_attrs")
     pks = [trial.pk for trial in best]
-    of_best = {file.trial_id: file for file in mine.filter(trial__in=pks)}
-    others = mine.exclude(trial__in=pks).order_by("-trial")
+    of_best = {file.trial_id: file for file in named_files.filter(trial__in=pks)}
+    remaining_files = named_files.exclude(trial__in=pks).order_by("-trial")
     before = request.GET.get("before", "")
     if before.isdecimal() and len(before) < 10:
-        others = others.filter(trial__number__lt=int(before))
-    page = list(others[: PAGE + 1])
+        remaining_files = remaining_files.filter(trial__number__lt=int(before))
+    page = list(remaining_files[: PAGE + 1])
     shots = [_shot(file, experiment, base) for file in page[:PAGE]]
     query = {"file": name}
     return {
@@ -191,8 +191,8 @@ def _single(
     request: SignedInRequest, experiment: Experiment, name: str, trial_number: int, base: str
 ) -> dict[str, object]:
     """Return the content of the file of one trial. One query, and at most 2 MB of the file."""
-    mine = Artifact.objects.of(experiment).filter(name=name, trial__number=trial_number)
-    file = mine.select_related("trial", "worker").first()
+    trial_files = Artifact.objects.of(experiment).filter(name=name, trial__number=trial_number)
+    file = trial_files.select_related("trial", "worker").first()
     if file is None:
         sentence = f"No file {name} of trial #{trial_number}: the trial left none, or the file was not kept."
         note_fault(request, "trial", sentence)

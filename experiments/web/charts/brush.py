@@ -40,11 +40,13 @@ def with_range(filter_text: str, field: str, low: str, high: str, picked: list[s
     'state:succeeded lr>=0.01'
     """
     name = re.escape(field)
-    kept = re.sub(rf"(?:^|(?<=\s)){name}(?:>=|<=)\S+|(?:^|(?<=\s)){name} in \([^()]*\)", "", filter_text)
-    kept = " ".join(kept.split())
-    if re.search(r"(?i)(?:^|\s)or(?:\s|$)", kept) and (low or high or picked):
-        kept = f"({kept})"
+    other_conditions = re.sub(
+        rf"(?:^|(?<=\s)){name}(?:>=|<=)\S+|(?:^|(?<=\s)){name} in \([^()]*\)", "", filter_text
+    )
+    other_conditions = " ".join(other_conditions.split())
+    if re.search(r"(?i)(?:^|\s)or(?:\s|$)", other_conditions) and (low or high or picked):
+        other_conditions = f"({other_conditions})"
     conditions = [f"{field}>={quoted(low)}"] if low else []
     conditions += [f"{field}<={quoted(high)}"] if high else []
     conditions += [f"{field} in ({', '.join(map(quoted, picked))})"] if picked else []
-    return " ".join([*filter(None, [kept]), *conditions])
+    return " ".join([*filter(None, [other_conditions]), *conditions])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from experiments.charts.drawing.axes import HALF
+from experiments.charts.drawing.axes import HALF_WIDTHS
 from experiments.charts.drawing.svg import clip
 from experiments.charts.hypervolume import hypervolume
 from experiments.charts.pareto import Objective, ParetoMark, pareto
@@ -19,7 +19,7 @@ NO_RESULTS = "No trial has a result yet."
 PENDING = "Computed in the background, within a minute."
 
 
-def pareto_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+def pareto_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     experiment = view.experiment
     objectives = [Objective(*pair) for pair in experiment.objectives.items()]
     names = [objective.metric for objective in objectives]
@@ -47,7 +47,7 @@ def values_of(row: Row) -> tuple[float, ...] | None:
     return tuple(value for value in values if value is not None) if None not in values else None
 
 
-def hypervolume_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+def hypervolume_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     experiment = view.experiment
     computed = Hypervolume.objects.filter(experiment=experiment, epoch=experiment.epoch).first()
     if computed is None or computed.problem:

@@ -253,15 +253,18 @@ def _axis(view: ChartView, name: str) -> dict[str, Any]:
 def _moved_first(options: Options, name: str) -> list[str]:
     """Return the values of `axis` in the address with this axis before all others."""
     entry = f"{name}:first"
-    return [*(kept for each, word in options.axes if (kept := f"{each}:{word}") != entry), entry]
+    return [
+        *(other_entry for each, word in options.axes if (other_entry := f"{each}:{word}") != entry),
+        entry,
+    ]
 
 
 def _toggled(options: Options, name: str, word: str) -> list[str] | None:
     """Return the values of `axis` in the address with this word of this axis turned on, or off."""
     entries = [f"{each}:{word}" for each, word in options.axes]
     changed = f"{name}:{word}"
-    kept = [entry for entry in entries if entry != changed]
-    return (kept if changed in entries else [*entries, changed]) or None
+    other_entries = [entry for entry in entries if entry != changed]
+    return (other_entries if changed in entries else [*entries, changed]) or None
 
 
 def _selected(view: ChartView, panels: Iterable[Panel]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from experiments.charts.contour import contour
-from experiments.charts.drawing.axes import HALF, WHOLE
+from experiments.charts.drawing.axes import FULL_WIDTHS, HALF_WIDTHS
 from experiments.charts.drawing.marks import WORDS, some_of, trials
 from experiments.charts.drawing.parameter_axis import number_of
 from experiments.charts.drawing.svg import clip
@@ -41,7 +41,7 @@ BAND = 100  # trials behind the median of the intermediate values
 NOT_DRAWN = (TrialState.WAITING,)
 
 
-def history_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
+def history_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
     points = [
         HistoryPoint(
@@ -78,7 +78,7 @@ def history_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     )
 
 
-def parallel_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
+def parallel_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment, options = view.experiment, view.options
     best = ranked(view.marks, view.direction)
     if options.top:
@@ -110,7 +110,7 @@ def parallel_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     return Panel("parallel", "Parallel coordinates", about, [chart], True)
 
 
-def importance_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+def importance_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     if view.options.importance == "correlation":
         return _correlation(view, widths)
     computed = view.importance
@@ -157,7 +157,7 @@ def correlation(view: ChartView, name: str) -> float | None:
     return spearman(pairs)
 
 
-def contour_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+def contour_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     x, y = view.contour_pair
     if not x or not y or x == y:
         chart = importance([], is_signed=False, widths=widths, key="contour")
@@ -191,7 +191,7 @@ def slices_panel(view: ChartView, widths: Sequence[int] = SLICE) -> Panel:
     return Panel("slices", "Slices", about, charts, True, correlations=marked)
 
 
-def curves_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
+def curves_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
     every = experiment.trials.filter(last_step__isnull=False)
     if view.options.condition is not None:
@@ -203,11 +203,11 @@ def curves_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     alive = list(light.filter(state__in=status.TRIAL_ALIVE).order_by("number")[:CURVES])
     numbers = [row.number for row in view.sample.rows if row.state == TrialState.SUCCEEDED and row.is_even]
     step = max(1, len(numbers) // BAND)
-    others = list(light.filter(number__in=numbers[::step][:BAND]))
-    points = metric_series.of_many([*best, *alive, *others], view.objective)
+    background_trials = list(light.filter(number__in=numbers[::step][:BAND]))
+    points = metric_series.of_many([*best, *alive, *background_trials], view.objective)
     chart = intermediate(
         [_curve(view, trial, points) for trial in [*best, *alive]],
-        others=[_curve(view, trial, points) for trial in others],
+        others=[_curve(view, trial, points) for trial in background_trials],
         metric=view.objective,
         best=experiment.best_number,
         smoothing=view.options.smooth,
@@ -253,7 +253,7 @@ def _curve(view: ChartView, trial: Trial, points: dict[int, metric_series.Points
     )
 
 
-def timeline_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
+def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
     started = experiment.trials.filter(started_at__isnull=False)
     total = view.sample.total if view.options.condition is not None else experiment.last_number
@@ -295,12 +295,12 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = WHOLE) -> Panel:
     return Panel("timeline", "Timeline", about, [chart], True)
 
 
-def edf_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+def edf_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     chart = edf(view.even_marks, metric=view.objective, is_log=view.options.is_log, widths=widths)
     return Panel("edf", "Empirical distribution", view.about(len(view.even_marks)), [chart])
 
 
-def durations_panel(view: ChartView, widths: Sequence[int] = HALF) -> Panel:
+def durations_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     ended = [
         Ended(row.duration_s, row.state)
         for row in view.sample.rows

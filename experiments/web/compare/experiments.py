@@ -146,8 +146,8 @@ def _offered(
 ) -> list[Experiment]:
     """Return the experiments that were active last, to be added."""
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
-    others = visible.exclude(pk__in=[column.item.pk for column in columns]).order_by(*latest_first())
-    return list(others.only("public_id", "name", "state", "best_value", "metric")[:MOST_OFFERED])
+    addable = visible.exclude(pk__in=[column.item.pk for column in columns]).order_by(*latest_first())
+    return list(addable.only("public_id", "name", "state", "best_value", "metric")[:MOST_OFFERED])
 
 
 def _groups(columns: list[Column[Experiment]], *, shows_all: bool) -> list[Group]:

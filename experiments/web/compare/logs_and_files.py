@@ -86,16 +86,16 @@ def _last_lines(text: str) -> str:
 def files(request: HttpRequest, columns: Sequence[Column[Trial]], selection: Selection) -> dict[str, object]:
     """Return the names to choose from, the chosen name, and that file of each trial. Two queries."""
     trials = [column.item.pk for column in columns]
-    kept = Artifact.objects.kept().filter(trial__in=trials).order_by()
-    counts = kept.values_list("name").annotate(count=Count("pk")).order_by("-count", "name")
+    stored_files = Artifact.objects.kept().filter(trial__in=trials).order_by()
+    counts = stored_files.values_list("name").annotate(count=Count("pk")).order_by("-count", "name")
     names = [name for name, _ in counts[:MOST_NAMES]]
-    wanted = request.GET.get("file", "").strip().replace("\0", "")
-    chosen = wanted or next((name for name in names if _is_image(name)), next(iter(names), ""))
+    chosen_name = request.GET.get("file", "").strip().replace("\0", "")
+    chosen = chosen_name or next((name for name in names if _is_image(name)), next(iter(names), ""))
     if not chosen:
         return {"file_names": []}
-    rows = {artifact.trial_id: artifact for artifact in kept.filter(name=chosen).select_related("worker")}
+    rows = {artifact.trial_id: artifact for artifact in stored_files.filter(name=chosen).select_related("worker")}
     if not rows:
-        note_fault(request, "file", invalid("file", wanted, listed(names) or "none"))
+        note_fault(request, "file", invalid("file", chosen_name, listed(names) or "none"))
     return {
         "file_names": names if chosen in names else [chosen, *names],
         "file_name": chosen,

@@ -112,14 +112,14 @@ def _hours(start: datetime, end: datetime) -> float:
 
 def _ended_at(experiments: Sequence[Experiment]) -> dict[tuple[int, int], datetime]:
     """Return when the trials ended that improved the best value, by experiment and number. One query."""
-    wanted = [
+    ended_fields = [
         Q(experiment=experiment.pk, number__in=[number for number, _ in experiment.trace])
         for experiment in experiments
         if experiment.trace
     ]
-    if not wanted:
+    if not ended_fields:
         return {}
-    rows = Trial.objects.filter(reduce(or_, wanted))
+    rows = Trial.objects.filter(reduce(or_, ended_fields))
     return {
         (pk, number): at
         for pk, number, at in rows.values_list("experiment", "number", "ended_at")
@@ -129,16 +129,16 @@ def _ended_at(experiments: Sequence[Experiment]) -> dict[tuple[int, int], dateti
 
 def _sample(experiments: Sequence[Experiment]) -> tuple[dict[int, list[float]], str]:
     """Return the results of evenly spaced trials by experiment, and a note on how many they are. One query."""
-    wanted, is_all = Q(pk__in=[]), True
+    condition, is_all = Q(pk__in=[]), True
     for experiment in experiments:
         last = experiment.last_number
         if last > MOST_MARKS:
             is_all = False
             numbers = {1 + round(place * (last - 1) / (MOST_MARKS - 1)) for place in range(MOST_MARKS)}
-            wanted |= Q(experiment=experiment.pk, number__in=sorted(numbers))
+            condition |= Q(experiment=experiment.pk, number__in=sorted(numbers))
         else:
-            wanted |= Q(experiment=experiment.pk)
-    rows = Trial.objects.filter(wanted, state=TrialState.SUCCEEDED).order_by("experiment", "number")
+            condition |= Q(experiment=experiment.pk)
+    rows = Trial.objects.filter(condition, state=TrialState.SUCCEEDED).order_by("experiment", "number")
     values: dict[int, list[float]] = {}
     for pk, value in rows.values_list("experiment", "value"):
         if value is not None:

@@ -65,8 +65,8 @@ class Group:
 
 def group(heading: str, rows: Sequence[Row], *, shows_all: bool) -> Group:
     """Return the group. Rows without any value are left out."""
-    kept = [row for row in rows if any(cell.text != DASH for cell in row.cells)]
-    return Group(heading, kept, [row for row in kept if shows_all or row.differs])
+    filled_rows = [row for row in rows if any(cell.text != DASH for cell in row.cells)]
+    return Group(heading, filled_rows, [row for row in filled_rows if shows_all or row.differs])
 
 
 def any_row(label: str, values: Sequence[object], *, is_ratio: bool = False, is_code: bool = True) -> Row:

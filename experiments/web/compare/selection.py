@@ -34,8 +34,8 @@ class Selection:
 
     def __init__(self, request: HttpRequest, name: str, *, noun: str, least: int, most: int) -> None:
         self.request, self.name, self.noun, self.least, self.most = request, name, noun, least, most
-        wanted = (key.strip() for key in request.GET.getlist(name))
-        self.keys = list(dict.fromkeys(key for key in wanted if key))
+        requested_keys = (key.strip() for key in request.GET.getlist(name))
+        self.keys = list(dict.fromkeys(key for key in requested_keys if key))
         if len(self.keys) > most:
             self._fault(
                 f"{len(self.keys):,} {noun}s are selected. Select at most {most}; the first {most} are shown."

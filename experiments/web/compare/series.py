@@ -43,17 +43,17 @@ def read(trials: Sequence[Trial], metrics: Sequence[str]) -> SeriesSet:
     if width > 1:
         bucket = Cast((F("step") - ends["low"]) / width, IntegerField())
         buckets = rows.values("trial", "name", bucket=bucket).annotate(first=Min("step"), last=Max("step"))
-        kept: set[tuple[int, str, int]] = set()
+        drawn_keys: set[tuple[int, str, int]] = set()
         latest: dict[tuple[int, str], int] = {}
         for pk, name, first, last in buckets.values_list("trial", "name", "first", "last"):
-            kept.add((pk, name, first))
+            drawn_keys.add((pk, name, first))
             latest[pk, name] = max(last, latest.get((pk, name), last))
             series.is_all = series.is_all and first == last
-        kept |= {(pk, name, last) for (pk, name), last in latest.items()}
-        rows = rows.filter(step__in=sorted({step for _, _, step in kept}))
+        drawn_keys |= {(pk, name, last) for (pk, name), last in latest.items()}
+        rows = rows.filter(step__in=sorted({step for _, _, step in drawn_keys}))
     values = rows.order_by("trial", "name", "step").values_list("trial", "name", "step", "value")
     for pk, name, step, value in values:
-        if width == 1 or (pk, name, step) in kept:
+        if width == 1 or (pk, name, step) in drawn_keys:
             series.points[name].setdefault(pk, []).append((float(step), value))
     return series
 

@@ -119,12 +119,16 @@ def chart_file(
 
 def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selection, list[Column[Trial]]]:
     selection = Selection(request, "trial", noun="trial", least=LEAST, most=MOST)
-    wanted = {key: place for key in selection.keys if (place := _place(key, experiment))}
+    place_by_key = {key: place for key in selection.keys if (place := _place(key, experiment))}
     items: dict[str, tuple[str, Trial]] = {}
-    if wanted:
+    if place_by_key:
         visible = Experiment.objects.visible_to(request.user).filter(workspace=experiment.workspace_id)
         named = reduce(
-            or_, (Q(experiment__public_id=public_id, number=number) for public_id, number in wanted.values())
+            or_,
+            (
+                Q(experiment__public_id=public_id, number=number)
+                for public_id, number in place_by_key.values()
+            ),
         )
         rows = Trial.objects.filter(named, experiment__in=visible)
         rows = rows.select_related(
@@ -134,7 +138,7 @@ def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selecti
             (trial.experiment.public_id, trial.number): trial
             for trial in rows.defer("raw", "sampler_attrs", "rerun_of__params", "rerun_of__raw")
         }
-        for key, place in wanted.items():
+        for key, place in place_by_key.items():
             if trial := trials.get(place):
                 is_own = trial.experiment_id == experiment.pk
                 items[key] = (f"#{trial.number}" if is_own else str(trial), trial)

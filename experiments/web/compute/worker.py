@@ -389,10 +389,10 @@ def _recent(latest: list[dict[str, Any]]) -> Outcomes:
 
 def _ended(latest: list[dict[str, Any]], visibility: Visibility) -> list[EndedRow]:
     """Return the most recent of these trials that the user may see."""
-    mine = [row["pk"] for row in latest if visibility.has(row["experiment"])][:RECENT]
-    by_key = Trial.objects.select_related("experiment__workspace").in_bulk(mine)
+    visible_keys = [row["pk"] for row in latest if visibility.has(row["experiment"])][:RECENT]
+    by_key = Trial.objects.select_related("experiment__workspace").in_bulk(visible_keys)
     return [
         EndedRow(TrialLink.to(by_key[pk], visibility), reason=descriptions.reason_of(by_key[pk]))
-        for pk in mine
+        for pk in visible_keys
         if pk in by_key
     ]

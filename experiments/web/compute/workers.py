@@ -153,13 +153,13 @@ def has_full_disk(worker: Worker) -> bool:
 def row_of(
     worker: Worker, trials: list[Trial], visibility: Visibility, visible: set[str], *, now: datetime
 ) -> Row:
-    mine = [trial for trial in trials if trial.worker_id == worker.pk]
-    state, word = state_of(worker, len(mine), now)
+    held_trials = [trial for trial in trials if trial.worker_id == worker.pk]
+    state, word = state_of(worker, len(held_trials), now)
     row = Row(
         worker,
         state,
         word,
-        busy=len(mine),
+        busy=len(held_trials),
         queues=[name for name in worker.queues if name in visible],
         hidden_queues=sum(name not in visible for name in worker.queues),
         heartbeat=descriptions.heartbeat_age(worker, now).removesuffix(" ago"),
@@ -167,9 +167,9 @@ def row_of(
         gpus=[gpu_summary(gpu) for gpu in worker.machine.get("gpus", [])],
         has_full_disk=has_full_disk(worker),
     )
-    row.reserved = _reserved(reserved_by(mine), of=worker.amount)
+    row.reserved = _reserved(reserved_by(held_trials), of=worker.amount)
     hidden: dict[str, int] = {}
-    for trial in mine:
+    for trial in held_trials:
         label = visibility.label(trial.experiment)
         if visibility.sees(trial.experiment) and len(row.trials) < MOST_NAMED:
             where = [trial.experiment.workspace.slug, trial.experiment.public_id, trial.number]

@@ -205,9 +205,9 @@ def _trials_view(tile: Tile, view: SavedView, audience: Audience) -> Drawing:
     parameters = view.parameters()
     title = tile.title or view.name
     trials = experiment.trials.all()
-    if wanted := parameters.get("filter", ""):
+    if filter_text := parameters.get("filter", ""):
         try:
-            trials = trials.filter(TrialFields.of(experiment).condition(wanted))
+            trials = trials.filter(TrialFields.of(experiment).condition(filter_text))
         except FilterError as error:
             return Drawing(tile, title, problem=f"The filter of this view is invalid: {error}")
     if state := parameters.get("state", ""):

@@ -170,9 +170,9 @@ def _ask_clone(experiment: Experiment) -> Question:
 
 def _ask_delete(experiment: Experiment) -> Question:
     trials = trials_of(experiment)
-    what = f" with its {plural(trials, 'trial')}, their values and logs" if trials else ""
+    trials_text = f" with its {plural(trials, 'trial')}, their values and logs" if trials else ""
     sentences = [
-        f"Delete “{experiment.name}”{what}?",
+        f"Delete “{experiment.name}”{trials_text}?",
         "You will no longer be able to view or find it. Owners can restore it from the workspace's trash for 30 days; "
         "then it is deleted permanently.",
     ]

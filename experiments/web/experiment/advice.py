@@ -69,7 +69,7 @@ def advice_on(experiment: Experiment) -> list[Advice]:
     }
     best = _best(experiment)
     pieces = advice.at_the_edge(space, best)
-    pieces = [_whole(piece, settings) for piece in pieces]
+    pieces = [_complete(piece, settings) for piece in pieces]
     pieces += advice.never_tried(space, _tried(experiment, space), finished)
     if best:
         pieces += advice.without_influence(
@@ -84,17 +84,17 @@ def advice_on(experiment: Experiment) -> list[Advice]:
 
 def advised_settings(experiment: Experiment, key: str) -> Settings | None:
     """Return the settings that follow a piece of advice; None when it no longer holds."""
-    kind, _, rest = key.partition(":")
+    kind, _, argument = key.partition(":")
     change: Mapping[str, Any] | None = None
     if kind == "exclude":
-        region = region_of(experiment, rest)
+        region = region_of(experiment, argument)
         change = advice.exclude(experiment.settings.space_document, region) if region else None
     else:
         change = next((piece.change for piece in advice_on(experiment) if piece.key == key), None)
     return Settings.stored({**experiment.settings.document(), **change}) if change else None
 
 
-def _whole(piece: Advice, settings: Settings) -> Advice:
+def _complete(piece: Advice, settings: Settings) -> Advice:
     """Return the advice with the whole search space, also of parameters that are held at a value."""
     space = {**settings.space_document, **piece.change["space_document"]}
     return Advice(piece.key, piece.text, piece.action, {"space_document": space})

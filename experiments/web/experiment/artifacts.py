@@ -192,14 +192,14 @@ def _beyond(
     if mark is None:
         return rows
     marked = 0 if len(parts) == 1 or mark.trial.number == experiment.best_number else 1
-    here = parts.index(part)
-    if here == marked:
+    index = parts.index(part)
+    if index == marked:
         side = "lt" if goes_back else "gt"
         beyond = Q(**{f"trial__{side}": mark.trial_id}) | Q(
             trial=mark.trial_id, **{f"name__{side}": mark.name}
         )
         return rows.filter(beyond)
-    return rows if (here < marked) == goes_back else rows.none()
+    return rows if (index < marked) == goes_back else rows.none()
 
 
 def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[FileRow]:

@@ -42,14 +42,14 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
         )
         for number, value, last, state, failure in rows
     ]
-    left = experiment.budget_left or 0 if experiment.is_active else 0
+    budget_left = experiment.budget_left or 0 if experiment.is_active else 0
     chart = history(
         points,
         direction=experiment.direction,
         metric=experiment.metric,
         best_steps=best_steps(experiment),
         best_text=format_value(experiment.best_value) if experiment.best_value is not None else "",
-        left=left,
+        left=budget_left,
         edits=edits_of(experiment, url=url),
         href=address(url),
     )
@@ -103,20 +103,20 @@ def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
     The objective is drawn with up to 20 siblings and the best trial, other metrics alone.
     """
     experiment = trial.experiment
-    own, is_all = metric_series.whole(trial, metric)
-    others: list[Trial] = []
+    own, is_all = metric_series.points_of(trial, metric)
+    siblings: list[Trial] = []
     if metric == experiment.metric:
-        others = _siblings(trial)
-    points = metric_series.of_many(others, metric)
-    shown = {other.number: Series(other.number, points[other.pk]) for other in others if other.pk in points}
+        siblings = _siblings(trial)
+    points = metric_series.of_many(siblings, metric)
+    shown = {other.number: Series(other.number, points[other.pk]) for other in siblings if other.pk in points}
     best = shown.pop(experiment.best_number, None) if experiment.best_number is not None else None
-    mine = Series(trial.number, own, is_live=trial.state in status.TRIAL_ALIVE)
+    own_series = Series(trial.number, own, is_live=trial.state in status.TRIAL_ALIVE)
     chart = curve(
-        mine,
+        own_series,
         direction=experiment.direction,
         metric=metric,
         siblings=list(shown.values()),
-        best=mine if trial.number == experiment.best_number else best,
+        best=own_series if trial.number == experiment.best_number else best,
         href=address(url),
     )
     return chart, is_all, len(shown)
@@ -125,13 +125,13 @@ def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
 def _siblings(trial: Trial) -> list[Trial]:
     """Return the best trial and the trials with the nearest numbers."""
     experiment = trial.experiment
-    others = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
-    others = others.only("pk", "number", "last_step", "last_value", "state", "experiment")
-    before = others.filter(number__lt=trial.number).order_by("-number")[:MAX_SIBLINGS]
-    after = others.filter(number__gt=trial.number).order_by("number")[:MAX_SIBLINGS]
+    other_trials = experiment.trials.exclude(last_step=None).exclude(pk=trial.pk)
+    other_trials = other_trials.only("pk", "number", "last_step", "last_value", "state", "experiment")
+    before = other_trials.filter(number__lt=trial.number).order_by("-number")[:MAX_SIBLINGS]
+    after = other_trials.filter(number__gt=trial.number).order_by("number")[:MAX_SIBLINGS]
     siblings = sorted([*before, *after], key=lambda other: abs(other.number - trial.number))[:MAX_SIBLINGS]
     if experiment.best_number is not None:
-        siblings += others.filter(number=experiment.best_number)
+        siblings += other_trials.filter(number=experiment.best_number)
     return list({sibling.number: sibling for sibling in siblings}.values())
 
 

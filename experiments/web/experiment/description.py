@@ -32,10 +32,10 @@ class DescriptionForm(forms.Form):
 
 def context(experiment: Experiment, user: User) -> dict[str, object]:
     """Return the description for Overview: what is shown first, and the rest to unfold."""
-    first, rest = _split(experiment.description.replace("\r\n", "\n").strip())
+    first, remainder = _split(experiment.description.replace("\r\n", "\n").strip())
     return {
         "description": rendered(first) if first else "",
-        "description_rest": rendered(rest) if rest else "",
+        "description_rest": rendered(remainder) if remainder else "",
         "may_describe": status.is_offered("describe", experiment.state) and may(user, "describe", experiment),
     }
 

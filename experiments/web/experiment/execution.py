@@ -80,12 +80,12 @@ class ClearSource(BlockForm):
 
     @property
     def sentences(self) -> list[str]:
-        kept = (
+        kept_settings = (
             "The command is kept."
             if self.current.command
             else "Without a command, trials have nothing to run."
         )
-        return ["Clears repository, version, script, working directory and binary.", kept]
+        return ["Clears repository, version, script, working directory and binary.", kept_settings]
 
     def changed(self) -> dict[str, object]:
         return {**dict.fromkeys(self.reads, ""), "reference_kind": "branch"}

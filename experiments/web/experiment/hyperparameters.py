@@ -165,20 +165,25 @@ class GroupForm(RowsForm):
         name = self.name or self.cleaned_data["group"]
         before = groups.pop(name, {})
         names = {key_value_rows.plain(stored): stored for stored in before}
-        kept = {names.get(row.name, row.name): self._traits(row, before, names) for row in self.filled_rows}
-        return {"hyperparameters": {**groups, name: kept} if kept else groups}
+        parameters = {
+            names.get(row.name, row.name): self._traits(row, before, names) for row in self.filled_rows
+        }
+        return {"hyperparameters": {**groups, name: parameters} if parameters else groups}
 
     def _traits(self, row: Pair, before: dict[str, dict[str, str]], names: dict[str, str]) -> dict[str, str]:
         """Return what is stored of a row. Untouched values keep their exact text."""
         was = before.get(names.get(row.was, ""), {})
-        rest = {}
+        other_traits = {}
         for trait in ("type", "description"):
             text, stored = getattr(row, trait), was.get(trait, "")
-            if kept := stored if text in (None, key_value_rows.plain(stored)) else text.strip():
-                rest[trait] = kept
+            if trait_text := stored if text in (None, key_value_rows.plain(stored)) else text.strip():
+                other_traits[trait] = trait_text
         if row.is_secret:
-            return {**rest, "secret": was["secret"] if row.is_kept and not row.value else _sealed(row.value)}
-        return {**rest, "value": key_value_rows.kept(row.value, stored=was.get("value"))}
+            return {
+                **other_traits,
+                "secret": was["secret"] if row.is_kept and not row.value else _sealed(row.value),
+            }
+        return {**other_traits, "value": key_value_rows.kept(row.value, stored=was.get("value"))}
 
 
 class RemoveGroup(BlockForm):
@@ -227,7 +232,7 @@ class PropertiesForm(RowsForm):
             for name in sorted(properties, key=key_value_rows.naturally)
         ]
 
-    def theirs(self) -> Settings | None:
+    def seen_settings(self) -> Settings | None:
         return self.current if self.cleaned_data["seen"] != self.mark() else None
 
     def changes(self) -> dict[str, str]:
@@ -393,7 +398,7 @@ class Shown:
 
 def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Shown], int, str]]:
     """Return (group, its rows that match `query`, number of all its rows, text to copy), sorted by name."""
-    wanted, groups = query.casefold(), []
+    folded_query, groups = query.casefold(), []
     searched = {parameter.name for parameter in settings.space.parameters}
     for group in sorted(settings.hyperparameters, key=str.casefold):
         named = settings.hyperparameters[group]
@@ -401,9 +406,11 @@ def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Sh
             _shown(name, named[name], is_searched=bool({name, f"{group}/{name}"} & searched))
             for name in sorted(named, key=key_value_rows.naturally)
         ]
-        kept = [row for row in rows if wanted in row.name.casefold() or wanted in row.value.casefold()]
+        matching_rows = [
+            row for row in rows if folded_query in row.name.casefold() or folded_query in row.value.casefold()
+        ]
         text = "\n".join(f"{row.name}={named[row.name]['value']}" for row in rows if not row.is_secret)
-        groups.append((group, kept, len(rows), text))
+        groups.append((group, matching_rows, len(rows), text))
     return [entry for entry in groups if entry[1]]
 
 

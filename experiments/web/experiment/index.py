@@ -120,13 +120,13 @@ def _bulk_actions(user: User, workspace: Workspace) -> list[BulkAction]:
 def _line(request: SignedInRequest, page: index_table.Page, workspace: Workspace) -> FilterLine:
     """Return the line above the list."""
     selection = page.selection
-    kept = kept_values(request.GET, ("filter", "last", "page", "sort", "size"))
+    hidden_fields = kept_values(request.GET, ("filter", "last", "page", "sort", "size"))
     return FilterLine(
         noun="experiments",
         text=selection.filter,
         applied=selection.applied,
         error=selection.error,
-        kept=[*kept, *([("last", selection.applied)] if selection.applied else [])],
+        kept=[*hidden_fields, *([("last", selection.applied)] if selection.applied else [])],
         complete_url=reverse("experiments-complete", args=[workspace.slug]),
         placeholder="state:running creator:me (tag:cvpr or best>0.8), name or ID",
         fields=list(fields(request.user).values()),

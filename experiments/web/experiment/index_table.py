@@ -16,7 +16,7 @@ from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.filters import experiment_lists
-from experiments.filters.experiment_lists import NEWEST, SORTS, whole
+from experiments.filters.experiment_lists import NEWEST, SORTS, integer_in
 from experiments.filters.experiments import ATTENTION, ME, Selection, select_experiments
 from experiments.filters.language import joined, quoted
 from experiments.messages import plural, set_best_decimals
@@ -119,15 +119,15 @@ class TableQuery:
     def of(cls, query: QueryDict) -> TableQuery:
         query = canonical(query)
         values = {name: query.get(name, "").strip() for name in cls.__dataclass_fields__}
-        size = whole(values["size"])
+        size = integer_in(values["size"])
         return cls(
             filter=values["filter"],
             last=values["last"],
             status=values["status"] if values["status"] in status.EXPERIMENT_STATES else "",
             sort=values["sort"] if values["sort"].removeprefix("-") in SORTS else NEWEST,
             size=size if size in SIZES else cls.size,
-            page=max(1, whole(values["page"])),
-            view=values["view"] if whole(values["view"]) else "",
+            page=max(1, integer_in(values["page"])),
+            view=values["view"] if integer_in(values["view"]) else "",
         )
 
     def select(self, experiments: ExperimentQuerySet, reader: User) -> Selection:
@@ -140,11 +140,11 @@ class TableQuery:
 
     def url(self, **changes: Any) -> str:
         """The address of this view with some of it changed; without a page number it begins at the first."""
-        wanted, plain = replace(self, **{"page": 1, **changes}), TableQuery()
+        changed_query, plain = replace(self, **{"page": 1, **changes}), TableQuery()
         values = {
-            name: getattr(wanted, name)
+            name: getattr(changed_query, name)
             for name in self.__dataclass_fields__
-            if name != "last" and getattr(wanted, name) != getattr(plain, name)
+            if name != "last" and getattr(changed_query, name) != getattr(plain, name)
         }
         return "?" + urlencode(values)
 
@@ -164,12 +164,12 @@ class TableQuery:
 
 def views(query: TableQuery, user: User) -> list[Tab]:
     """Return the predefined views as tabs. A view is fully described by its address."""
-    mine, attention = f"creator:{ME}", f"needs:{ATTENTION}"
-    is_mine = query.filter.casefold() in (mine, f"creator:{quoted(user.username)}".casefold())
+    own_filter, attention = f"creator:{ME}", f"needs:{ATTENTION}"
+    is_mine = query.filter.casefold() in (own_filter, f"creator:{quoted(user.username)}".casefold())
     is_in_need = query.filter.casefold() == attention
     return [
         Tab("All", "?", is_current=not (is_mine or is_in_need or query.view)),
-        Tab("Mine", TableQuery(filter=mine).url(), is_current=is_mine and not query.view),
+        Tab("Mine", TableQuery(filter=own_filter).url(), is_current=is_mine and not query.view),
         Tab("Needs attention", TableQuery(filter=attention).url(), is_current=is_in_need and not query.view),
     ]
 

@@ -17,31 +17,34 @@ FEW = 60  # of each of many
 Points = list[tuple[int, float | None]]
 
 
-def whole(trial: Trial, metric: str) -> tuple[Points, bool]:
+def points_of(trial: Trial, metric: str) -> tuple[Points, bool]:
     """Return a trial's points by step, and whether they are all. Long series are downsampled, keeping extremes."""
-    mine = Point.objects.filter(trial=trial, name=metric)
-    points = list(mine.order_by("step").values_list("step", "value")[: ALL + 1])
+    metric_points = Point.objects.filter(trial=trial, name=metric)
+    points = list(metric_points.order_by("step").values_list("step", "value")[: ALL + 1])
     if len(points) <= ALL:
         return points, True
     steps = spaced(trial, metric, SOME)
-    kept = dict(mine.filter(step__in=steps).values_list("step", "value"))
-    with_value = mine.exclude(value=None).values_list("step", "value")
-    kept.update(with_value.order_by("value")[:1])
-    kept.update(with_value.order_by("-value")[:1])
-    kept.update(mine.order_by("-step").values_list("step", "value")[:1])
-    return sorted(kept.items()), False
+    extremes = dict(metric_points.filter(step__in=steps).values_list("step", "value"))
+    with_value = metric_points.exclude(value=None).values_list("step", "value")
+    extremes.update(with_value.order_by("value")[:1])
+    extremes.update(with_value.order_by("-value")[:1])
+    extremes.update(metric_points.order_by("-step").values_list("step", "value")[:1])
+    return sorted(extremes.items()), False
 
 
 def spaced(trial: Trial, metric: str, most: int) -> list[int]:
     """Return about `most` evenly spaced steps at which the trial reported."""
-    mine = Point.objects.filter(trial=trial, name=metric)
-    ends = mine.aggregate(low=Min("step"), high=Max("step"))
+    metric_points = Point.objects.filter(trial=trial, name=metric)
+    ends = metric_points.aggregate(low=Min("step"), high=Max("step"))
     if ends["low"] is None:
         return []
     width = (ends["high"] - ends["low"]) // most + 1
     bucket = Cast((F("step") - ends["low"]) / width, IntegerField())
     return list(
-        mine.order_by().values(bucket=bucket).annotate(first=Min("step")).values_list("first", flat=True)
+        metric_points.order_by()
+        .values(bucket=bucket)
+        .annotate(first=Min("step"))
+        .values_list("first", flat=True)
     )
 
 

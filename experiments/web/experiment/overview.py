@@ -124,7 +124,7 @@ def _head_context(
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     callout = summaries.experiment_callout(experiment, held, url=url)
     waits = "" if callout else descriptions.hold_text(held, experiment)
-    left = experiment.budget_left or 0
+    budget_left = experiment.budget_left or 0
     return {
         "facts": summaries.experiment_summary(
             experiment,
@@ -137,14 +137,14 @@ def _head_context(
             now=now,
         ),
         "callout": callout,
-        "bar": outcome(counts, left=left, is_big=True),
+        "bar": outcome(counts, left=budget_left, is_big=True),
         "has_bar": any(counts.values()),
         "legend": [
             {"state": state, "count": number, "url": f"{url}?state={state}"}
             for state, number in counts.items()
             if number
         ],
-        "rest": f"{left:,} not started" if left else "",
+        "rest": f"{budget_left:,} not started" if budget_left else "",
     }
 
 

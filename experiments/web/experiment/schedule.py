@@ -108,8 +108,8 @@ def local(row: Schedule) -> str:
 
 
 def _clock(instant: Any, zone_name: str) -> str:
-    there = instant.astimezone(zones.zone(zone_name))
-    return f"{there:%a} {there.day} {there:%b %H:%M} {zone_name}"
+    local_time = instant.astimezone(zones.zone(zone_name))
+    return f"{local_time:%a} {local_time.day} {local_time:%b %H:%M} {zone_name}"
 
 
 def _draw(

@@ -50,9 +50,9 @@ def ask(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpRe
 def file(request: SignedInRequest, workspace_slug: str, public_id: str) -> StreamingHttpResponse:
     """Send the file, piece by piece."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    whole = Experiment.objects.select_related("workspace", "project", "creator", "revision")
+    with_related = Experiment.objects.select_related("workspace", "project", "creator", "revision")
     pieces = export(
-        whole.get(pk=experiment.pk), logs="logs" in request.GET, artifacts="artifacts" in request.GET
+        with_related.get(pk=experiment.pk), logs="logs" in request.GET, artifacts="artifacts" in request.GET
     )
     response = StreamingHttpResponse(pieces, content_type="application/zip")
     response["Content-Disposition"] = f'attachment; filename="{file_name(experiment)}"'

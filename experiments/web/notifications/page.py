@@ -224,22 +224,24 @@ def _card(channel: Any, *, may_change: bool) -> ChannelCard:
 def _deliveries(
     request: SignedInRequest, workspace: Workspace, *, is_owner: bool
 ) -> tuple[list[DeliveryRow], list[ResultChip], str]:
-    wanted = request.GET.get("result", "")
+    result_filter = request.GET.get("result", "")
     visible = Delivery.objects.visible_to(request.user, workspace, is_owner=is_owner)
     counts = visible.aggregate(
         **{f"of_{word}": Count("pk", filter=condition) for word, _, _, condition in RESULTS if word},
         of_=Count("pk"),
     )
     chips = [
-        ResultChip(word, label, glyph, counts[f"of_{word}"], is_current=word == wanted)
+        ResultChip(word, label, glyph, counts[f"of_{word}"], is_current=word == result_filter)
         for word, label, glyph, _ in RESULTS
     ]
-    rows = visible.filter(next((condition for word, _, _, condition in RESULTS if word == wanted), Q()))
+    rows = visible.filter(
+        next((condition for word, _, _, condition in RESULTS if word == result_filter), Q())
+    )
     before = request.GET.get("before", "")
     if before.isdecimal() and len(before) < 16:
         rows = rows.filter(pk__lt=int(before))
     page = list(rows.select_related("channel", "rule").defer("text", "payload").order_by("-pk")[: SIZE + 1])
-    query = f"result={wanted}&" if wanted else ""
+    query = f"result={result_filter}&" if result_filter else ""
     older = f"?{query}before={page[SIZE - 1].pk}#deliveries" if len(page) > SIZE else ""
     return [_delivery_row(delivery) for delivery in page[:SIZE]], chips, older
 

@@ -182,8 +182,8 @@ def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> 
 
 
 def _active_duplicate(experiment: Experiment, params: dict[str, Any]) -> Trial | None:
-    same = digest(params, experiment.settings.run_command)
-    added = experiment.trials.filter(values_digest=same, source=Source.ADDED)
+    values_digest = digest(params, experiment.settings.run_command)
+    added = experiment.trials.filter(values_digest=values_digest, source=Source.ADDED)
     trial = added.filter(state__in=status.TRIAL_ACTIVE).order_by("number").first()
     if trial:
         trial.experiment = experiment

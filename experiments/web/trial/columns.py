@@ -76,8 +76,8 @@ def offered(
     those of their final results."""
     objective = experiment.metric
     further = list(experiment.further_objectives)
-    others = [name for name in finals if name != objective and name not in further]
-    usual = [*further, *others[: max(0, USUAL_METRICS - len(further))]]
+    other_metrics = [name for name in finals if name != objective and name not in further]
+    usual = [*further, *other_metrics[: max(0, USUAL_METRICS - len(further))]]
     names = experiment.settings.space.columns()
     most_usual = MOST - 1 - len(usual) - sum(column.is_usual for column in OTHERS)
     return [

@@ -50,11 +50,11 @@ class CauseRow:
 
 def causes_of(experiment: Experiment) -> tuple[list[Cause], int]:
     """Return the causes with the most failures, and how many more there are. Two queries."""
-    groups, others = groups_of(experiment)
-    rest = [flat(trial.params) for trial in others]
+    groups, ungrouped = groups_of(experiment)
+    other_params = [flat(trial.params) for trial in ungrouped]
     causes = []
     for group in groups[:MOST_GROUPS]:
-        region, condition = separating([flat(trial.params) for trial in group.trials], rest)
+        region, condition = separating([flat(trial.params) for trial in group.trials], other_params)
         has_region = bool(region and exclude(experiment.settings.space_document, region))
         causes.append(
             Cause(group.key, len(group.trials), group.cause, group.detail, condition, has_region=has_region)
@@ -92,8 +92,8 @@ def region_of(experiment: Experiment, key: str) -> Region | None:
     group = next((group for group in groups if group.key == key), None)
     if group is None:
         return None
-    failed, rest = ([flat(trial.params) for trial in trials] for trials in (group.trials, others))
-    return separating(failed, rest)[0]
+    failed, other_params = ([flat(trial.params) for trial in trials] for trials in (group.trials, others))
+    return separating(failed, other_params)[0]
 
 
 # --- what tells them apart -----------------------------------------------------------------------------------------
@@ -116,13 +116,13 @@ def separating(
     chance = len(candidates) * math.comb(k + exceptions, k) / math.comb(k + n, k)
     if chance > LIKELY_BY_CHANCE or exceptions > n * MOST_EXCEPTIONS:
         return None, ""
-    rest = (
+    outside = (
         f"{exceptions:,} of the {n:,} that did not fail"
         if exceptions
         else f"none of the {n:,} that did not fail"
     )
     sign = {">=": "≥", "<=": "≤"}.get(region.relation, "=")
-    return region, f"All have {region.name} {sign} {_value_text(region.value)}, and {rest}."
+    return region, f"All have {region.name} {sign} {_value_text(region.value)}, and {outside}."
 
 
 def _common(failed: Sequence[dict[str, Any]]) -> list[str]:
@@ -133,15 +133,17 @@ def _candidates(
     name: str, failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
 ) -> list[tuple[int, Region]]:
     """Return (how many of the others meet it too, the condition), the more specific ones first."""
-    mine = [params[name] for params in failed]
-    theirs = [params[name] for params in others if name in params]
+    failed_values = [params[name] for params in failed]
+    other_values = [params[name] for params in others if name in params]
     candidates = []
-    if len({identity(value) for value in mine}) == 1:
-        same = identity(mine[0])
-        candidates.append((sum(identity(value) == same for value in theirs), Region(name, "=", mine[0])))
-    if all(_is_number(value) for value in mine):
-        low, high = min(mine), max(mine)
-        numbers = [value for value in theirs if _is_number(value)]
+    if len({identity(value) for value in failed_values}) == 1:
+        same = identity(failed_values[0])
+        candidates.append(
+            (sum(identity(value) == same for value in other_values), Region(name, "=", failed_values[0]))
+        )
+    if all(_is_number(value) for value in failed_values):
+        low, high = min(failed_values), max(failed_values)
+        numbers = [value for value in other_values if _is_number(value)]
         candidates.append((sum(value >= low for value in numbers), Region(name, ">=", low)))
         candidates.append((sum(value <= high for value in numbers), Region(name, "<=", high)))
     return candidates

@@ -21,20 +21,23 @@ def line_of(request: SignedInRequest, query: TrialQuery) -> FilterLine:
     parameters = query.experiment.settings.space.columns()
     numeric = next(iter(parameters), "value")
     own = ("filter", "last", "page")
-    kept = [*kept_values(request.GET, own), *([("last", selection.applied)] if selection.applied else [])]
+    hidden_fields = [
+        *kept_values(request.GET, own),
+        *([("last", selection.applied)] if selection.applied else []),
+    ]
     return FilterLine(
         noun="trials",
         text=selection.filter,
         applied=selection.applied,
         error=selection.error,
-        kept=kept,
+        kept=hidden_fields,
         complete_url=url_of(query.experiment, "trials-complete"),
         placeholder=f"state:failed {quoted(fields.parameter(numeric))}<1e-3 value>0.8",
         fields=fields.all(),
     )
 
 
-def state_chips(query: QueryDict, wanted: TrialQuery, *, page: str = "experiment-trials") -> list[Chip]:
+def state_chips(query: QueryDict, trial_query: TrialQuery, *, page: str = "experiment-trials") -> list[Chip]:
     """Return the states that the filter leaves trials of, and the selected one. The rest of the address stays."""
 
     def url(state: str) -> str:
@@ -43,13 +46,15 @@ def state_chips(query: QueryDict, wanted: TrialQuery, *, page: str = "experiment
             kept.pop(name, None)
         if state:
             kept["state"] = state
-        return f"{url_of(wanted.experiment, page)}?{kept.urlencode()}".rstrip("?")
+        return f"{url_of(trial_query.experiment, page)}?{kept.urlencode()}".rstrip("?")
 
-    counts = wanted.counts
-    chips = [Chip("", "All", None if counts is None else sum(counts.values()), url(""), not wanted.state)]
+    counts = trial_query.counts
+    chips = [
+        Chip("", "All", None if counts is None else sum(counts.values()), url(""), not trial_query.state)
+    ]
     for state, description in status.TRIAL_STATES.items():
-        is_current = state == wanted.state
+        is_current = state == trial_query.state
         count = None if counts is None else counts.get(state, 0)
-        if count or is_current or (counts is None and wanted.experiment.count(state)):
+        if count or is_current or (counts is None and trial_query.experiment.count(state)):
             chips.append(Chip(state, description.label, count, url(state), is_current))
     return chips

@@ -43,9 +43,12 @@ class Window:
     @property
     def html(self) -> SafeString:
         """The text with its terminal colors, and with marks around the matches of the search."""
-        wanted = self.search.pattern if self.search else None
-        here = self.search.line_in(self) if self.search else None
-        lines = (_line(runs, wanted, is_here=number == here) for number, runs in enumerate(styled(self.data)))
+        pattern = self.search.pattern if self.search else None
+        current_line = self.search.line_in(self) if self.search else None
+        lines = (
+            _line(runs, pattern, is_here=number == current_line)
+            for number, runs in enumerate(styled(self.data))
+        )
         return mark_safe("\n".join(lines))  # noqa: S308 (each part is escaped where it is made)
 
     @property
@@ -97,7 +100,7 @@ def _missing_before(trial: Trial, start: int) -> tuple[int, int]:
     return start - end, end
 
 
-def whole(trial: Trial) -> Iterator[bytes]:
+def all_bytes(trial: Trial) -> Iterator[bytes]:
     """Yield all that is kept; a line marks where bytes are missing, and how many."""
     at = 0
     for piece in LogPiece.objects.filter(trial=trial).order_by("offset").iterator(chunk_size=8):
@@ -156,18 +159,18 @@ def query_of(text: str) -> str:
 
 def search(trial: Trial, query: str, *, at: int | None = None) -> Window:
     """Return the window around the `at`-th matching line, by default the last one."""
-    wanted = _pattern(query)
+    pattern = _pattern(query)
     matches: deque[tuple[int, int]] = deque(maxlen=MAX_MATCHES)
     total = 0
     for begin, line in _lines(trial):
-        if wanted.search(plain_text(line)):
+        if pattern.search(plain_text(line)):
             matches.append((begin, begin + len(line)))
             total += 1
     count = len(matches)
     place = min(max(1, at), count) if at is not None else count
-    here = matches[place - 1] if matches else None
-    result = Search(query, place, count, here, has_more=total > count)
-    shown = window(trial, until=_end_after(trial, here[1]) if here else None)
+    current_match = matches[place - 1] if matches else None
+    result = Search(query, place, count, current_match, has_more=total > count)
+    shown = window(trial, until=_end_after(trial, current_match[1]) if current_match else None)
     return Window(
         shown.data, shown.start, shown.stop, shown.total, shown.missing, shown.earlier, search=result
     )
@@ -179,21 +182,21 @@ def _pattern(query: str) -> re.Pattern[str]:
 
 def _lines(trial: Trial) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, line) of all that is kept. Missing bytes end a line."""
-    rest, begin = b"", 0
+    unfinished, begin = b"", 0
     for piece in LogPiece.objects.filter(trial=trial).order_by("offset").iterator(chunk_size=8):
-        if piece.offset > begin + len(rest):
-            if rest:
-                yield begin, rest
-            rest, begin = b"", piece.offset
-        *lines, rest = (rest + bytes(piece.data)).split(b"\n")
+        if piece.offset > begin + len(unfinished):
+            if unfinished:
+                yield begin, unfinished
+            unfinished, begin = b"", piece.offset
+        *lines, unfinished = (unfinished + bytes(piece.data)).split(b"\n")
         for line in lines:
             yield begin, line
             begin += len(line) + 1
-        if len(rest) > LONGEST_LINE:
-            yield begin, rest
-            rest, begin = b"", begin + len(rest)
-    if rest:
-        yield begin, rest
+        if len(unfinished) > LONGEST_LINE:
+            yield begin, unfinished
+            unfinished, begin = b"", begin + len(unfinished)
+    if unfinished:
+        yield begin, unfinished
 
 
 def _end_after(trial: Trial, offset: int) -> int:
@@ -209,9 +212,9 @@ def _end_after(trial: Trial, offset: int) -> int:
     return offset + (line_end or len(after))
 
 
-def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bool) -> str:
+def _line(runs: list[StyledText], pattern: re.Pattern[str] | None, *, is_here: bool) -> str:
     """Return a line as HTML: styled runs with marked matches. The first match of the shown line gets an ID."""
-    spans = deque(_spans("".join(run.text for run in runs), wanted))
+    spans = deque(_spans("".join(run.text for run in runs), pattern))
     first = spans[0][0] if spans and is_here else None
     parts, at = [], 0
     for run in runs:
@@ -235,8 +238,8 @@ def _line(runs: list[StyledText], wanted: re.Pattern[str] | None, *, is_here: bo
     return "".join(parts)
 
 
-def _spans(text: str, wanted: re.Pattern[str] | None) -> list[tuple[int, int]]:
-    return [match.span() for match in wanted.finditer(text)] if wanted else []
+def _spans(text: str, pattern: re.Pattern[str] | None) -> list[tuple[int, int]]:
+    return [match.span() for match in pattern.finditer(text)] if pattern else []
 
 
 def _coloured(html: str, run: StyledText) -> str:

@@ -90,17 +90,17 @@ def _context(trial: Trial) -> dict[str, Any]:
 
 
 def _head(request: SignedInRequest, trial: Trial) -> dict[str, object]:
-    others = trial.experiment.trials
+    siblings = trial.experiment.trials
     return {
         "actions": _actions(request, trial),
         "may_star": may(request.user, "star", trial.experiment),
         "reason": descriptions.reason_of(trial),
         "is_on_front": bool(on_front(trial.experiment, [trial.number])),
-        "previous": others.filter(number__lt=trial.number)
+        "previous": siblings.filter(number__lt=trial.number)
         .order_by("-number")
         .values_list("number", flat=True)
         .first(),
-        "next": others.filter(number__gt=trial.number)
+        "next": siblings.filter(number__gt=trial.number)
         .order_by("number")
         .values_list("number", flat=True)
         .first(),
@@ -137,8 +137,10 @@ def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object
     )
     objective, requested = trial.experiment.metric, request.GET.get("metric", "")
     if len(names) == MOST_METRICS:  # these two are among them, however late in the alphabet
-        wanted = Point.objects.filter(trial=trial, name__in=[objective, requested.replace("\0", "")])
-        names = list({*names, *wanted.values_list("name", flat=True).distinct()})
+        candidate_points = Point.objects.filter(
+            trial=trial, name__in=[objective, requested.replace("\0", "")]
+        )
+        names = list({*names, *candidate_points.values_list("name", flat=True).distinct()})
     names.sort(key=lambda name: (name != objective, name))
     if requested and requested not in names:
         note_fault(request, "metric", invalid("metric", requested, listed(names or [objective])))
@@ -197,19 +199,19 @@ def log(request: SignedInRequest, workspace_slug: str, public_id: str, number: i
     """Show a window of the log (`?until=` a byte offset) or a match (`?q=`, `?at=`), or send it whole (`?download`)."""
     trial = get_trial(request, workspace_slug, public_id, number)
     if "download" in request.GET:
-        response = StreamingHttpResponse(logs.whole(trial), content_type="text/plain; charset=utf-8")
+        response = StreamingHttpResponse(logs.all_bytes(trial), content_type="text/plain; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="{trial}.log"'
         return response
     query = logs.query_of(request.GET.get("q", ""))
     if query:
-        shown = logs.search(trial, query, at=_whole(request.GET.get("at", "")))
+        shown = logs.search(trial, query, at=_line_number(request.GET.get("at", "")))
     else:
-        shown = logs.window(trial, until=_whole(request.GET.get("until", "")))
+        shown = logs.window(trial, until=_line_number(request.GET.get("until", "")))
     context = _context(trial) | {"log": shown}
     return render(request, "trial/log.html", context)
 
 
-def _whole(text: str) -> int | None:
+def _line_number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 

@@ -133,8 +133,8 @@ def _table(file: Artifact) -> Table | None:
         return None
     if not rows:
         return None
-    header, *others = ([cell[:200] for cell in row[:MAX_COLUMNS]] for row in rows)
-    return Table(file, title_of(file), header, others[:MAX_ROWS], len(others))
+    header, *body_rows = ([cell[:200] for cell in row[:MAX_COLUMNS]] for row in rows)
+    return Table(file, title_of(file), header, body_rows[:MAX_ROWS], len(body_rows))
 
 
 def _read_summary(file: Artifact, reports: Reports, artifacts: dict[str, Artifact]) -> None:

@@ -217,11 +217,15 @@ def _kept_in_place(
     if not numbers or not upto.isdecimal():
         return page, 0
     newer = query.rows.filter(number__gt=min(int(upto), query.experiment.last_number)).order_by()
-    kept = {trial.number: trial for trial in page} if [trial.number for trial in page] == numbers else {}
-    if not kept:
+    trial_by_number = (
+        {trial.number: trial for trial in page} if [trial.number for trial in page] == numbers else {}
+    )
+    if not trial_by_number:
         whatever = query.experiment.trials.filter(number__in=numbers)
-        kept = {trial.number: trial for trial in _with_related(whatever, metrics)}
-    return [kept[number] for number in numbers if number in kept], newer[:MOST_NEW].count()
+        trial_by_number = {trial.number: trial for trial in _with_related(whatever, metrics)}
+    return [trial_by_number[number] for number in numbers if number in trial_by_number], newer[
+        :MOST_NEW
+    ].count()
 
 
 def _newest(query: TrialQuery, shown: list[Trial], pager: Pager) -> int:
@@ -290,10 +294,10 @@ def _values(trial: Trial, metrics: list[str]) -> dict[str, object]:
 def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> dict[str, object]:
     """Return the context of the form that selects columns."""
     keys = {column.key for column in chosen}
-    rest = [column for column in offered if column.key not in keys]
+    unselected = [column for column in offered if column.key not in keys]
     own = (columns.QUERY_NAME, columns.PINNED, "page")
     return {
-        "columns": [*((column, True) for column in chosen), *((column, False) for column in rest)],
+        "columns": [*((column, True) for column in chosen), *((column, False) for column in unselected)],
         "shown": len(chosen) + len(columns.FIXED),
         "total": len(offered) + len(columns.FIXED),
         "most": columns.MOST if len(offered) > columns.MOST else None,

@@ -48,7 +48,7 @@ class Order:
     def falls(self) -> bool:
         return self.sort.startswith("-")
 
-    def whole(self, trials: QuerySet[Trial]) -> QuerySet[Trial]:
+    def in_order(self, trials: QuerySet[Trial]) -> QuerySet[Trial]:
         """Return the trials sorted. Reads all of them, and no more: no index of the order."""
         if self.key == "number":
             return trials.order_by(self.sort)
@@ -94,8 +94,10 @@ class Order:
         is_row = {f"{rows}__experiment": of, f"{rows}__name": name}
         numbers = trials.filter(**is_row, **{f"{rows}__number__isnull": False})
         ordered = [numbers.order_by(*(self._way(f"{rows}__{column}") for column in columns), NEWEST)]
-        others = trials.filter(**is_row, **{f"{rows}__number__isnull": True})
-        ordered.append(others.order_by(*(self._way(f"{rows}__{column}") for column in columns[1:]), NEWEST))
+        without_row = trials.filter(**is_row, **{f"{rows}__number__isnull": True})
+        ordered.append(
+            without_row.order_by(*(self._way(f"{rows}__{column}") for column in columns[1:]), NEWEST)
+        )
         return ordered
 
     def _relation(self) -> tuple[str, str, tuple[str, ...]] | None:

@@ -57,10 +57,10 @@ def canonical(query: QueryDict) -> QueryDict:
 
 def without(query: QueryDict, names: Iterable[str]) -> QueryDict:
     """Return a copy of an address without these parameters."""
-    rest = query.copy()
+    remaining_query = query.copy()
     for name in names:
-        rest.pop(name, None)
-    return rest
+        remaining_query.pop(name, None)
+    return remaining_query
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class TrialQuery:
     @property
     def trials(self) -> QuerySet[Trial]:
         """All of the trials in their order."""
-        return self.order.whole(self.rows)
+        return self.order.in_order(self.rows)
 
     @cached_property
     def counts(self) -> dict[str, int] | None:

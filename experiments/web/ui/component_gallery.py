@@ -282,13 +282,13 @@ def _curves(theme: str) -> list[Drawn]:
         return Drawn(title, curve.curve(own, **arguments).svg)
 
     gaps = curve.Series(7, [(step, None if 20 < step < 30 else math.sin(step / 9)) for step in range(60)])
-    others = [series(number) for number in range(10, 30)]
+    other_series = [series(number) for number in range(10, 30)]
     return [
         drawn(
             "running, among others",
             "live",
             series(3, 30, is_live=True),
-            siblings=others,
+            siblings=other_series,
             best=series(5),
             last_step=60,
         ),

@@ -97,6 +97,6 @@ def trial_progress(trial: Trial, finished: Finished, now: datetime) -> TrialProg
 
 def _rough(seconds: float) -> str:
     """Return a span no more exact than an estimate is: in steps of 5 s from 20 s on, of minutes from 2 minutes on."""
-    whole = max(0, round(seconds))
-    step = 60 if whole >= 120 else 5 if whole >= 20 else 1
-    return duration(round(whole / step) * step)
+    rounded_s = max(0, round(seconds))
+    step = 60 if rounded_s >= 120 else 5 if rounded_s >= 20 else 1
+    return duration(round(rounded_s / step) * step)

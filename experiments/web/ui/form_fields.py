@@ -187,9 +187,9 @@ def span_of(seconds: float | None) -> str:
         return ""
     if seconds != int(seconds):
         return f"{seconds}s"
-    rest, parts = int(seconds), []
+    remaining_s, parts = int(seconds), []
     for unit, length in reversed(UNITS_S.items()):
-        count, rest = divmod(rest, length)
+        count, remaining_s = divmod(remaining_s, length)
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts) or "0s"

@@ -47,8 +47,8 @@ class Live:
         clocked: Collection[str] = (),
     ) -> None:
         self.request = request
-        wanted = (request.htmx.target or "") if request.htmx else ""
-        self.fragment = wanted if wanted in fragments else ""
+        target = (request.htmx.target or "") if request.htmx else ""
+        self.fragment = target if target in fragments else ""
         self._clocked = clocked
         # A time of today is written without its date.
         reader = f"{request.user.pk} {timezone.get_current_timezone_name()} {timezone.localdate()}"
@@ -64,10 +64,12 @@ class Live:
     @property
     def is_unchanged(self) -> bool:
         """Only fragments are compared: a full page also shows messages and when it was rendered."""
-        theirs = self.request.headers.get("If-None-Match", "").removeprefix(
+        request_etag = self.request.headers.get("If-None-Match", "").removeprefix(
             "W/"
         )  # weak: it was sent compressed
-        return bool(self.fragment) and not self.beside and self._is_same(self.fragment, theirs.strip('"'))
+        return (
+            bool(self.fragment) and not self.beside and self._is_same(self.fragment, request_etag.strip('"'))
+        )
 
     def _is_same(self, name: str, tag: str) -> bool:
         if name in self._clocked:

@@ -44,8 +44,8 @@ def page_of(
     order of their own. Without an exact total there are more rows than that, and pages beyond it.
     """
     last = max(1, -(-total // SIZE))
-    wanted = request.GET.get("page", "1")
-    page = max(1, int(wanted)) if wanted.isdecimal() and len(wanted) < 10 else 1
+    page_text = request.GET.get("page", "1")
+    page = max(1, int(page_text)) if page_text.isdecimal() and len(page_text) < 10 else 1
     page = min(page, last) if is_total_exact else page
     start, stop = (page - 1) * SIZE, page * SIZE
     keys = [

@@ -84,7 +84,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     rows = {
         row.person_id: row for row in UsageLimit.objects.filter(workspace=workspace).select_related("person")
     }
-    whole = rows.get(None)
+    workspace_limit = rows.get(None)
     by_name = {row.person.username: row for row in rows.values() if row.person}
     context = {
         "workspace": workspace,
@@ -93,8 +93,8 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "groups": GROUPS,
         "steps": STEPS,
         "ranges": [(word, RANGES[word]) for word in LAST],
-        "facts": _facts(report, whole, used),
-        "hours_chart": _hours_chart(report, whole),
+        "facts": _facts(report, workspace_limit, used),
+        "hours_chart": _hours_chart(report, workspace_limit),
         "trials_chart": _trials_chart(report),
         "legend": [name for name, _ in _series(report)],
         "tables": _tables(report, by_name, used),
@@ -141,7 +141,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield writer.writerow([start.isoformat(), cell(name), hours, *numbers, failed_hours])
 
 
-def _facts(report: Report, whole: UsageLimit | None, used: limits.Week) -> list[Fact]:
+def _facts(report: Report, workspace_limit: UsageLimit | None, used: limits.Week) -> list[Fact]:
     total, periods = report.total, len(report.query.periods())
     facts = [
         Fact(
@@ -155,7 +155,9 @@ def _facts(report: Report, whole: UsageLimit | None, used: limits.Week) -> list[
         ),
     ]
     hours = used.hours(None)
-    base = None if whole is None else whole.soft_h if whole.soft_h is not None else whole.hard_h
+    base = None
+    if workspace_limit:
+        base = workspace_limit.hard_h if workspace_limit.soft_h is None else workspace_limit.soft_h
     note = f"since {used.start:%a %d %b}"
     if base is not None:
         note = f"{percent(hours / base) if base else '100%'} of the limit, {note}"
@@ -184,7 +186,7 @@ def _labels(query: UsageQuery) -> list[str]:
     return [f"{day.day} {day:%b}" for day in query.periods()]
 
 
-def _hours_chart(report: Report, whole: UsageLimit | None) -> object:
+def _hours_chart(report: Report, workspace_limit: UsageLimit | None) -> object:
     query, starts = report.query, report.query.periods()
     empty = Sums()
     series = [
@@ -194,7 +196,7 @@ def _hours_chart(report: Report, whole: UsageLimit | None) -> object:
         )
         for name, names in _series(report)
     ]
-    limit = whole.soft_h if whole and query.step == "week" else None
+    limit = workspace_limit.soft_h if workspace_limit and query.step == "week" else None
     title = f"Slot hours per {query.step} by {query.by}"
     name = f"soft limit {limit:,g} h" if limit is not None else ""
     return stacked(

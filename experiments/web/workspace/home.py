@@ -48,10 +48,10 @@ class QueueRow:
 @require_safe
 def everywhere(request: SignedInRequest) -> HttpResponse:
     """All workspaces of the user; with only one, redirect to that one."""
-    mine = list(Workspace.objects.visible_to(request.user))
-    if len(mine) == 1:
-        return redirect("workspace", mine[0].slug)
-    return _draw(request, [workspace for workspace in mine if workspace.has_automl], workspace=None)
+    own_workspaces = list(Workspace.objects.visible_to(request.user))
+    if len(own_workspaces) == 1:
+        return redirect("workspace", own_workspaces[0].slug)
+    return _draw(request, [workspace for workspace in own_workspaces if workspace.has_automl], workspace=None)
 
 
 @login_required

@@ -45,11 +45,11 @@ def index(request: SignedInRequest) -> HttpResponse:
     """List the workspaces that the user may see."""
     user = request.user
     roles = dict(user.memberships.values_list("workspace", "role"))
-    mine = Experiment.objects.visible_to(user).order_by().values("workspace")
+    visible_experiments = Experiment.objects.visible_to(user).order_by().values("workspace")
     is_running = Q(state=ExperimentState.RUNNING)
     counts = {
         row["workspace"]: (row["total"], row["running"])
-        for row in mine.annotate(total=Count("pk"), running=Count("pk", filter=is_running))
+        for row in visible_experiments.annotate(total=Count("pk"), running=Count("pk", filter=is_running))
     }
     rows = []
     for workspace in Workspace.objects.visible_to(user):

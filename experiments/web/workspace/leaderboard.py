@@ -137,17 +137,17 @@ def unpin(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 
 
 def _query(request: HttpRequest, projects: list[Project]) -> LeaderboardQuery:
-    wanted = {name: request.GET.get(name, "").replace("\0", "").strip() for name in PARAMETERS}
-    project = next((row for row in projects if row.name == wanted["project"]), None)
-    if wanted["project"] and project is None:
-        note_fault(request, "project", f"No project “{wanted['project'][:60]}” in this workspace.")
+    parameters = {name: request.GET.get(name, "").replace("\0", "").strip() for name in PARAMETERS}
+    project = next((row for row in projects if row.name == parameters["project"]), None)
+    if parameters["project"] and project is None:
+        note_fault(request, "project", f"No project “{parameters['project'][:60]}” in this workspace.")
     return LeaderboardQuery(
         project,
-        wanted["tag"],
-        wanted["metric"],
-        wanted["direction"] if wanted["direction"] in ("maximize", "minimize") else "",
-        wanted["rank"] == "mean",
-        wanted["since"] if wanted["since"] in SINCE else "",
+        parameters["tag"],
+        parameters["metric"],
+        parameters["direction"] if parameters["direction"] in ("maximize", "minimize") else "",
+        parameters["rank"] == "mean",
+        parameters["since"] if parameters["since"] in SINCE else "",
     )
 
 
@@ -282,7 +282,7 @@ def _operable(request: SignedInRequest, workspace_slug: str, public_id: str) -> 
 
 def _back(request: SignedInRequest, workspace_slug: str) -> str:
     """Return the address of the leaderboard that the person looked at."""
-    here = request.POST.get("here", "")
-    is_ours = url_has_allowed_host_and_scheme(here, None)
+    return_url = request.POST.get("here", "")
+    is_ours = url_has_allowed_host_and_scheme(return_url, None)
     plain = reverse("leaderboard", args=[workspace_slug])
-    return here if is_ours and here.startswith(plain) else plain
+    return return_url if is_ours and return_url.startswith(plain) else plain

@@ -57,16 +57,16 @@ def _admit(request: SignedInRequest, workspace: Workspace) -> HttpResponse:
 def role(request: SignedInRequest, workspace_slug: str, username: str) -> HttpResponse:
     """Change a member's role."""
     workspace, member = _member(request, workspace_slug, username)
-    wanted = request.POST.get("role", "")
-    if wanted not in Role.values:
+    new_role = request.POST.get("role", "")
+    if new_role not in Role.values:
         roles = ", ".join(choice.label.lower() for choice in Role)
         return draw(request, workspace, problem=f"Unknown role. Select one of: {roles}.", status=422)
     try:
-        is_changed = change_role(workspace, member.user, Role(wanted))
+        is_changed = change_role(workspace, member.user, Role(new_role))
     except Refused as error:
         return draw(request, workspace, problem=str(error), status=409)
     now = "now" if is_changed else "already"
-    messages.success(request, f"{member.user} is {now} {Role(wanted).label.lower()} of {workspace}.")
+    messages.success(request, f"{member.user} is {now} {Role(new_role).label.lower()} of {workspace}.")
     return _redirect(request, workspace)
 
 
@@ -167,6 +167,6 @@ def _current_member(workspace: Workspace, person: User) -> Member:
 
 
 def _keep_an_owner(workspace: Workspace, member: Member) -> None:
-    others = workspace.members.filter(role=Role.OWNER, user__is_active=True).exclude(pk=member.pk)
-    if member.role == Role.OWNER and not others.exists():
+    other_owners = workspace.members.filter(role=Role.OWNER, user__is_active=True).exclude(pk=member.pk)
+    if member.role == Role.OWNER and not other_owners.exists():
         raise Refused(f"{member.user} is the only owner of {workspace}. Make another member an owner first.")

@@ -127,9 +127,9 @@ def dismiss(request: SignedInRequest) -> HttpResponse:
         messages.success(request, "Dismissed until it happens again.")
     else:
         Dismissal.objects.filter(user=request.user).delete()
-    here = request.POST.get("here", "")
-    is_ours = url_has_allowed_host_and_scheme(here, allowed_hosts={request.get_host()})
-    return redirect(here if is_ours else reverse("home"))
+    return_url = request.POST.get("here", "")
+    is_ours = url_has_allowed_host_and_scheme(return_url, allowed_hosts={request.get_host()})
+    return redirect(return_url if is_ours else reverse("home"))
 
 
 def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
@@ -144,8 +144,8 @@ def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
 
 
 def _losing(compute: Compute) -> Need:
-    first, *others = (worker for worker in compute.workers if worker.pk in compute.losing)
-    more = len(others)
+    first, *further_workers = (worker for worker in compute.workers if worker.pk in compute.losing)
+    more = len(further_workers)
     detail = f"{plural(sum(compute.losing.values()), 'trial')} lost in the last hour"
     detail += (
         f", also by {plural(more, 'more worker')}" if more else ": it or its connection fails repeatedly"

@@ -342,7 +342,7 @@ def labels(request: SignedInRequest, workspace_slug: str, model_id: str) -> Http
         if request.POST.get("action") == "delete" and was is not None:
             message = f"Label {was} deleted." if model.unlabel(was) else f"Label {was} is already deleted."
         else:
-            number = whole(typed["number"])
+            number = integer_in(typed["number"])
             model.label(typed["label"], number, was=was)
             message = f"Label {typed['label']} saved as {number}."
     except Refused as refusal:
@@ -368,7 +368,7 @@ def _replace_labels(request: SignedInRequest, model: Model, text: str) -> HttpRe
     return redirect(url_of(model, "model-labels"))
 
 
-def whole(text: str) -> int:
+def integer_in(text: str) -> int:
     """Return the number; raise `Invalid` unless the text is a whole number of 0 or more."""
     if not re.fullmatch("[0-9]{1,15}", text):
         raise Invalid({"number": [f"“{text[:64]}” is not a whole number of 0 or more."]})
@@ -384,8 +384,8 @@ def _labels(
     block: str | None = None,
 ) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:LONGEST_FILTER]
-    wanted = query.casefold()
-    rows = [row for row in model.labels.items() if wanted in row[0].casefold() or query == str(row[1])]
+    folded_query = query.casefold()
+    rows = [row for row in model.labels.items() if folded_query in row[0].casefold() or query == str(row[1])]
     rows.sort(key=lambda row: (row[1], row[0]))
     wanted_page, last = request.GET.get("page", "1"), max(1, -(-len(rows) // LABELS_AT_ONCE))
     is_number = wanted_page.isdecimal() and len(wanted_page) < 6

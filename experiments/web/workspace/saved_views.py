@@ -51,9 +51,9 @@ class Views:
 def apply_view(query: QueryDict, views: list[SavedView]) -> tuple[QueryDict, SavedView | None]:
     """Return an address with what its view keeps, and the view. Where the address has a filter, an order or columns of
     its own, these count."""
-    wanted = query.get("view", "")
+    view_key = query.get("view", "")
     current = next(
-        (view for view in views if wanted.isdecimal() and str(view.pk) == wanted.lstrip("0")), None
+        (view for view in views if view_key.isdecimal() and str(view.pk) == view_key.lstrip("0")), None
     )
     applied = query.copy()
     if current is None:

@@ -133,14 +133,14 @@ def automl(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Switch AutoML on (`wanted=on`) or off (`wanted=off`)."""
     workspace = get_workspace(request, workspace_slug)
     require(request.user, "manage", workspace)
-    wanted = request.POST.get("wanted")
-    if wanted not in ("on", "off"):
+    new_state = request.POST.get("wanted")
+    if new_state not in ("on", "off"):
         return draw(request, workspace, problem="Choose whether AutoML is on or off.", status=422)
     try:
-        switch_automl(workspace, is_on=wanted == "on")
+        switch_automl(workspace, is_on=new_state == "on")
     except Refused as error:
         return draw(request, workspace, problem=str(error), status=409)
-    messages.success(request, f"AutoML turned {wanted} in {workspace}.")
+    messages.success(request, f"AutoML turned {new_state} in {workspace}.")
     return redirect("workspace-settings", workspace.slug)
 
 
@@ -193,11 +193,11 @@ def draw(
     status: int = 200,
 ) -> HttpResponse:
     """Render the page, with rejected input and its errors."""
-    kept = {"name": workspace.name, "description": workspace.description}
+    saved_values = {"name": workspace.name, "description": workspace.description}
     context = {
         "workspace": workspace,
         "nav": "settings",
-        "details_form": details_form or DetailsForm(initial=kept, label_suffix=""),
+        "details_form": details_form or DetailsForm(initial=saved_values, label_suffix=""),
         "member_form": member_form or MemberForm(label_suffix=""),
         "destination_form": destination_form
         or DestinationForm(initial={"destination": workspace.destination}, label_suffix=""),

@@ -134,12 +134,12 @@ def _parts(tiles: Sequence[Tile]) -> list[list[Tile]]:
         rows[-1].append(tile)
         used += tile.width
     parts: list[list[Tile]] = []
-    left = 0
+    rows_left = 0
     for row in rows:
         height = ROWS if any(tile.kind in DRAWN for tile in row) else 1
-        if height > left:
+        if height > rows_left:
             parts.append([])
-            left = ROWS
+            rows_left = ROWS
         parts[-1] += row
-        left -= height
+        rows_left -= height
     return parts

@@ -187,8 +187,8 @@ class Collector:
         self._sweep_at = now + SWEEP_S
         self.empty_trash(database_clock.now())
         names = [name for name in self._trials_names() if name[0] in FIRST_OF_ID]
-        there = Experiment.everything.filter(public_id__in=names)
-        for name in set(names) - set(there.values_list("public_id", flat=True)):
+        existing = Experiment.everything.filter(public_id__in=names)
+        for name in set(names) - set(existing.values_list("public_id", flat=True)):
             if time.time() - (self.trials_folder / name).lstat().st_mtime > ABANDONED_S:
                 logger.info("Removing the files of the trials of %s, which was permanently deleted", name)
                 try:
@@ -235,10 +235,10 @@ class Collector:
         best = experiment.trials.exclude(result=None).order_by(order, "number").values_list("pk", flat=True)
         needed = experiment.trials.filter(state__in=status.TRIAL_ACTIVE).exclude(rerun_of=None)
         interrupted = experiment.interrupted_trials().values_list("pk", flat=True)
-        kept = {*best[:count], *needed.values_list("rerun_of", flat=True), *interrupted}
+        trials_to_keep = {*best[:count], *needed.values_list("rerun_of", flat=True), *interrupted}
         dropped = 0
         for artifact in candidates:
-            if artifact.trial_id in kept:
+            if artifact.trial_id in trials_to_keep:
                 continue
             is_here = artifact.worker_id == self.row().pk
             if not (is_here or artifact.keeping == Keeping.STORED):

@@ -46,9 +46,9 @@ class Maskers:
     def of(self, revision: Revision) -> Masker:
         """Return what masks the secrets of this revision. Thread-safe."""
         settings = revision.settings
-        kept = self._by_revision.get(revision.pk)
-        if kept and kept[0] is settings:
-            return kept[1]
+        cached_masker = self._by_revision.get(revision.pk)
+        if cached_masker and cached_masker[0] is settings:
+            return cached_masker[1]
         masker = masker_of(settings)
         self._by_revision[revision.pk] = settings, masker
         while len(self._by_revision) > self.MOST:

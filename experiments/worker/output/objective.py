@@ -89,23 +89,26 @@ def neighbors(trial: Trial, *, everywhere: bool) -> list[str]:
     """Return the trials of this experiment that other workers, on this machine or `everywhere`, ran meanwhile."""
     if trial.worker is None or trial.started_at is None:
         return []
-    here = Trial.objects.filter(experiment=trial.experiment_id, worker__isnull=False)
+    trials_on_host = Trial.objects.filter(experiment=trial.experiment_id, worker__isnull=False)
     if not everywhere:
-        here = here.filter(worker__host=trial.worker.host)
-    overlapping = here.exclude(started_at=None).exclude(ended_at__lt=trial.started_at)
-    others = overlapping.exclude(worker=trial.worker).order_by("number")[:4]
-    return [f"{trial.experiment.public_id}-{number}" for number in others.values_list("number", flat=True)]
+        trials_on_host = trials_on_host.filter(worker__host=trial.worker.host)
+    overlapping = trials_on_host.exclude(started_at=None).exclude(ended_at__lt=trial.started_at)
+    neighbor_trials = overlapping.exclude(worker=trial.worker).order_by("number")[:4]
+    return [
+        f"{trial.experiment.public_id}-{number}"
+        for number in neighbor_trials.values_list("number", flat=True)
+    ]
 
 
 def _with_reported_names(missing: outcomes.Failure, reports: TrialReports) -> outcomes.Failure:
     """Add the names of the metrics that the trial did report."""
-    wanted = {*reports.settings.weights, *reports.settings.objectives}
-    points = Point.objects.filter(trial=reports.trial.pk).exclude(name__in=wanted)
-    others = {
+    required_names = {*reports.settings.weights, *reports.settings.objectives}
+    points = Point.objects.filter(trial=reports.trial.pk).exclude(name__in=required_names)
+    other_reports = {
         *points.order_by("name").values_list("name", flat=True).distinct()[:6],
         *reports.finals,
-    } - wanted
-    if not others:
+    } - required_names
+    if not other_reports:
         return missing
-    listed = ", ".join(sorted(others)[:5]) + (", …" if len(others) > 5 else "")
+    listed = ", ".join(sorted(other_reports)[:5]) + (", …" if len(other_reports) > 5 else "")
     return replace(missing, detail=outcomes.one_line(f"{missing.detail} It reported {listed}."))

@@ -123,13 +123,15 @@ class TrialReports:
     def other_finals(self) -> dict[str, float | str]:
         """Return the final results except for the first objective, at most MAX_SERIES, further objectives first; nan
         and infinities as text."""
-        others = {name: self.finals[name] for name in self.settings.further_objectives if name in self.finals}
-        others |= {report.name: report for report in self.finals.values()}
+        further_finals = {
+            name: self.finals[name] for name in self.settings.further_objectives if name in self.finals
+        }
+        further_finals |= {report.name: report for report in self.finals.values()}
         if not self.settings.weights:
-            others.pop(self.settings.metric, None)
+            further_finals.pop(self.settings.metric, None)
         return {
             name: report.text if report.value is None else report.value
-            for name, report in list(others.items())[:MAX_SERIES]
+            for name, report in list(further_finals.items())[:MAX_SERIES]
         }
 
     def note_rounding(self, report: Report) -> None:
@@ -149,8 +151,8 @@ class TrialReports:
         return self._batch
 
     def hold_back(self) -> bool:
-        """Read the rest without storing it: `rest` is for whoever stores the outcome. Return False when an earlier part
-        is not stored yet. Only within a flush."""
+        """Read what is left without storing it: it is stored with the outcome, as `last_batch`. Return False when an
+        earlier batch is not stored yet. Only within a flush."""
         if self._batch is not None:
             return False
         self.has_ended = self.is_held_back = True
@@ -159,7 +161,7 @@ class TrialReports:
         return True
 
     @property
-    def rest(self) -> Batch | None:
+    def last_batch(self) -> Batch | None:
         """What was held back."""
         return self._batch if self.is_held_back else None
 
@@ -252,8 +254,8 @@ class Batch:
     def changes(self) -> dict[str, Any]:
         """Return the trial's own columns that pages show while it runs."""
         changes: dict[str, Any] = {}
-        if mine := self._of_objective():
-            _, _, step, value, _ = mine[-1]
+        if objective_changes := self._of_objective():
+            _, _, step, value, _ = objective_changes[-1]
             changes |= {"last_step": step, "last_value": value}
         if self.progress:
             changes["steps_done"], changes["steps_total"] = self.progress

@@ -45,8 +45,8 @@ def _sweep_containers(worker: LocalWorker) -> None:
         return
     if problem := engine.check():
         raise CannotRun(problem)
-    if left := engine.sweep():
-        logger.warning("Removed %s containers that an earlier worker left", len(left))
+    if container_names := engine.sweep():
+        logger.warning("Removed %s containers that an earlier worker left", len(container_names))
 
 
 def _settle_cgroup(worker: LocalWorker) -> None:
@@ -58,8 +58,8 @@ def _settle_cgroup(worker: LocalWorker) -> None:
     except cgroup.CgroupError as why:
         logger.info("Memory is not limited here, only reserved: %s", why)
         return
-    if left := worker.home.sweep(is_alive=is_alive):
-        logger.warning("Removed %s control groups that an earlier worker left", len(left))
+    if group_names := worker.home.sweep(is_alive=is_alive):
+        logger.warning("Removed %s control groups that an earlier worker left", len(group_names))
 
 
 def _clear(worker: LocalWorker) -> None:

@@ -396,7 +396,7 @@ def test_a_large_table_is_read_in_parts_and_sorts_alike(hundred, bob, monkeypatc
     whole = [n for page in (1, 2, 3) for n in numbers(table(bob, hundred, f"?sort={sort}&page={page}"))]
     order = Order.of(sort, ["lr", "layers"])
     parts = [n for part in order.parts(hundred.trials.all()) for n in part.values_list("number", flat=True)]
-    assert parts == list(order.whole(hundred.trials.all()).values_list("number", flat=True)) == whole
+    assert parts == list(order.in_order(hundred.trials.all()).values_list("number", flat=True)) == whole
 
 
 # --- rows that keep their place --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ imported. Standard library only, Python 3.7 or later."""
 import sys
 from importlib.machinery import PathFinder  # not importlib.util: that takes as long as Python's own start
 
-_HERE = __file__.rpartition("/")[0]
+_FOLDER = __file__.rpartition("/")[0]
 
 
 class _Waiting:
@@ -32,7 +32,7 @@ class _Waiting:
 
 def _run_the_hidden_one():
     """Python runs one sitecustomize only: without this one it would have been another's."""
-    spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if entry != _HERE])
+    spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if entry != _FOLDER])
     if spec and spec.loader:
         from importlib.util import module_from_spec
 

@@ -45,8 +45,8 @@ def _parameters(groups):
             for key, value in self.get_parameters(cast=True).items()
             if key.startswith(prefix)
         }
-        theirs = parameters.to_dict()  # names that it does not have, it refuses
-        overridden = {key: value for key, value in stored.items() if key in names and key in theirs}
+        parameter_values = parameters.to_dict()  # names that it does not have, it refuses
+        overridden = {key: value for key, value in stored.items() if key in names and key in parameter_values}
         parameters.update_from_dict(_as_declared(self, parameters, overridden, name))
         own = {key: value for key, value in parameters.to_dict().items() if key not in names}
         self._arguments.copy_from_dict(own, prefix=name)

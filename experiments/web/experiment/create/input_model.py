@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from experiments.filters.experiment_lists import whole
+from experiments.filters.experiment_lists import integer_in
 from experiments.models import Experiment, ExperimentState, Invalid, Model, Refused, Settings
 from experiments.models.workspace.registered_model import ModelQuerySet
 from experiments.permissions import may, require
@@ -92,7 +92,7 @@ def remove(request: SignedInRequest, workspace_slug: str, public_id: str) -> Htt
 
 def _keep(request: SignedInRequest, experiment: Experiment, model: str, message: str) -> HttpResponse:
     """Save the input model and return to the tab. Raises `Refused`."""
-    seen = whole(request.POST.get("seen", "")) or experiment.revision.number
+    seen = integer_in(request.POST.get("seen", "")) or experiment.revision.number
     try:
         settings = Settings.checked({**experiment.settings.document(), "input_model": model})
         changed = experiment.edit(settings, by=request.user, seen=seen)

@@ -65,29 +65,29 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         return render(request, "results/new.html", context, status=422 if form.is_bound else 200)
     name = form.cleaned_data["file"].name.replace("\0", "")[:200]
     try:
-        kept = WarmResults.upload(workspace, by=request.user, name=name, results=form.imported.results)
+        results = WarmResults.upload(workspace, by=request.user, name=name, results=form.imported.results)
     except Invalid as invalid:
         form.add_error("file", [sentence for sentences in invalid.errors.values() for sentence in sentences])
         return render(request, "results/new.html", context, status=422)
     skipped = form.imported.skipped
     left_out = f" {plural(skipped, 'row')} without a valid result skipped." if skipped else ""
-    messages.success(request, f"{plural(kept.count, 'result')} read from {kept.name}.{left_out}")
-    return redirect("results", workspace.slug, kept.public_id)
+    messages.success(request, f"{plural(results.count, 'result')} read from {results.name}.{left_out}")
+    return redirect("results", workspace.slug, results.public_id)
 
 
 @login_required
 @require_safe
 def show(request: SignedInRequest, workspace_slug: str, results_id: str) -> HttpResponse:
     """Show what was imported: number of results, parameters, the lowest and the highest value."""
-    workspace, kept = _get_results(request, workspace_slug, results_id)
-    low, high = (best(kept.rows, key=lambda result: result[1]) for best in (min, max))
-    names = parameter_names(kept.rows)
+    workspace, results = _get_results(request, workspace_slug, results_id)
+    low, high = (best(results.rows, key=lambda result: result[1]) for best in (min, max))
+    names = parameter_names(results.rows)
     sides = [flat(params) for params, _ in (low, high)]
     create_url = reverse("experiment-new", args=[workspace.slug])
     context = {
         "workspace": workspace,
         "nav": "experiments",
-        "results": kept,
+        "results": results,
         "lowest": low[1],
         "highest": high[1],
         "count": len(names),
@@ -98,7 +98,7 @@ def show(request: SignedInRequest, workspace_slug: str, results_id: str) -> Http
         ],
         "may_create": permissions.may(request.user, "create", workspace),
         "may_delete": permissions.may(request.user, "delete", workspace),
-        "create": f"{create_url}?{urlencode({'warm_start': kept.mark}, safe=':')}",
+        "create": f"{create_url}?{urlencode({'warm_start': results.mark}, safe=':')}",
     }
     return render(request, "results/show.html", context)
 
@@ -107,22 +107,22 @@ def show(request: SignedInRequest, workspace_slug: str, results_id: str) -> Http
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: SignedInRequest, workspace_slug: str, results_id: str) -> HttpResponse:
     """Delete uploaded results permanently, after a confirmation. 409 while experiments start from them."""
-    workspace, kept = _get_results(request, workspace_slug, results_id)
+    workspace, results = _get_results(request, workspace_slug, results_id)
     permissions.require(request.user, "delete", workspace)
     context = {
         "workspace": workspace,
         "nav": "experiments",
-        "back": reverse("results", args=[workspace.slug, kept.public_id]),
+        "back": reverse("results", args=[workspace.slug, results.public_id]),
     }
     try:
         if request.method != "POST":
-            drafts = len(kept.drafts(by=request.user))
-            context |= {"results": kept, "drafts": drafts, "form_action": request.path, "is_danger": True}
+            drafts = len(results.drafts(by=request.user))
+            context |= {"results": results, "drafts": drafts, "form_action": request.path, "is_danger": True}
             return render(request, "results/delete.html", context)
-        kept.delete_unused(by=request.user)
+        results.delete_unused(by=request.user)
     except Refused as refusal:
         return render(request, "409.html", {**context, "reason": str(refusal)}, status=409)
-    messages.success(request, f"Deleted results {kept}.")
+    messages.success(request, f"Deleted results {results}.")
     return redirect("experiments", workspace.slug)
 
 
@@ -138,5 +138,5 @@ def _get_results(
 
 def _cell(parameter: object) -> tuple[str, str]:
     """Return a value as a table shows it, and in full."""
-    whole = text_of(parameter)
-    return (value(parameter) if isinstance(parameter, int | float) else whole), whole
+    full_text = text_of(parameter)
+    return (value(parameter) if isinstance(parameter, int | float) else full_text), full_text

@@ -38,7 +38,7 @@ class Conflict:
 def conflict_of(data: QueryDict, experiment: Experiment, *, is_restoring: bool) -> Conflict:
     """Return the conflict of an outdated page that was posted as `data`."""
     revisions = _revisions_since(data.get("seen", ""), experiment)
-    others = [
+    their_changes = [
         OtherRevision(
             author=later.who,
             number=later.number,
@@ -46,12 +46,12 @@ def conflict_of(data: QueryDict, experiment: Experiment, *, is_restoring: bool) 
         )
         for earlier, later in zip(revisions, revisions[1:], strict=False)
     ]
-    drawn = revisions[0].settings if others and not is_restoring else experiment.settings
+    drawn = revisions[0].settings if their_changes and not is_restoring else experiment.settings
     description = ""
-    if not others:
+    if not their_changes:
         event = experiment.events.filter(verb="describe").select_related("by").first()
         description = f"{event.who} changed {event.why}." if event else ""
-    return Conflict(merged(data, before=drawn, now=experiment), others, description)
+    return Conflict(merged(data, before=drawn, now=experiment), their_changes, description)
 
 
 def _revisions_since(number: str, experiment: Experiment) -> list[Revision]:

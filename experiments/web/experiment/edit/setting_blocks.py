@@ -71,7 +71,7 @@ class BlockForm(forms.Form):
         """Save one revision. Return False when nothing differs. Raises `Refused` or `Invalid`."""
         with self.experiment.locked() as experiment:
             experiment.allows(self.verb)
-            if self.theirs():
+            if self.seen_settings():
                 raise Refused("Someone else saved changes first. Review the new values and save again.")
             return self.write(experiment, by=by)
 
@@ -80,7 +80,7 @@ class BlockForm(forms.Form):
         settings = Settings.checked({**experiment.settings.document(), **self.changed()})
         return experiment.edit(settings, by=by, seen=experiment.revision.number)
 
-    def theirs(self) -> Settings | None:
+    def seen_settings(self) -> Settings | None:
         """Return the settings that the page was drawn from, if what the form shows of them has changed since."""
         number = self.cleaned_data["seen"]
         is_number = number.isdecimal() and len(number) < 9
@@ -129,13 +129,13 @@ def change(
     if not form.is_valid():
         return _draw(request, form, back, template, code=422 if form.errors else 200)
     try:
-        kept = form.keep(by=request.user)
+        saved_block = form.keep(by=request.user)
     except Invalid as error:
         form.add_errors(error)
         return _draw(request, form, back, template, code=422)
     except Refused as refusal:
         return _clash(request, form, back, template, str(refusal))
-    if kept:
+    if saved_block:
         messages.success(request, form.saved)
     else:
         messages.info(request, "No changes to save.")
@@ -144,12 +144,12 @@ def change(
 
 def _clash(request: SignedInRequest, form: BlockForm, back: str, template: str, problem: str) -> HttpResponse:
     """Show the conflict with the typed values kept. Saving again overwrites the other change."""
-    before = form.theirs()
+    before = form.seen_settings()
     data = request.POST.copy()
     data["seen"] = form.mark()
     form.data = data
-    theirs = changes(before, form.experiment.revision.settings) if before else []
-    return _draw(request, form, back, template, code=409, problem=problem, theirs=theirs)
+    their_changes = changes(before, form.experiment.revision.settings) if before else []
+    return _draw(request, form, back, template, code=409, problem=problem, their_changes=their_changes)
 
 
 def _draw(
@@ -160,7 +160,7 @@ def _draw(
     *,
     code: int = 200,
     problem: str = "",
-    theirs: list[Change] | None = None,
+    their_changes: list[Change] | None = None,
 ) -> HttpResponse:
     experiment = form.experiment
     context = {
@@ -173,6 +173,6 @@ def _draw(
         "is_danger": form.is_danger,
         "is_wide": not form.is_danger,
         "problem": problem,
-        "theirs": theirs or [],
+        "their_changes": their_changes or [],
     }
     return render(request, template, context, status=code)

@@ -231,8 +231,8 @@ def _of_space(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 def parameter_text(spec: dict[str, Any] | None) -> str:
     if not spec:
         return ""
-    whole = ", whole" if spec.get("_whole") else ""
-    return f"{spec['_type']} {space_rows.text_of(spec['_value'])}{whole}"
+    suffix = ", whole" if spec.get("_whole") else ""
+    return f"{spec['_type']} {space_rows.text_of(spec['_value'])}{suffix}"
 
 
 def _of_environment(old: dict[str, str], new: dict[str, str]) -> list[Change]:

@@ -161,8 +161,8 @@ def _report(request: SignedInRequest, experiment: Experiment, saved: ChangeResul
     if saved.is_moved:
         messages.success(request, f"Moved to queue {experiment.queue}.")
     if saved.is_revised:
-        rest = " New trials use it." if _verb(experiment) == "update" else ""
-        messages.success(request, f"Saved as revision {experiment.revision.number}.{rest}")
+        addition = " New trials use it." if _verb(experiment) == "update" else ""
+        messages.success(request, f"Saved as revision {experiment.revision.number}.{addition}")
     elif saved.is_described:
         messages.success(request, "Saved. The settings did not change.")
     elif not saved.is_moved:

@@ -125,8 +125,8 @@ class ResumeForm(ActionForm):
         settings = experiment.settings
         field_of(self, "queue", QueueChoice).prepare(experiment)
         fields["max_trials"].initial = experiment.max_trials
-        left = experiment.left_to_do()
-        asks = left.needs_budget and not left.failed
+        remaining = experiment.left_to_do()
+        asks = remaining.needs_budget and not remaining.failed
         if experiment.budget_left == 0:
             if asks:
                 more = max(1, experiment.proposed_count // 2)
@@ -155,9 +155,9 @@ class ResumeForm(ActionForm):
         else:
             fields["goal"].initial = None if asks else settings.goal
             fields["goal"].help_text = f"{settings.goal:g} is reached. Blank = no goal."
-        if left.failed:
-            fields["rerun_failed"].initial = left.needs_budget
-            fields["rerun_failed"].label = f"Rerun the failed trials ({left.failed:,})"
+        if remaining.failed:
+            fields["rerun_failed"].initial = remaining.needs_budget
+            fields["rerun_failed"].label = f"Rerun the failed trials ({remaining.failed:,})"
             fields[
                 "rerun_failed"
             ].help_text = "Only values that never succeeded. Reruns do not count against the budget."
@@ -166,12 +166,12 @@ class ResumeForm(ActionForm):
 
     def answer(self) -> dict[str, Any]:
         cleaned = dict(self.cleaned_data)
-        wanted = {"queue": cleaned["queue"], "rerun_failed": cleaned.get("rerun_failed", False)}
+        choices = {"queue": cleaned["queue"], "rerun_failed": cleaned.get("rerun_failed", False)}
         if cleaned["max_trials"] is not None and cleaned["max_trials"] != self.experiment.max_trials:
-            wanted["max_trials"] = cleaned["max_trials"]
+            choices["max_trials"] = cleaned["max_trials"]
         hours, most_s = cleaned.get("max_duration_h"), self.experiment.settings.max_duration_s
         if hours is not None and most_s is not None and hours != round(most_s / 3600, 4):
-            wanted["max_duration_s"] = hours * 3600
+            choices["max_duration_s"] = hours * 3600
         if "goal" in cleaned and cleaned["goal"] != self.experiment.settings.goal:
-            wanted["goal"] = cleaned["goal"]
-        return wanted
+            choices["goal"] = cleaned["goal"]
+        return choices

@@ -49,8 +49,8 @@ def offers(source: Experiment | None) -> list[Offer]:
 
 def is_taken(name: str, names: Collection[str]) -> bool:
     """Whether the search space has this parameter already, with or without its group."""
-    group, _, rest = name.partition("/")
-    return name in names or (group in PLAIN and rest in names)
+    group, _, parameter_name = name.partition("/")
+    return name in names or (group in PLAIN and parameter_name in names)
 
 
 def _around(value: str, kind: str) -> tuple[str, list[Any]]:

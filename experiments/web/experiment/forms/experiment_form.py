@@ -259,8 +259,8 @@ class ExperimentForm(
     def _posted_rows(self, data: Mapping[str, Any]) -> list[space_rows.Row]:
         """Return the rows of a request, whose buttons add and remove them. htmx adds one at a time."""
         rows = space_rows.typed(data, without=data.get("drop_row", ""))
-        wanted = data.get("add_declared")
-        if offer := next((offer for offer in self._offers_beside(rows) if offer.name == wanted), None):
+        added_name = data.get("add_declared")
+        if offer := next((offer for offer in self._offers_beside(rows) if offer.name == added_name), None):
             self.dropped_rows = [row for row in rows if row.is_blank]
             return [row for row in rows if not row.is_blank] + [offer.row]
         if "add_row" in data or not rows:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.search.parameter_parser import WHOLE
+from experiments.search.parameter_parser import WHOLE_KEY
 from experiments.search.space import Space, SpaceError, parse
 from experiments.search.validation import Fault
 
@@ -71,7 +71,7 @@ class Row:
         """The parameter in NNI's format; `parse` reports what is invalid. A step may be followed by `whole`."""
         values = items(self.values)
         if self.type.startswith("q") and values[-1:] == [WHOLE_WORD]:
-            return {"_type": self.type, "_value": values[:-1], WHOLE: True}
+            return {"_type": self.type, "_value": values[:-1], WHOLE_KEY: True}
         return {"_type": self.type, "_value": values}
 
 
@@ -125,7 +125,7 @@ def rows_of(document: Mapping[str, Mapping[str, Any]]) -> list[Row]:
         Row(
             name,
             spec["_type"],
-            text_of([*spec["_value"], *([WHOLE_WORD] if spec.get(WHOLE) else [])]),
+            text_of([*spec["_value"], *([WHOLE_WORD] if spec.get(WHOLE_KEY) else [])]),
             place=place,
         )
         for place, (name, spec) in enumerate(document.items())
@@ -138,9 +138,9 @@ def items(text: str) -> list[Any]:
     A JSON list, as pasted from a search space, is the list of values itself.
     """
     text = text.strip()
-    whole = _json(text) if text.startswith("[") else None
-    if isinstance(whole, list):
-        return whole
+    json_list = _json(text) if text.startswith("[") else None
+    if isinstance(json_list, list):
+        return json_list
     values, at = [], 0
     while at < len(text):
         value, at = _next(text, at)
