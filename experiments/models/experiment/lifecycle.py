@@ -344,6 +344,6 @@ def _failed_to_rerun(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
     equal = trials.model.objects.filter(
         experiment=OuterRef("experiment"), values_digest=OuterRef("values_digest")
     ).order_by()
-    others = equal.exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
+    equal_unfailed = equal.exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
     later = equal.filter(state=TrialState.FAILED, number__gt=OuterRef("number"))
-    return trials.filter(state=TrialState.FAILED).exclude(Exists(others)).exclude(Exists(later))
+    return trials.filter(state=TrialState.FAILED).exclude(Exists(equal_unfailed)).exclude(Exists(later))

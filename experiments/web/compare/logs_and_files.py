@@ -93,7 +93,9 @@ def files(request: HttpRequest, columns: Sequence[Column[Trial]], selection: Sel
     chosen = chosen_name or next((name for name in names if _is_image(name)), next(iter(names), ""))
     if not chosen:
         return {"file_names": []}
-    rows = {artifact.trial_id: artifact for artifact in stored_files.filter(name=chosen).select_related("worker")}
+    rows = {
+        artifact.trial_id: artifact for artifact in stored_files.filter(name=chosen).select_related("worker")
+    }
     if not rows:
         note_fault(request, "file", invalid("file", chosen_name, listed(names) or "none"))
     return {
