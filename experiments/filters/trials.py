@@ -352,11 +352,11 @@ def _metric(experiment: Experiment, name: str, *, is_final: bool, by_trial: bool
     steps = Point.objects.filter(trial=OuterRef("trial"), name=name).order_by("-step").values("step")[:1]
     latest = Point.objects.filter(trial=OuterRef("pk"), name=name, step=Subquery(steps))
 
-    def matching(lookup: str, wanted: object) -> Q:
-        settled = _having(rows.filter(**{f"number{lookup}": wanted}), by_trial=by_trial)
+    def matching(lookup: str, number: object) -> Q:
+        settled = _having(rows.filter(**{f"number{lookup}": number}), by_trial=by_trial)
         if is_final or not experiment.alive_count:
             return settled
-        reporting = alive.filter(Exists(latest.filter(**{f"value{lookup}": wanted}))).values("pk")
+        reporting = alive.filter(Exists(latest.filter(**{f"value{lookup}": number}))).values("pk")
         return settled | Q(pk__in=reporting)
 
     def equal(value: Text) -> Q:

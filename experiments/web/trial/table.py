@@ -152,7 +152,7 @@ def _best_first(experiment: Experiment) -> str:
 def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -> dict[str, object]:
     experiment = query.experiment
     metrics = columns.requested_metrics(request)
-    trials = _with_related(experiment.trials, metrics)  # of these keys: the filter is applied already
+    trials = _with_related(experiment.trials.all(), metrics)  # of these keys: the filter is applied already
     total, is_exact = query.total
     shown, pager = page_of(request, trials, total=total, parts=query.parts, is_total_exact=is_exact)
     shown, waiting = _kept_in_place(query, place, shown, metrics)
