@@ -8,12 +8,13 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from email.header import decode_header, make_header
 from ipaddress import ip_address
 
 import pytest
 from django.utils import timezone
 
-from experiments.models import Channel, Delivery, Invalid, Kind, Occurrence, Refused, Role
+from experiments.models import Channel, Delivery, Experiment, Invalid, Kind, Occurrence, Refused, Role
 from experiments.scheduler.expired_rows import purge
 from experiments.scheduler.notifications import outbox, webhook
 from experiments.scheduler.notifications.fan_out import expand
@@ -76,6 +77,30 @@ def test_an_email_goes_to_the_address_of_the_account(running, rule, lab, bob, sm
     assert delivery.label == "Delivered" and message["To"] == "bob@example.org"
     assert str(delivery.message_id) in message["Message-ID"]
     assert "1 succeeded" in message.get_payload(decode=True).decode()
+
+
+@pytest.mark.parametrize(
+    "name", ["x\r\nBcc: eve@example.org", "x\n\nBody", "x\u2028Bcc: eve@example.org", "x\x0bTo: a@b.c"]
+)
+def test_a_name_adds_no_header_to_an_email(name, running, rule, lab, bob, smtp):
+    """TD-D5: names that are in the database with line breaks, and unicode in the subject."""
+    bob.email = "bob@example.org"
+    bob.save(update_fields=["email"])
+    mail, _ = Channel.create(lab, owner=bob, kind="email", name="mail")
+    rule(channels=[mail])
+    experiment = running("first", max_trials=1)
+    Experiment.objects.filter(pk=experiment.pk).update(name=f"été 🚀 {name}")
+    experiment.refresh_from_db()
+    end_all(experiment)
+    (delivery,) = deliver()
+    (message,) = smtp.messages
+    assert (
+        delivery.label == "Delivered"
+        and message["Bcc"] is None
+        and message.get_all("To") == ["bob@example.org"]
+    )
+    subject = str(make_header(decode_header(message["Subject"])))
+    assert subject.startswith("été 🚀 x ") and len(subject.splitlines()) == 1
 
 
 def test_an_email_that_is_refused_for_good_is_not_tried_again(running, rule, lab, bob, smtp):
@@ -194,6 +219,7 @@ def test_a_worker_is_told_to_members_only(rule, worker, lab, bob, http):
         "127.0.0.1", "localhost", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0",
         "100.64.0.1", "224.0.0.1", "255.255.255.255", "[::1]", "[::]", "[fe80::1]", "[fc00::1]",
         "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]", "2130706433", "0x7f.1", "127.1",
+        "0177.0.0.1", "017700000001", "0x7f000001", "[::ffff:169.254.169.254]",
     ],
 )  # fmt: skip
 def test_addresses_within_the_network_are_refused(host, http, settings, lab, bob):
