@@ -72,7 +72,7 @@ def decimals_of(values: Iterable[object]) -> int | None:
 
 
 def precise(number: float | None) -> str:
-    """Return a number that stands alone, in full up to eight decimals."""
+    """Return a number on its own, with up to eight decimals."""
     if not isinstance(number, float) or not math.isfinite(number) or number.is_integer():
         return value(number)
     return next(
@@ -200,7 +200,7 @@ def running(span: timedelta | float | None) -> str:
 
 
 def running_short(span: timedelta | float | None) -> str:
-    """Return the span of what goes on running in one unit, which the browser counts on: `7 m`."""
+    """Return a running duration in one unit, which the browser keeps counting: `7 m`."""
     return _ticking(span, duration_short, "short")
 
 

@@ -85,7 +85,7 @@ def may_change_view(user: User, view: SavedView) -> bool:
 
 
 def require_own_view(user: User, view: SavedView) -> None:
-    """Raises `Forbidden` for a view that belongs to somebody else."""
+    """Raise `Forbidden` for a view that belongs to another user."""
     if not may_change_view(user, view):
         raise Forbidden(f"The view {view} belongs to {view.owner}. Save a copy under another name.")
     _note(user, "workspace", view.workspace_id, "view")

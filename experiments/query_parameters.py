@@ -1,4 +1,4 @@
-"""What the address of a page or of an API endpoint may ask for, and the sentences about everything else."""
+"""Query parameters of pages and of the API: their declarations, and the messages about invalid ones."""
 
 from __future__ import annotations
 

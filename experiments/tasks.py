@@ -50,7 +50,7 @@ def serve(worker: LocalWorker, *, routing_keys: Sequence[str], drain_s: float) -
 
 
 def why_ended() -> str:
-    """Return why the trial worker of this process has ended by itself, or ""."""
+    """Return why the trial worker of this process has ended unexpectedly, or ""."""
     return _worker.why_ended if _worker else ""
 
 

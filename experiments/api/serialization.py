@@ -1,4 +1,4 @@
-"""How values are written in responses, and which responses an address documents."""
+"""Serialization of values in responses, and the responses that an endpoint documents."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which experiments and trials a list shows: the filter language, and the conditions that it becomes."""
+"""Filters of lists of experiments and trials: the filter language, and the conditions that it becomes."""

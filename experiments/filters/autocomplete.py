@@ -1,4 +1,4 @@
-"""What may follow in a filter while it is typed: fields, and the values of the field before the cursor."""
+"""Completions of a filter while it is typed: fields, and the values of the field before the cursor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Option:
 
 @dataclass
 class Candidate:
-    """A name that can stand in a filter, with what is said beside it."""
+    """A name that can be used in a filter, with its description."""
 
     name: str
     help: str = ""

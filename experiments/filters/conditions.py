@@ -43,7 +43,7 @@ class Field:
 
 
 def compile_tree(node: Node, field: Callable[[Text], Field], word: Callable[[Word], Q]) -> Q:
-    """Return the condition that a tree stands for. `field` finds the field that a text names, or raises; `word` makes
+    """Return the condition that a tree represents. `field` finds the field that a text names, or raises; `word` makes
     the condition of a word without an operator."""
     match node:
         case And(terms):

@@ -1,4 +1,4 @@
-"""Which experiments a list shows, and in which order: the same filters for the pages and for the API."""
+"""Filters and order of lists of experiments: the same for the pages and for the API."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def missing_names(
     creator: str = "",
     project: str = "",
 ) -> dict[str, str]:
-    """Return a sentence for each of these filters that names nobody or nothing in the workspace. `visible`: its
+    """Return a sentence for each of these filters whose value does not exist in the workspace. `visible`: its
     experiments that the reader may see. At most two queries; none without a filter."""
     sentences: dict[str, str] = {}
     if creator and visible is not None:

@@ -68,7 +68,7 @@ def filter_experiments(experiments: ExperimentQuerySet, text: str, *, reader: Us
 
 
 def condition(text: str, *, reader: User) -> Q:
-    """Return the condition that a filter stands for; an empty one is always true. Raises `FilterError`."""
+    """Return the condition that a filter represents; an empty one is always true. Raises `FilterError`."""
     tree = language.parse(text)
     if tree is None:
         return Q()

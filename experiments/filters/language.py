@@ -175,7 +175,7 @@ def _needs_parentheses(text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """Return a value or a field as it must stand in a filter: in quotes where it would be read otherwise."""
+    """Return a value or a field as a filter must spell it: quoted if it would otherwise be parsed as something else."""
     is_plain = text and not re.search(r"[\s()\",:<>=!~\\]|\.\.", text)
     if is_plain and text.lower() not in (*KEYWORDS, "none"):
         return text

@@ -121,7 +121,7 @@ class TrialFields:
         return Field(key, build, "Metric")
 
     def condition(self, text: str) -> Q:
-        """Return the condition that a filter stands for; an empty one is always true. Raises `FilterError`."""
+        """Return the condition that a filter represents; an empty one is always true. Raises `FilterError`."""
         tree = language.parse(text)
         return Q() if tree is None else conditions.compile_tree(tree, self.get, _word)
 

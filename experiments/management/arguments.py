@@ -18,7 +18,7 @@ from experiments.management import database_rows
 from experiments.runner import lease
 
 # How long a worker may be silent before its trials are reassigned: short where broker and workers share a machine,
-# longer where a network lies between them.
+# longer if they are connected by a network.
 LEAST_FREE_BYTES = 1 << 20  # without which nothing can be started
 LOCAL_LEASE_S, NETWORK_LEASE_S = 15, 120
 

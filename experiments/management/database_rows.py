@@ -107,13 +107,13 @@ def another_connection(alias: str, **settings: Any) -> Iterator[BaseDatabaseWrap
 
 @contextmanager
 def snapshot() -> Iterator[BaseDatabaseWrapper]:
-    """A connection that sees the default database as it is now, for the whole block, and locks nobody out."""
+    """A connection that sees the default database as it is now, for the block, without blocking other connections."""
     options = connections["default"].settings_dict["OPTIONS"]
     if connections["default"].vendor == "sqlite":
         options = {
             **options,
             "transaction_mode": "DEFERRED",
-        }  # a reader of the write-ahead log waits for nobody
+        }  # a reader of the write-ahead log does not wait
     with another_connection("snapshot", OPTIONS=options) as connection, transaction.atomic(using="snapshot"):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -141,7 +141,7 @@ def write(schema: Schema, table: str, rows: Iterable[list[Any]], connection: Bas
             )
             for row in batch
         ]
-        # Raw: no column is stamped anew.
+        # Raw: no timestamp is updated.
         model._base_manager.all()._insert(objects, fields=columns, raw=True, using=connection.alias)
 
 

@@ -1,4 +1,4 @@
-"""Whether something of an installation runs: for commands that may not share the database."""
+"""Detect running processes of an installation, for commands that may not share the database."""
 
 from __future__ import annotations
 

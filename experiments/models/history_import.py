@@ -239,7 +239,7 @@ class HistoryImport(models.Model):
 
     @classmethod
     def abandon(cls, now: datetime) -> int:
-        """Delete uploads that were broken off, and previews that nobody confirmed. Return how many."""
+        """Delete interrupted uploads and unconfirmed previews. Return how many."""
         broken_off = Q(state=ImportState.UPLOADING, changed_at__lt=now - UPLOAD_WITHIN)
         unconfirmed = Q(
             state__in=(ImportState.READY, ImportState.FAILED), changed_at__lt=now - CONFIRM_WITHIN

@@ -1,4 +1,4 @@
-"""Which Python object holds the lock of a row, for each database connection."""
+"""Registry of row locks: the Python object that holds the lock of a row, for each database connection."""
 
 from __future__ import annotations
 

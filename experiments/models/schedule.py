@@ -64,7 +64,7 @@ class Schedule(models.Model):
         time_zone: str = "UTC",
         overlap: str = Overlap.SKIP,
     ) -> Schedule:
-        """Repeat the experiment, or change when it is repeated; a paused schedule goes on. Raise `Invalid`."""
+        """Repeat the experiment, or change when it is repeated; a paused schedule continues. Raise `Invalid`."""
         values = _checked(cron, time_zone, overlap)
         with transaction.atomic():
             lock(experiment.pk)
@@ -80,7 +80,7 @@ class Schedule(models.Model):
         return row
 
     def pause(self, *, by: User | None, because: str = "") -> bool:
-        """Start nothing more until somebody resumes it. Return False if it is paused already."""
+        """Start no more experiments until the schedule is resumed. Return False if it is paused already."""
         return self._switch(None, by=by, verb="pause_schedule", because=because)
 
     def unpause(self, *, by: User) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Where clouds give credentials to whoever asks, besides link-local addresses.
+# Metadata addresses where clouds hand out credentials, besides link-local ones.
 METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("100.100.100.200", "192.0.0.192", "fd00:ec2::254", "168.63.129.16")

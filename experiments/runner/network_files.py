@@ -1,4 +1,4 @@
-"""Whether a file is on a network filesystem, which other machines may write as well."""
+"""Detect files on a network filesystem, which other machines may write as well."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def status_of(path: PurePath | str, *, below: Path) -> os.stat_result:
 def open_regular(path: PurePath | str, *, below: Path) -> BinaryIO:
     """Open a regular file for reading. Raise NotRegular for anything else."""
     with _parent(path, below) as (folder, name):
-        # Look first: opening a device may do something by itself.
+        # Check the type first: opening a device may have side effects.
         _require_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), name)
         number = os.open(name, _FILE, dir_fd=folder)
     try:
@@ -118,7 +118,7 @@ def replace(path: PurePath | str, source: BinaryIO, *, below: Path, is_synced: b
 
 
 def list_files(path: PurePath | str, *, below: Path, max_name: int) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield all that lies below a folder except folders: its name from there, with slashes, and its own status (a
+    """Yield every entry below a folder except folders: its name from there, with slashes, and its own status (a
     link's, not its target's). A folder whose name is longer than `max_name` is yielded itself, not entered. Folders
     that disappear or become links meanwhile are skipped."""
     folders = [""]

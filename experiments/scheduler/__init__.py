@@ -1,1 +1,1 @@
-"""What the control process runs: the conductor, early stopping, periodic tasks."""
+"""The control process: the conductor, early stopping, periodic tasks."""

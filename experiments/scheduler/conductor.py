@@ -288,7 +288,7 @@ def _cache_key(experiment: Experiment) -> str:
     return f"{experiment.public_id}.{experiment.revision.number}"
 
 
-# What each look asks for, most of the time in vain.
+# Queried at each step; most of the time nothing is due.
 _KEY, _OTHER_KEY = -1_000_000_007, -1_000_000_009
 _wake = plain_sql.Statement(
     lambda pk: Experiment.everything.filter(pk=pk).order_by().values_list("wake"), pk=_KEY

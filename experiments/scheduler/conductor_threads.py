@@ -1,4 +1,4 @@
-"""Runs the conductor for the experiments that are due, as they become so: the threads of control that wait for it."""
+"""Threads of the control process that run the conductor for each experiment as soon as it is due."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETRY_S = 1.0  # after a failure of the broker; the beat looks meanwhile
 
 
 class ConductorThreads:
-    """Waits for wake-ups in threads of its own."""
+    """Wait for wake-ups in threads, and run the conductor for each."""
 
     def __init__(self, ending: threading.Event) -> None:
         self._ending = ending

@@ -31,7 +31,7 @@ FEW_SPREAD = 0.5  # assumed standard deviation of durations, relative to their m
 MANY = 12  # durations that can show a trend
 CLEAR = 3  # standard errors by which a trend differs from none
 GOES_ON = 1.5  # a trial that already takes longest will take so many times as long in all
-ALMOST_DONE = 0.99  # a trial that goes on longer than others has not ended yet
+ALMOST_DONE = 0.99  # a trial that runs longer than the others has not ended yet
 
 Range = tuple[float, float]
 

@@ -7,14 +7,14 @@ from experiments.models.trial.failure_groups import groups_of
 
 
 def complete(experiment: Experiment, *, because: str) -> bool:
-    """End it with its reason; without any result it has failed, and the reason is the commonest cause."""
+    """End the experiment with its reason; without any result it has failed, and the reason is the most common cause."""
     if _has_result(experiment) or not _total(experiment):
         return experiment.finish(ExperimentState.COMPLETED, because=because)
     return experiment.finish(ExperimentState.FAILED, because=why_no_result(experiment)[:1000])
 
 
 def why_no_result(experiment: Experiment) -> str:
-    """Return `all 12 trials failed: ModuleNotFoundError: No module named 'torch'`; which is at most two queries."""
+    """Return `all 12 trials failed: ModuleNotFoundError: No module named 'torch'`. At most two queries."""
     total, failed = _total(experiment), experiment.failed_count
     if failed < total:
         counts = {

@@ -40,7 +40,7 @@ START: Cursor = (0, 0)
 
 
 class Retention:
-    """The rules as one control process applies them. A process that starts anew begins a new walk."""
+    """The rules as one control process applies them. A restarted process begins from the first experiment."""
 
     def __init__(self) -> None:
         self.apply_at = 0.0  # of the monotonic clock

@@ -1,4 +1,4 @@
-"""Clones the experiments that are due to be repeated. The beat calls `run_due`."""
+"""Clone the experiments that are due to be repeated. The beat calls `run_due`."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Compute:
     @cached_property
     def losing(self) -> dict[int, int]:
         """How many trials were lost in the last hour, by worker that loses them again and again: at least three times,
-        or three times as many as it has slots. Each loss by itself looks harmless, because trials are retried."""
+        or three times as many as it has slots. A single loss looks harmless, because trials are retried."""
         slots = {worker.pk: worker.slots for worker in self.workers}
         lost = [(worker, trials, boots) for worker, is_lost, trials, boots in self._counted if is_lost]
         return {
@@ -242,7 +242,7 @@ class Compute:
         return Hold(Kind.BUSY, f"{reason}; {_some(before, 'experiment')} ahead" if before else reason)
 
     def obstacle(self, queue: Queue, needed: Amount) -> Hold | None:
-        """Return why no worker of the queue can run such trials before somebody changes the workers, or None."""
+        """Return why no worker of the queue can run such trials until the workers are changed, or None."""
         if not self.serving(queue):
             draining = [worker for worker in self.workers if queue.name in worker.queues]
             if not draining:

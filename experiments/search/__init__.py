@@ -1,0 +1,1 @@
+"""Search spaces, algorithms, early-stopping rules and imports. No Django here."""

@@ -15,7 +15,7 @@ from typing import Any
 from experiments.search.parameters import identity
 
 FEWEST = 5  # best trials that can show something
-NEAR = 0.05  # of the range: this close to its end is at the end
+NEAR = 0.05  # share of the range: values this close to a bound count as at the bound
 MOST_BY_CHANCE = 0.001
 LITTLE = 0.01  # share of the variance below which a parameter has no influence
 PER_CHOICE = 10  # trials for each choice, after which one that was never tried is named

@@ -17,7 +17,7 @@ from typing import Any
 FEWEST = 10  # trials
 MOST = 200  # trials; the time grows with their square
 MOST_COLUMNS = 30
-MOST_CHOICES = 8  # that are told apart; more are compared by their position
+MOST_CHOICES = 8  # that are distinguished; more are compared by their position
 
 
 class NoImportance(ValueError):

@@ -17,7 +17,7 @@ register = template.Library()
 def live(
     context: Context, every: float | None, *, seconds: float | None = None, url: str = "", beside: str = ""
 ) -> SafeString:
-    """Return the attributes of a fragment that is asked for anew `every` so many seconds; nothing for None.
+    """Return the attributes of a fragment that is requested again `every` so many seconds; nothing for None.
 
     `seconds` is a pause of its own, while the page is live; `url` another address than that of the page; `beside` the
     ID of the fragment whose request asks for this one, too. Without `beside` htmx asks by itself: also after an action

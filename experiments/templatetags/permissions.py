@@ -1,4 +1,4 @@
-"""What the signed-in user may do, for templates."""
+"""Permissions of the signed-in user, for templates."""
 
 from __future__ import annotations
 

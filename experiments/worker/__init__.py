@@ -1,1 +1,1 @@
-"""What a worker runs: trials from claim to settled."""
+"""The worker process: it runs trials from claim to settled."""

@@ -1,4 +1,4 @@
-"""Why a worker cannot run, or cannot prepare a trial."""
+"""Errors: a worker cannot run, or cannot prepare a trial."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class PlainTransaction:
         self.fences: list[plain_sql.Answer] = []  # of updates that must have changed a row
 
     def lock(self) -> None:
-        """Lock and read the experiment, and check that it goes on under the same settings. Ask for what is read under
+        """Lock and read the experiment, and check that it continues under the same settings. Ask for what is read under
         the lock at the same time. Raise `Unusual`."""
         experiment, count = self.experiment, self.settings.concurrency
         locked = _experiment.ask(pk=experiment.pk)

@@ -1,4 +1,4 @@
-"""What has the free slots of a worker claim trials: wake-ups from the broker, and heartbeats that see work."""
+"""Make the free slots of a worker claim trials: on wake-ups of the broker, and on heartbeats that see waiting ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast a worker starts trials, for the histograms of `GET /metrics`."""
+"""Start latency of trials on a worker, for the histograms of `GET /metrics`."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class LocalWorker:
         self._file: TextIO | None = None  # locked while this process lives
         self._machine: dict | None = None  # measured, not sent yet
         self.heartbeat = Heartbeat(self)
-        self.why_ended = ""  # for users, if it ended by itself
+        self.why_ended = ""  # for users, if it ended unexpectedly
         # Set by who owns the process: how it ends, and how a thread for `work` is started.
         self.end_process: Callable[[], None] = lambda: None
         self.start_slot: Callable[[], None] = lambda: None

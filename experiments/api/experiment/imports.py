@@ -97,7 +97,7 @@ def serialize(row: HistoryImport) -> dict[str, Any]:
 def imports(
     request: ApiRequest, workspace: str, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> PageData:
-    """Your imports, newest first; those of everybody for owners of the workspace."""
+    """Your imports, newest first; owners of the workspace see all imports."""
     rows = _visible(request, _workspace(request, workspace))
     return page(
         rows.select_related("experiment", "by"),

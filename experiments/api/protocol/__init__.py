@@ -1,1 +1,1 @@
-"""What all endpoints share: authentication, errors, pages of lists, idempotency, rate limit, description."""
+"""Code that all endpoints share: authentication, errors, pagination, idempotency, rate limit, OpenAPI schema."""

@@ -1,4 +1,4 @@
-"""Refuses query parameters that an endpoint does not have: ignored, they would return what nobody asked for."""
+"""Reject unknown query parameters: ignoring them would return rows that the caller did not ask for."""
 
 from __future__ import annotations
 

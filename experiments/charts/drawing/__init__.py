@@ -1,1 +1,1 @@
-"""What charts are drawn with: scales, axes, marks, SVG."""
+"""Building blocks of charts: scales, axes, marks, SVG."""

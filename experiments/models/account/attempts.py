@@ -13,7 +13,7 @@ from experiments import database_clock
 
 class Attempts(models.Model):
     """How many attempts there were since the first one, until the count expires. `key` is a hash: what was counted may
-    be a name that somebody typed."""
+    be a name that a person typed."""
 
     key = models.CharField(max_length=64, primary_key=True)
     count = models.PositiveIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""What a person has dismissed from "Needs attention" on Home."""
+"""Rows of "Needs attention" on Home that a user has dismissed."""
 
 from __future__ import annotations
 

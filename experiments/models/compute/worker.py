@@ -56,7 +56,7 @@ class Worker(models.Model):
     limits_memory_by = models.CharField(
         max_length=16, blank=True
     )  # "cgroup v2" or "docker"; empty: not limited
-    # What stands between its trials and its machine, as text; empty: they run as the worker's own user.
+    # How its trials are isolated from its machine, as text; empty: they run as the worker's own user.
     boundary = models.CharField(max_length=LONGEST_BOUNDARY, blank=True)
     beat = models.BigIntegerField(default=0)
     is_draining = models.BooleanField(default=False)  # by an administrator; a restart does not change that

@@ -1,4 +1,4 @@
-"""Links that show one view, read-only, to whoever has them: without an account, until they expire or are revoked."""
+"""Links that show one view, read-only, to anyone who has them, without an account, until they expire or are revoked."""
 
 from __future__ import annotations
 

@@ -335,7 +335,7 @@ def _interrupted(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
 
 
 def _reruns(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
-    """The reruns of each trial in an outer query. That there is one to speak of lets the index of reruns serve."""
+    """The reruns of each trial in an outer query. The `isnull` condition lets the partial index of reruns be used."""
     return trials.model.objects.filter(rerun_of=OuterRef("pk"), rerun_of__isnull=False).order_by()
 
 

@@ -155,7 +155,7 @@ class Delivery(models.Model):
     def _close(self, status: str, note: str, now: datetime, **changes: object) -> None:
         tries = [*self.tries, [now.isoformat(timespec="seconds"), note[:300]]][-2 * MOST_ATTEMPTS :]
         changes = {"next_at": None, **changes, "status": status, "tries": tries}
-        # Only the attempt that was claimed: whoever pressed "Retry now" meanwhile has begun another one.
+        # Only the attempt that was claimed: "Retry now" may have begun another one meanwhile.
         Delivery.objects.filter(pk=self.pk, attempts=self.attempts).update(**changes)
         for name, value in changes.items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""What happened that somebody may want to hear of. Written in the transaction of its cause; control makes messages of
+"""Events that a person may want to be notified of. Written in the transaction of its cause; control makes messages of
 it later (scheduler/notifications/fan_out.py)."""
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Occurrence(models.Model):
     def of_move(
         cls, experiment: ExperimentBase, *, before: str, to: str, verb: str, by_person: bool, because: str
     ) -> None:
-        """Note the end of an experiment, and a pause that nobody asked for."""
+        """Note the end of an experiment, or an automatic pause."""
         if to in status.ENDED and before != to and verb != "dequeue":
             cls.note(
                 Kind.ENDED,

@@ -1,4 +1,4 @@
-"""What a trial runs from: source, packages, container, output, configuration."""
+"""Execution settings of a trial: source, packages, container, output, configuration."""
 
 from __future__ import annotations
 

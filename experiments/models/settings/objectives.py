@@ -1,4 +1,4 @@
-"""What is optimized: the metrics with their directions, and what several objectives exclude."""
+"""Objectives: the metrics with their directions, and the settings that several objectives exclude."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is valid in an experiment's settings, but likely to give wrong results."""
+"""Warnings about settings that are valid, but likely to give wrong results."""
 
 from __future__ import annotations
 

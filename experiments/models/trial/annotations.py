@@ -1,4 +1,4 @@
-"""What people say about a trial: comments, and a star for the team."""
+"""Annotations of a trial: comments, and a star for the team."""
 
 from __future__ import annotations
 

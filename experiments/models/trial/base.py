@@ -120,7 +120,7 @@ class TrialBase(models.Model):
     cpu_s = models.FloatField(null=True)
     survivors = models.JSONField(default=list)
     trashed_at = models.DateTimeField(null=True)
-    starred_at = models.DateTimeField(null=True)  # by somebody of the team
+    starred_at = models.DateTimeField(null=True)  # by a member of the workspace
     comment_count = models.IntegerField(default=0)
     version = models.BigIntegerField(default=0)
 

@@ -1,4 +1,4 @@
-"""Why a trial failed, and which failures are alike."""
+"""Causes of failures: why a trial failed, and which failures count as the same."""
 
 from __future__ import annotations
 

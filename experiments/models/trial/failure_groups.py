@@ -11,7 +11,7 @@ from experiments.models.status import TrialState
 from .failure_cause import cause_of, key_of
 from .model import Trial
 
-LOOKED_AT = 500  # of the trials that ended last: nobody reads more, however many there are
+LOOKED_AT = 500  # most recently ended trials: a bound on the work, however many there are
 
 
 @dataclass

@@ -20,7 +20,7 @@ class Failure(models.TextChoices):
     SETUP = "setup", "Setup"
 
 
-# What a trial did by itself, so that its values are to blame. Not: its worker, its setup, a person.
+# Failures caused by the trial itself, so that its values are to blame; not by its worker, its setup or a person.
 OWN_FAILURES = (
     Failure.EXIT_CODE,
     Failure.SIGNAL,

@@ -188,7 +188,7 @@ class RetentionRule(models.Model):
 
 class FolderRemoval(models.Model):
     """A folder that its worker has to remove. The row goes when that is done. `is_begun`: the trial is marked, and
-    nobody reads the folder any more."""
+    the folder is no longer read."""
 
     trial = models.OneToOneField(Trial, models.CASCADE, related_name="folder_removal")
     worker = models.ForeignKey(Worker, models.CASCADE, related_name="folder_removals")

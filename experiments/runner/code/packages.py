@@ -151,7 +151,7 @@ class Environments:
                     "-",
                 ]
                 self._uv(argv, is_cancelled, stdin=resolved.encode(), limit_s=3600)
-            if self.account:  # from here on nobody can change it
+            if self.account:  # read-only from here on
                 own = self.root.stat()
                 give_to(folder.name, below=self.root, uid=own.st_uid, gid=own.st_gid, modes=0o055)
             write_new(folder / "ready", str(_size(folder)), below=self.root)

@@ -252,7 +252,7 @@ class Keeper:
         run.pause_s = min(run.pause_s * 1.5, 0.25)
 
     def end_background(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
-        """Note what still runs a while after the main process has ended by itself, and end it."""
+        """Note the processes that outlive the main process by more than the grace period, and end them."""
         still_running = [
             pid
             for pid in sorted(self.tree_of(run, processes))

@@ -5,7 +5,7 @@ import signal
 from experiments.runner.keeper.launched_process import KeeperProcess
 from experiments.runner.keeper.processes import Stat, is_sandbox, reads_from, runs_commands, send, tree
 
-READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end by itself
+READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end on its own
 
 Processes = dict[int, Stat]
 Targets = set[tuple[int, int]]  # (pid, ticks)

@@ -1,1 +1,1 @@
-"""What a trial prints: its log, the numbers and the cause of a failure in it, secrets masked."""
+"""Output of a trial: its log, the numbers and the cause of a failure in it, secrets masked."""

@@ -50,7 +50,7 @@ class Version:
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns)
 
     def is_written_since(self, before: Version | None) -> bool:
-        """Return whether somebody wrote the file; a change of its mode, owner or links does not count."""
+        """Return whether the file was written; a change of its mode, owner or links does not count."""
         same = ("device", "inode", "size", "modified_ns")
         return before is None or any(getattr(self, name) != getattr(before, name) for name in same)
 
@@ -139,7 +139,7 @@ def _parsed(text: str) -> Any:
 
 
 def _find(content: object, name: str) -> object:
-    """Return what is at this path of keys and indices, or `_MISSING`. Longer keys go first: a key may have dots."""
+    """Return the value at this path of keys and indices, or `_MISSING`. Longer keys go first: a key may have dots."""
     if isinstance(content, dict) and name in content:
         return content[name]
     keys: list[str] = []

@@ -1,4 +1,4 @@
-"""What cells of tables and values of records mean: shared by imports and by uploads for warm starts."""
+"""Parse cells of tables and values of records: shared by imports and by uploads for warm starts."""
 
 from __future__ import annotations
 

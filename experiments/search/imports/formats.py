@@ -1,4 +1,4 @@
-"""Which format a file has, and who reads it."""
+"""File formats of imports: detection, and the reader of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a staged study will become: its parameters with types and ranges, its metrics, and what is left out."""
+"""Preview of a staged study: its parameters with types and ranges, its metrics, and what is left out."""
 
 from __future__ import annotations
 

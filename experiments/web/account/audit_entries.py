@@ -28,7 +28,7 @@ WAYS = {
 
 
 class AuditOrigin:
-    """Say where entries of the audit log come from, and record each file that is downloaded."""
+    """Middleware: note the origin of audit-log entries, and record each file that is downloaded."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -61,7 +61,7 @@ def _downloaded(response: HttpResponseBase) -> str:
 
 
 def _record_download(request: HttpRequest, name: str) -> None:
-    """Record it. Where the database takes no row, the log of the console keeps it: a full disk prevents no reading."""
+    """Record a download. If the database accepts no row, the console logs it: a full disk does not prevent reading."""
     try:
         audit.record("download", workspace=_workspace_of(request), subject=name, of=request.path_info)
     except DatabaseError as error:

@@ -1,4 +1,4 @@
-"""What is known of signed-in sessions: the device, and when it was last used."""
+"""Signed-in sessions: the device, and when each was last used."""
 
 from __future__ import annotations
 

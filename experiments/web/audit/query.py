@@ -1,4 +1,4 @@
-"""What the address of the audit log asks for."""
+"""The query parameters of the audit log."""
 
 from __future__ import annotations
 

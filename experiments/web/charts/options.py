@@ -1,4 +1,4 @@
-"""What the address of a chart asks for: filter, axes, scales, top trials. Every option is a query parameter."""
+"""Options of a chart: filter, axes, scales, top trials. Every option is a query parameter."""
 
 from __future__ import annotations
 

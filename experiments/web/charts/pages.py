@@ -146,7 +146,7 @@ def _live(request: SignedInRequest, experiment: Experiment, charts: Collection[s
 
 
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:
-    """Return a panel, drawn anew only when its data or the options have changed."""
+    """Return a panel, redrawn only when its data or the options have changed."""
     experiment = view.experiment
     is_clocked = view.options.filter or (
         key == TIMELINE and experiment.alive_count

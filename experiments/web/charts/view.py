@@ -1,4 +1,4 @@
-"""What the panels of a page share: the trials under the options of its address, read once, and their tooltips."""
+"""Data that the panels of a page share: the trials under the options of the URL, read once, and their tooltips."""
 
 from __future__ import annotations
 

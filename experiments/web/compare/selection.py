@@ -1,4 +1,4 @@
-"""What an address selects for a comparison: IDs in order, the baseline first, and sentences about what is wrong."""
+"""Selection of a comparison from the URL: IDs in order, the baseline first, and messages about invalid ones."""
 
 from __future__ import annotations
 

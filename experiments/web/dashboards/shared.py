@@ -1,4 +1,4 @@
-"""What a share link opens: one view, read-only, without an account, a session, or a way on."""
+"""The page of a share link: one view, read-only, without an account, a session, or links elsewhere."""
 
 from __future__ import annotations
 

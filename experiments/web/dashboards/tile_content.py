@@ -1,4 +1,4 @@
-"""What a tile shows, for an audience. A tile that cannot show anything says why in a sentence."""
+"""Content of a tile, for an audience. A tile that cannot be shown gives the reason."""
 
 from __future__ import annotations
 

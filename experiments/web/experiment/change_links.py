@@ -1,4 +1,4 @@
-"""Where a proposed change of an experiment opens: in Update under way, and after its end in Create, as a clone."""
+"""Links to a proposed change of an experiment: Update while it is active, Create (as a clone) after its end."""
 
 from __future__ import annotations
 

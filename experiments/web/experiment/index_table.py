@@ -77,7 +77,7 @@ def canonical(query: QueryDict) -> QueryDict:
     """Return the address with all its filters in one line: what a click adds (`and`), and the single filters."""
     merged = query.copy()
     single = {name: query.get(name, "").replace("\0", "").strip() for name in SINGLE}
-    is_named_me = single["creator"].casefold() == ME  # somebody's name, not the reader
+    is_named_me = single["creator"].casefold() == ME  # another user's name, not the reader
     creator = f'"{single["creator"]}"' if is_named_me else quoted(single["creator"])
     terms = (
         query.get("filter", ""),
@@ -195,7 +195,7 @@ def version(experiments: ExperimentQuerySet) -> dict[str, Any]:
     )
 
 
-# The actions that stand in the row as words, by state; the menu has all of them.
+# The actions that a row shows as buttons, by state; the menu has all of them.
 WORDS: dict[str, tuple[str, ...]] = {
     ExperimentState.DRAFT: ("edit", "clone", "delete"),
     ExperimentState.PENDING: ("dequeue", "clone", "stop"),
@@ -220,7 +220,7 @@ class Row:
     likely: list[Button]
     more: list[Button]
     note: str = ""  # below the state: why, what it waits for, how many failed
-    note_role: str = ""  # "moving" or "bad", where somebody should look
+    note_role: str = ""  # "moving" or "bad", if it needs attention
     project_term: str = ""  # the filter that selects what is in the same project
     creator_term: str = ""
     tag_terms: list[tuple[str, str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the pages of one experiment share: lookup, head and tabs, the 409 page, and where to go back to."""
+"""Code that the pages of one experiment share: lookup, head and tabs, the 409 page, and the return URL."""
 
 from __future__ import annotations
 

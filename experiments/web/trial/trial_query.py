@@ -1,4 +1,4 @@
-"""Which trials the table shows and in which order: what its address asks for, also for its files and for charts."""
+"""Filter and order of the trials table from its URL, also for its files and for charts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from experiments.web.ui.requests import SignedInRequest
 from . import columns
 from .table_order import SORTS, Order
 
-EXACT_TO = 10_000  # trials that a filter selects; of more nobody counts how many
+EXACT_TO = 10_000  # trials that a filter selects; more are not counted exactly
 LONGEST_KEY = 40  # of a group of failures
 
 ORDER_AND_FILTERS: dict[str, Parameter] = {

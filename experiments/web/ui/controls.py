@@ -18,7 +18,7 @@ class Tab:
 
 @dataclass(frozen=True)
 class Chip:
-    """One state of the filter in `components/table/_chips.html`; an empty state stands for all."""
+    """One state of the filter in `components/table/_chips.html`; an empty state means all."""
 
     state: str
     label: str

@@ -1,4 +1,4 @@
-"""The filter line above a table: its text, the place of an error in it, and what it is made of."""
+"""The filter line above a table: its text, the position of an error, and its parts."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Htmx:
 
 
 def _is_lost(request: HtmxRequest, response: HttpResponse) -> bool:
-    """Whether a fragment that asks for itself can no longer be had: signed out, deleted, or no longer theirs to see."""
+    """Whether a polling fragment is no longer available: signed out, deleted, or no longer visible to the user."""
     asks_itself = request.htmx.target is not None and request.htmx.target == request.htmx.trigger
     return asks_itself and ("Location" in response or response.status_code in (403, 404))
 

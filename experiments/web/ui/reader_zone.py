@@ -1,4 +1,4 @@
-"""Instants are shown in the time zone of whoever reads them: that of their account, else that of the browser."""
+"""Instants are shown in the time zone of the reader: that of their account, else that of the browser."""
 
 from __future__ import annotations
 

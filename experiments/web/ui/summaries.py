@@ -1,4 +1,4 @@
-"""What the pages of an experiment and a trial show at their head: summary facts, callouts, parameter values."""
+"""Head of the pages of an experiment and a trial: summary facts, callouts, parameter values."""
 
 from __future__ import annotations
 
@@ -371,7 +371,7 @@ def parameter_rows(params: Mapping[str, Any], space: Group, prefix: str = "") ->
 
 
 def share(parameter: Parameter, shown: Any) -> float | None:
-    """Return where a shown value lies between the ends of its range; None where that has no meaning."""
+    """Return the position of a value within its range; None where that has no meaning."""
     try:
         if isinstance(parameter, Nested):
             last = len(parameter.branches) - 1

@@ -1,1 +1,1 @@
-"""What a workspace has used: slot hours and trials by person, project, queue and time, and its limits."""
+"""Usage of a workspace: slot hours and trials by person, project, queue and time, and its limits."""

@@ -1,4 +1,4 @@
-"""What needs a person's attention on Home and the wall: a row for each cause. Everybody dismisses for themselves."""
+"""The list "Needs attention" on Home and the wall: a row for each cause, which each user can dismiss for themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What trials leave in their output folders: recorded, hashed, uploaded to the output destination.
+"""Output files of trials: recorded, hashed, uploaded to the output destination.
 
 A separate thread of the worker does it: a trial is settled before its files are uploaded, and an unresponsive
 destination delays no trial. Files that could not be stored stay in place and are retried, also after a restart of the

@@ -1,4 +1,4 @@
-"""What a trial reports and prints, read while it runs and stored in batches."""
+"""Reports and output of a running trial, read while it runs and stored in batches."""
 
 from __future__ import annotations
 

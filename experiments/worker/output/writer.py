@@ -1,4 +1,4 @@
-"""The writer thread of a worker: what running trials report and print gets into the database."""
+"""The writer thread of a worker: stores what running trials report and print."""
 
 from __future__ import annotations
 

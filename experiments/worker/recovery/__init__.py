@@ -1,1 +1,1 @@
-"""What a worker does about what was left by its earlier process, or by a failure: processes, results, boot IDs."""
+"""Recovery after a restart or a failure of a worker: processes, results and boot IDs of its earlier process."""

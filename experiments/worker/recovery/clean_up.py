@@ -1,4 +1,4 @@
-"""What an earlier process of a worker left: processes, containers, control groups, outcomes, secrets."""
+"""Clean up after an earlier process of a worker: processes, containers, control groups, outcomes, secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that trials had reported when their worker was killed: they count, and the trials do not run again."""
+"""Results that trials had reported before their worker was killed: they count, and the trials are not retried."""
 
 from __future__ import annotations
 

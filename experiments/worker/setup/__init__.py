@@ -1,1 +1,1 @@
-"""What a trial needs before its process starts: its code, packages and model, its command line and environment."""
+"""Setup of a trial before its process starts: its code, packages and model, its command line and environment."""

@@ -352,7 +352,7 @@ class Setup:
             with opened_folder(path, below=folder.root, create=True):
                 pass
         package = Path(package_folder(folder.root))
-        # Whoever the container's user is; on this machine, nobody else gets to the data folder.
+        # For any user of the container; on this machine, other users cannot reach the data folder.
         package.chmod(0o755)
         open_to_everyone(folder.path, below=folder.root)
         if previous:

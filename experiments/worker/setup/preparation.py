@@ -1,4 +1,4 @@
-"""What a trial's process is started with: its command line, its environment, and the files that its dialects read."""
+"""Preparation of a trial's process: its command line, its environment, and the files that its dialects read."""
 
 from __future__ import annotations
 

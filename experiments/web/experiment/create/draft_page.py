@@ -1,4 +1,4 @@
-"""What the pages that create an experiment and edit a draft share: filling in, steps, estimate."""
+"""Code that the pages for creating an experiment and editing a draft share: filling in, steps, estimate."""
 
 from __future__ import annotations
 

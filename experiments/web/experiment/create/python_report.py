@@ -1,4 +1,4 @@
-"""Which Python a command runs on a worker, and what it lacks of the script's imports: said before the start."""
+"""Report on the Python that a command runs on a worker, and on the script's imports that it lacks; before the start."""
 
 from __future__ import annotations
 

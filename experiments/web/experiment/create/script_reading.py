@@ -178,7 +178,7 @@ def _script(
 
 
 def _path(call: ScriptCall, data: QueryDict, queue: Queue | None) -> Path:
-    """Return where the script lies on this machine: only where a worker of the queue sees the same folder, and never
+    """Return the path of the script on this machine: only where a worker of the queue sees the same folder, and never
     in Trialdeck's own data. Raise ScriptError."""
     if data.get("repository", "").strip():
         raise ScriptError("The code comes from a repository. Paste or upload the script below.")

@@ -1,4 +1,4 @@
-"""What a search would take if it started now, before it is created: from earlier trials of the same command."""
+"""Estimate of a search before it is created, from earlier trials of the same command."""
 
 from __future__ import annotations
 

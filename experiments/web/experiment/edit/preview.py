@@ -1,4 +1,4 @@
-"""What a save would change: the differences, the sentences about trials, and the estimates before and after."""
+"""Preview of an edit: the differences, the consequences for trials, and the estimates before and after."""
 
 from __future__ import annotations
 
