@@ -67,10 +67,17 @@ class LifecycleVerbs(SettingsVerbs):
 
     def _join(self, queue: Queue) -> None:
         self.workspace.require_automl()
-        if not self.settings.run_command.strip():
-            raise Refused("The experiment has no command. Edit it and enter the command of a trial first.")
+        if why := self.why_not_started:
+            raise Refused(why)
         self._stand_in(queue)
         self.enqueued_from, self.enqueued_at = self.state, database_clock.now()
+
+    @property
+    def why_not_started(self) -> str:
+        """What its settings lack to run a trial, with the next step; or ""."""
+        if self.settings.run_command.strip():
+            return ""
+        return "The experiment has no command. Edit it and enter the command of a trial first."
 
     def _stand_in(self, queue: Queue) -> None:
         """Put it at the end of `queue`, if the workspace may use it."""

@@ -136,6 +136,8 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
     if not why_not and not experiment.offers(verb):
         state = status.EXPERIMENT_STATES[experiment.state].label
         why_not = f"{state}. {experiment.way_out}"
+    if verb == "enqueue":
+        why_not = why_not or experiment.why_not_started
     return Button(
         label=label,
         url=url,

@@ -262,6 +262,8 @@ class Page:
         )
         set_best_decimals(page)
         note_what_is_left(page)
+        drafts = [experiment for experiment in page if experiment.state == ExperimentState.DRAFT]
+        prefetch_related_objects(drafts, "revision")  # whether it can be enqueued
         ends = ends_of(page, compute)
         self.rows = [
             row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))

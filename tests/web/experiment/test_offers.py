@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import resolve, reverse
 
-from experiments.models import Experiment, Failure, Outcome, Refused, Trial, User, Worker
+from experiments.models import Experiment, Failure, Outcome, Queue, Refused, Trial, User, Worker
 from experiments.models.experiment.lifecycle import note_what_is_left
 from tests.models.test_matrix import STATES
 from tests.people import as_, end_all, look_at, make_settings, undone
@@ -258,3 +259,30 @@ def test_a_changed_search_space_is_no_longer_exhausted(running, worker, alice):
     assert (experiment.is_exhausted, experiment.succeeded_count) == (True, 3)
     experiment.reset(by=alice)
     assert not experiment.is_exhausted
+
+
+@pytest.mark.parametrize("verb", ["enqueue", "resume"])
+def test_another_queue_is_offered_when_its_own_was_taken_away(verb, draft, running, worker, alice):
+    """TD-A5 TD-A9: the form as it stands is accepted."""
+    own = Queue.objects.create(name="gpu", is_open=True)
+    if verb == "enqueue":
+        experiment = draft()
+        experiment.enqueue(by=alice, queue=own)
+        experiment.dequeue(by=alice)
+    else:
+        experiment = _stopped(running(), alice, GOOD)
+        with experiment.locked():
+            experiment.queue = own
+    Queue.objects.filter(pk=own.pk).update(is_open=False)
+    _follow(as_(alice), reverse("experiment-action", args=["lab", experiment.public_id, verb]))
+
+
+def test_a_draft_without_a_command_says_so_at_the_button(draft, alice, lab):
+    """TD-A5: as that of an imported experiment, whose clone is to be edited first."""
+    settings = dataclasses.replace(make_settings(), command="")
+    experiment = Experiment.draft(lab, by=alice, name="imported", settings=settings)
+    enqueue = reverse("experiment-action", args=["lab", experiment.public_id, "enqueue"])
+    for name, args in (("experiment", ["lab", experiment.public_id]), ("experiments", ["lab"])):
+        html = as_(alice).get(reverse(name, args=args)).content.decode()
+        assert enqueue not in Offers(html).links
+        assert "The experiment has no command. Edit it and enter the command of a trial first." in html

@@ -44,7 +44,8 @@ class QueueChoice(QueueChoiceField):
         default = Queue.default()
         queues = Queue.objects.granted_to(experiment.workspace)
         self.queryset = queues.exclude(pk=other_than.pk) if other_than else queues
-        self.initial = experiment.queue_id or default.pk
+        is_granted = experiment.queue_id is not None and queues.filter(pk=experiment.queue_id).exists()
+        self.initial = experiment.queue_id if is_granted else default.pk
 
 
 class EnqueueForm(ActionForm):
