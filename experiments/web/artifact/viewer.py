@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from experiments import downloads
 from experiments.messages import value
-from experiments.models import Artifact, Experiment, Refused, Trial, TrialState
+from experiments.models import Artifact, Experiment, FrontTrial, Refused, Trial, TrialState
 from experiments.permissions import may
 from experiments.query_parameters import choice, invalid, listed, number, text
 from experiments.runner.dialects.clearml_reports import SUMMARY
@@ -104,7 +104,11 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
 
 
 def _best_trials(experiment: Experiment) -> list[Trial]:
-    """Return the trials with the best results. One query, by an index."""
+    """Return the trials with the best results, or those on the Pareto front. One query, by an index."""
+    if experiment.is_multi_objective:
+        on_front = FrontTrial.current(experiment).select_related("trial")
+        on_front = on_front.only("trial__number", "trial__value", "trial__state", "trial__experiment")
+        return [each.trial for each in on_front[:BEST]]
     order = F("result").desc(nulls_last=True) if experiment.direction == "maximize" else F("result").asc()
     rows = experiment.trials.filter(state=TrialState.SUCCEEDED, result__isnull=False)
     return list(rows.order_by(order, "number").only("number", "value", "state", "experiment")[:BEST])
@@ -158,10 +162,19 @@ def _across(
     if before.isdecimal() and len(before) < 10:
         remaining_files = remaining_files.filter(trial__number__lt=int(before))
     page = list(remaining_files[: PAGE + 1])
-    shots = [_shot(file, experiment, base) for file in page[:PAGE]]
+    shots = [_shot(file, experiment, base, is_best=False) for file in page[:PAGE]]
     query = {"file": name}
     return {
-        "best_shots": [_shot(of_best[pk], experiment, base) for pk in pks if pk in of_best],
+        "best_shots": [
+            _shot(
+                of_best[pk],
+                experiment,
+                base,
+                is_best=experiment.is_multi_objective or of_best[pk].trial.number == experiment.best_number,
+            )
+            for pk in pks
+            if pk in of_best
+        ],
         "shots": shots,
         "is_first": "before" not in request.GET,
         "first_url": f"{base}?{urlencode(query)}",
@@ -172,12 +185,12 @@ def _across(
     }
 
 
-def _shot(file: Artifact, experiment: Experiment, base: str) -> Shot:
+def _shot(file: Artifact, experiment: Experiment, base: str, *, is_best: bool) -> Shot:
     trial = file.trial
     return Shot(
         file,
         trial,
-        is_best=trial.number == experiment.best_number,
+        is_best=is_best,
         value=value(trial.value),
         is_image=_is_image(file.name) and file.size <= MAX_IMAGE_BYTES,
         url=f"{base}?{urlencode({'file': file.name, 'trial': trial.number})}",

@@ -23,6 +23,7 @@ from experiments.messages import plural
 from experiments.models import (
     Artifact,
     Experiment,
+    FrontTrial,
     Invalid,
     Keeping,
     Model,
@@ -208,12 +209,16 @@ def rows_of(shown: list[Artifact], experiment: Experiment, user: User) -> list[F
     for model in Model.objects.filter(artifact__in=shown).only("public_id", "name", "artifact"):
         models.setdefault(model.artifact_id, []).append(model)
     may_register = may(user, "register", experiment)
+    best = {experiment.best_number}
+    if experiment.is_multi_objective:
+        on_front = FrontTrial.current(experiment).filter(trial__in={artifact.trial_id for artifact in shown})
+        best = set(on_front.values_list("number", flat=True))
     for artifact in shown:
         artifact.experiment = experiment
     return [
         FileRow(
             artifact,
-            is_best=artifact.trial.number == experiment.best_number,
+            is_best=artifact.trial.number in best,
             models=models.get(artifact.pk, []),
             may_register=may_register,
         )

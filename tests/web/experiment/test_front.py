@@ -291,3 +291,19 @@ def optunas_shares(columns: dict[str, list], values: list[float]) -> dict[str, f
     return optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
     )
+
+
+def test_files_of_the_front_are_the_best(front, carol, alice):
+    """TD-C7, TD-C9: the viewer, the table of files and the shared page have the front in place of a best trial."""
+    from tests.web.files import leave
+
+    for trial in front.trials.exclude(result=None):
+        leave(trial, "metrics.json", b"{}")
+    html = page(carol, front, "artifact-viewer", query="?file=metrics.json")
+    first, _, others = html.partition("Other trials")
+    assert "This file across the Pareto front" in first
+    for number in (1, 2, 3):
+        is_on_front = front.trials.get(number=number).is_on_front
+        assert (f">#{number}</a>" in first) == is_on_front and (f">#{number}</a>" in others) != is_on_front
+    files = page(carol, front, "experiment-artifacts")
+    assert files.count(">front</span>") == front.front_size and ">best</span>" not in files
