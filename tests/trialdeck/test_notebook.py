@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from xml.etree import ElementTree
 
 import nbformat
@@ -122,6 +123,9 @@ CELLS = (
     "from trialdeck import Experiment\nexperiment = Experiment.connect({port}, {id!r})\nexperiment",
     "experiment.watch()",
     "experiment.plot('parallel')",
+    "experiment.plot()",
+    "import trialdeck\ntry:\n    table = float(experiment.dataframe()['value'].min())\n"
+    "except trialdeck.Error as error:\n    table = str(error)\ntable",
 )
 
 
@@ -131,7 +135,10 @@ def test_a_notebook_is_executed(deck, monkeypatch):
     cells = [nbformat.v4.new_code_cell(cell.format(port=deck.port, id=deck.first.id)) for cell in CELLS]
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    card, watched, plot = ([output for output in cell.outputs] for cell in notebook.cells)
+    card, watched, plot, history, table = ([output for output in cell.outputs] for cell in notebook.cells)
     assert "best loss <b>0.5</b>" in card[-1].data["text/html"] and "image/svg+xml" in card[-1].data
     assert watched[-1].data["text/plain"] == "True"
-    assert plot[-1].data["image/svg+xml"].startswith("<svg")
+    for drawing in (plot, history):
+        assert drawing[-1].data["image/svg+xml"].startswith("<svg")
+    smallest = "0.5" if find_spec("pandas") else "pip install pandas"
+    assert smallest in table[-1].data["text/plain"]
