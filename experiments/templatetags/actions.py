@@ -109,4 +109,10 @@ def _class(*names: str) -> str:
 
 
 def _csrf_field(context: Context) -> str:
-    return f'<input type="hidden" name="csrfmiddlewaretoken" value="{get_token(context["request"])}">'
+    """Return the hidden field of a form: masked once for all forms of a template."""
+    kept = context.render_context
+    if "csrf_field" not in kept:
+        token = get_token(context["request"])
+        kept["csrf_field"] = f'<input type="hidden" name="csrfmiddlewaretoken" value="{token}">'
+    field: str = kept["csrf_field"]
+    return field

@@ -28,6 +28,7 @@ from experiments.web.workspace.saved_views import apply_view, saved_views, views
 
 from . import index_table
 from .action_buttons import ICONS
+from .index_row_html import RowWriter
 
 MOST_HINTS = 500  # experiments whose tags are offered while one types
 
@@ -73,6 +74,8 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         note_fault(request, "filter", f"{page.selection.error}.")
     else:
         request.GET.pop("last", None)  # type: ignore[misc]  # not in the address of a line that can be read
+    every = WHILE_ACTIVE_S if page.is_active else OTHERWISE_S
+    may_create = permissions.may(request.user, "create", workspace)
     return live.draw(
         "experiments/index.html",
         {
@@ -90,8 +93,9 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),
             "rows_url": _rows_url(request.GET, page, upto=place["upto"] or str(marks["newest"] or 0)),
             "newest_url": f"?{request.GET.urlencode()}",
-            "every": WHILE_ACTIVE_S if page.is_active else OTHERWISE_S,
-            "may_create": permissions.may(request.user, "create", workspace),
+            "rows_html": RowWriter(request, may_create=may_create, every=every).write(page.rows),
+            "every": every,
+            "may_create": may_create,
             "bulk": _bulk_actions(request.user, workspace),
             "line": _line(request, page, workspace),
         },
