@@ -1,6 +1,6 @@
 """How long each chart of an experiment takes with 1,000, 10,000 and 100,000 trials.
 
-    python -m benchmarks.charts [--trials 1000 10000 100000] [--pg] [--json FILE]
+    python -m benchmarks.charts [--trials 1000 10000 100000] [--pg] [--repeats 15] [--json]
 
 The rows are those of benchmarks.rows, written straight into the database. Each chart is requested as the Charts tab
 polls it: one panel, through Django's test client with middleware, queries, drawing and template, but no network. The
@@ -15,7 +15,6 @@ import json
 import statistics
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.rows import seed, settle_in
@@ -40,19 +39,20 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--json", type=Path, help="also write the figures into this file")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line instead of a table")
     options = parser.parse_args()
     with stage(uses_postgres=options.pg):
         from django.test import Client
 
         from experiments.models import Importance, User, Workspace
 
-        print(machine(uses_postgres=options.pg))
+        about = machine(uses_postgres=options.pg)
+        if not options.json:
+            print(about)
         user = User.objects.create_superuser("bench")
         workspace = Workspace.open("bench", owner=user)
         client = Client(HTTP_HOST="localhost")
         client.force_login(user)
-        figures = []
         for trials in options.trials:
             experiment = seed(workspace, user, trials=trials, name=f"with {trials:,} trials")
             Importance.objects.create(
@@ -63,19 +63,18 @@ def main() -> None:
                 shares=SHARES,
             )
             settle_in()
-            print(f"\n{trials:,} trials", flush=True)
-            figures += [
-                measure(client, name, address, trials, options.repeats)
-                for name, address in addresses(experiment).items()
-            ]
-        if options.json:
-            document = {
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": machine(uses_postgres=options.pg),
-                "repeats": options.repeats,
-                "figures": figures,
-            }
-            options.json.write_text(json.dumps(document, indent=2) + "\n")
+            if not options.json:
+                print(f"\n{trials:,} trials", flush=True)
+            for name, address in addresses(experiment).items():
+                figure = measure(client, name, address, trials, options.repeats)
+                if options.json:
+                    at = datetime.now(UTC).isoformat(timespec="seconds")
+                    figure |= {
+                        "database": "postgresql" if options.pg else "sqlite",
+                        "machine": about,
+                        "at": at,
+                    }
+                print(json.dumps(figure) if options.json else _row(figure), flush=True)
 
 
 def addresses(experiment: Experiment) -> dict[str, str]:
@@ -96,7 +95,7 @@ def addresses(experiment: Experiment) -> dict[str, str]:
 
 
 def measure(client: Client, name: str, address: str, trials: int, repeats: int) -> dict[str, Any]:
-    """Return and print the times of one panel."""
+    """Return the times of one panel."""
     from django.core.cache import caches
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
@@ -117,12 +116,6 @@ def measure(client: Client, name: str, address: str, trials: int, repeats: int) 
         times.append(1000 * (time.perf_counter() - began))
         processor.append(1000 * (time.process_time() - began_cpu))
     p50, slowest, cpu = statistics.median(times), max(times), statistics.median(processor)
-    flag = "" if p50 < TARGET_MS else "  above the target"
-    print(
-        f"  {name:20} p50 {p50:6.1f} ms  (processor {cpu:5.1f})  max {slowest:6.1f} ms  {queries:3} queries  "
-        f"{len(answer.content) / 1024:6.0f} KiB{flag}",
-        flush=True,
-    )
     return {
         "chart": name,
         "trials": trials,
@@ -132,6 +125,14 @@ def measure(client: Client, name: str, address: str, trials: int, repeats: int) 
         "queries": queries,
         "bytes": len(answer.content),
     }
+
+
+def _row(figure: dict[str, Any]) -> str:
+    flag = "" if figure["p50_ms"] < TARGET_MS else "  above the target"
+    return (
+        f"  {figure['chart']:20} p50 {figure['p50_ms']:6.1f} ms  (processor {figure['processor_ms']:5.1f})  "
+        f"max {figure['max_ms']:6.1f} ms  {figure['queries']:3} queries  {figure['bytes'] / 1024:6.0f} KiB{flag}"
+    )
 
 
 if __name__ == "__main__":

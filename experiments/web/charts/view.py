@@ -207,4 +207,6 @@ def has_result(row: Row) -> bool:
 def _cell(value: object) -> str:
     if type(value) is float and math.isfinite(value):
         return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e")
+    if type(value) is int and -(10**9) < value < 10**9:
+        return str(value)
     return value if type(value) is str and len(value) <= 40 else clip(text_of(value), 40)
