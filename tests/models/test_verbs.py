@@ -142,3 +142,23 @@ def test_too_few_or_too_many_replicas_are_refused(running: Running, alice: User,
     with pytest.raises(Invalid, match="1 to 100"):
         trial.replicate(by=alice, count=count)
     assert [replica.attempt for replica in trial.replicate(by=alice, count=2)] == [1, 1]
+
+
+def test_a_clone_into_a_project_of_another_workspace_belongs_to_it(running: Running, alice: User) -> None:
+    """PAI-C1: the project decides."""
+    source = running(taken=0)
+    attic = Workspace.objects.create(slug="attic", name="Attic")
+    project = attic.projects.create(name="Vision")
+    clone = source.clone(by=alice, project=project)
+    assert (clone.workspace, clone.project) == (attic, project)
+
+
+def test_a_resume_retries_interrupted_trials_and_reruns_failed_ones(running: Running, alice: User) -> None:
+    """TD-A9: both at once."""
+    experiment = running(taken=2)
+    experiment.trials.get(number=1).settle(FAILED)
+    Experiment.objects.get(pk=experiment.pk).stop(by=alice)
+    end_all(experiment)
+    Experiment.objects.get(pk=experiment.pk).resume(by=alice, rerun_failed=True)
+    copies = experiment.trials.filter(state="waiting").values_list("source", "rerun_of__number")
+    assert set(copies) == {("resumed", 2), ("rerun", 1)}

@@ -61,7 +61,7 @@ REASON_SHOWN = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentSt
 def get_experiment(request: SignedInRequest, workspace_slug: str, public_id: str) -> Experiment:
     """Return an experiment that this user can see. Raises 404, or `SwitchedOff` if AutoML is off in the workspace."""
     experiment = (
-        Experiment.objects.visible_to(request.user)
+        Experiment.objects.visible_to(request.user)  # type: ignore[no-redef]  # the attribute is its default
         .filter(workspace__slug=workspace_slug, public_id=public_id)
         .select_related("workspace", "project", "queue", "schedule")
         .annotate(is_pinned=Exists(Pin.objects.filter(user=request.user, experiment=OuterRef("pk"))))
