@@ -313,7 +313,7 @@ def finished_trials(experiments: Collection[Experiment]) -> dict[int, Finished]:
     settled = [experiment for experiment in experiments if experiment.settled_count]
     if not settled:
         return finished
-    values: list[object] = []
+    values: list[int | str] = []
     for experiment in settled:
         values += [experiment.pk, experiment.settled_count - MOST_FINISHED, *map(str, status.TRIAL_INFORMS)]
     with connection.cursor() as cursor:
@@ -330,7 +330,7 @@ def running_trials(experiments: Collection[Experiment]) -> dict[int, list[Runnin
     having = [experiment for experiment in experiments if experiment.alive_count]
     if not having:
         return running
-    values: list[object] = []
+    values: list[int | str] = []
     for experiment in having:
         values += [experiment.pk, *map(str, status.TRIAL_ALIVE)]
     sql = f"{' UNION ALL '.join([_RUNNING] * len(having))} LIMIT {MOST_RUNNING}"

@@ -27,15 +27,32 @@ OPENS_MENU = "is-quiet is-small"
 class Action(Protocol):
     """What an action says: a link (get), a link to its question (in a dialog), or a form (post)."""
 
-    label: str
-    url: str
-    icon: str
-    is_post: bool
-    is_question: bool
-    is_danger: bool
-    is_primary: bool
-    why_not: str  # shown disabled, with this reason
-    title: str
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def icon(self) -> str: ...
+
+    @property
+    def is_post(self) -> bool: ...
+
+    @property
+    def is_question(self) -> bool: ...
+
+    @property
+    def is_danger(self) -> bool: ...
+
+    @property
+    def is_primary(self) -> bool: ...
+
+    @property
+    def why_not(self) -> str: ...  # shown disabled, with this reason
+
+    @property
+    def title(self) -> str: ...
 
     @property
     def shortcut(self) -> str: ...
