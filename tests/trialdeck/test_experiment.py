@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -73,12 +74,15 @@ def test_every_question_of_nni_is_answered(deck):
     assert first.get_experiment_metadata("nothere1") == {}
 
 
-def test_what_nni_lacks(deck):
+def test_what_nni_lacks(deck, monkeypatch):
     best = deck.first.best()
     assert best in deck.first.export_data() and best.value == 0.5
     assert deck.first.logs(best.trialJobId) == f"said by trial {best.trialJobId}\n"
     assert "".join(deck.first.follow_logs(1)) == deck.first.logs(1)
     assert deck.first.url == f"http://127.0.0.1:{deck.port}/w/local/experiments/{deck.first.id}/"
+    table = deck.first.to_dataframe()
+    assert len(table) == len(deck.first.list_trial_jobs()) and table["value"].min() == 0.5
+    monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(errors.Error, match="pip install pandas"):
         deck.first.to_dataframe()
 
