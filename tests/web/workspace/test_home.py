@@ -95,6 +95,7 @@ def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
     """A fixed number of queries; an unchanged poll draws nothing."""
     in_state("failed", name="broken")
     client = as_(alice)
+    client.get(HOME)  # notes the session
     # session, person, workspace, role; workers, busy, lines; queues; sums, projects; dismissed; served, needs (2);
     # pinned; active, ended, pinned and drafts, their rows; baselines (6)
     with django_assert_num_queries(21):
