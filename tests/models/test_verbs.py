@@ -21,7 +21,7 @@ from experiments.models import (
 from tests.people import end_all, make_settings
 
 FAILED = Outcome(failure=Failure.EXIT_CODE, detail="ValueError: no", exit_code=1)
-Running = Callable[..., Experiment]
+Running = Draft = Callable[..., Experiment]
 
 
 def test_a_pause_by_a_person_keeps_its_reason(running: Running, alice: User) -> None:
@@ -107,7 +107,7 @@ def test_stopping_a_waiting_trial_lets_the_next_proposal_wait(running: Running, 
 
 
 def test_a_failed_trial_cannot_be_marked_as_lost(running: Running, alice: User) -> None:
-    """TD-X5: neither can one that waits, and nothing is retried."""
+    """TD-S2: neither can one that waits, and nothing is retried."""
     experiment = running(taken=1)
     trial = experiment.trials.get(number=1)
     trial.settle(FAILED)
@@ -135,7 +135,7 @@ def test_a_stopped_rerun_does_not_block_another_one(running: Running, alice: Use
 
 @pytest.mark.parametrize("count", [0, 101])
 def test_too_few_or_too_many_replicas_are_refused(running: Running, alice: User, count: int) -> None:
-    """TD-A16: 1 to 100 at a time; a replica is a first attempt."""
+    """TD-A14: 1 to 100 at a time; a replica is a first attempt."""
     experiment = running(taken=1)
     trial = experiment.trials.get(number=1)
     trial.settle(Outcome(value=0.5, exit_code=0))
@@ -162,3 +162,203 @@ def test_a_resume_retries_interrupted_trials_and_reruns_failed_ones(running: Run
     Experiment.objects.get(pk=experiment.pk).resume(by=alice, rerun_failed=True)
     copies = experiment.trials.filter(state="waiting").values_list("source", "rerun_of__number")
     assert set(copies) == {("resumed", 2), ("rerun", 1)}
+
+
+def test_a_description_is_not_changed_over_an_unseen_revision(draft: Draft, alice: User) -> None:
+    """TD-U1: without settings, too, the revision that the user saw has to be the current one."""
+    experiment = draft()
+    experiment.change(by=alice, settings=make_settings(seed=5))
+    with pytest.raises(Refused, match="revision 1"):
+        experiment.change(by=alice, seen=1, description={"name": "new"})
+    assert Experiment.objects.get(pk=experiment.pk).name == "first"
+
+
+def test_one_change_updates_describes_annotates_and_moves(
+    running: Running, alice: User, worker: Worker
+) -> None:
+    """TD-U3, TD-U4: with a lower concurrency, its surplus and a rule for running trials."""
+    gpu = Queue.objects.create(name="gpu", is_open=True)
+    experiment = running(taken=3, concurrency=3)
+    experiment.change(
+        by=alice,
+        settings=make_settings(concurrency=1, early_stopping="Medianstop"),
+        stop_surplus=True,
+        apply_to_running=True,
+        description={"name": "new"},
+        properties={"ticket": "7"},
+        queue=gpu,
+    )
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.name, row.properties, row.queue, row.running_count) == ("new", {"ticket": "7"}, gpu, 1)
+    rules = row.trials.order_by("number").values_list("state", "rule_revision")
+    assert list(rules) == [("running", 2), ("stopping", 2), ("stopping", 2)]
+
+
+def test_a_draft_chooses_another_queue_before_it_is_enqueued(draft: Draft, alice: User) -> None:
+    """TD-U8: nothing moves; it is enqueued there later, unless another queue is named."""
+    gpu = Queue.objects.create(name="gpu", is_open=True)
+    experiment = draft()
+    assert experiment.change(by=alice, queue=gpu).is_moved
+    assert experiment.enqueue(by=alice) is True
+    assert Experiment.objects.get(pk=experiment.pk).queue == gpu
+    assert experiment.enqueue(by=alice) is False
+    with pytest.raises(Refused, match="Already pending in the queue gpu"):
+        experiment.enqueue(by=alice, queue=Queue.default())
+
+
+def test_an_update_of_space_and_budget_leaves_a_rerun_its_revision(running: Running, alice: User) -> None:
+    """TD-U2: proposals beyond the budget go; the rerun waits on with the command that it reruns."""
+    experiment = running(taken=1, concurrency=4)
+    experiment.trials.get(number=1).settle(FAILED)
+    rerun = Trial.objects.get(experiment=experiment, number=1).rerun(by=alice)
+    row = Experiment.objects.get(pk=experiment.pk)
+    row.update(make_settings(command="python other.py", concurrency=4, max_trials=2), by=alice, seen=1)
+    waiting = row.trials.filter(state="waiting").order_by("number").values_list("source", "revision__number")
+    assert list(waiting) == [("proposal", 2), ("rerun", 1)]
+    assert Trial.objects.get(pk=rerun.pk).keeps_revision
+
+
+def test_a_paused_experiment_is_not_paused_again(in_state: Running, alice: User) -> None:
+    """TD-A7: not even an event; one that has stopped refuses."""
+    experiment = in_state("paused")
+    assert experiment.pause(by=alice) is False
+    assert experiment.events.filter(verb="pause").count() == 1
+    with pytest.raises(Refused):
+        in_state("stopped", name="second").pause(by=alice)
+
+
+def test_unpausing_enqueues_trials_at_once(running: Running, alice: User) -> None:
+    """TD-A7: what ended during the pause leaves slots that are filled."""
+    experiment = running(taken=2)
+    experiment.pause(by=alice)
+    experiment.trials.get(number=1).settle(Outcome(value=0.5, exit_code=0))
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert row.waiting_count == 0
+    row.unpause(by=alice)
+    assert Experiment.objects.get(pk=experiment.pk).waiting_count == 1
+
+
+def test_interrupted_trials_are_retried_with_a_spent_budget(running: Running, alice: User) -> None:
+    """TD-A9: the budget has to be enlarged only where nothing else is left to do."""
+    experiment = running(max_trials=1)
+    experiment.stop(by=alice)
+    end_all(experiment, FAILED)
+    assert Experiment.objects.get(pk=experiment.pk).resume(by=alice)
+    assert experiment.trials.get(state="waiting").source == "resumed"
+
+
+def test_a_clone_installs_the_packages_of_the_original(draft: Draft, alice: User) -> None:
+    """PAI-C1: the resolved versions, with the list that they come from."""
+    source = draft(packages_from="list", packages="numpy")
+    source.revision.resolve(packages="numpy==2.3.4")
+    settings = source.clone(by=alice).settings
+    assert (settings.packages, settings.original_packages) == ("numpy==2.3.4", "numpy")
+
+
+def test_what_runs_cannot_be_deleted_and_a_draft_comes_back_as_one(running: Running, alice: User) -> None:
+    """PAI-D2: the state before is the state after."""
+    experiment = running()
+    with pytest.raises(Refused, match="Stop it first"):
+        experiment.delete_to_trash(by=alice)
+    end_all(experiment)
+    experiment.stop(by=alice)
+    end_all(experiment)
+    assert experiment.delete_to_trash(by=alice) is True
+    assert experiment.trashed_at is not None
+    assert experiment.restore(by=alice) is True
+    assert experiment.trashed_at is None
+    assert Experiment.objects.get(pk=experiment.pk).state == "stopped"
+    events = experiment.events.filter(verb__in=("delete", "restore")).values_list("before", "after")
+    assert list(events) == [("stopped", "stopped")] * 2
+
+
+def test_a_reset_leaves_nothing_of_the_run(in_state: Running, alice: User) -> None:
+    """TD-A10: neither results, bounds nor times; its numbers are not used again."""
+    experiment = in_state("completed")
+    Experiment.objects.filter(pk=experiment.pk).update(
+        front_size=2, objective_bounds=[[0, 1]], ran_s=5, is_exhausted=True
+    )
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert row.reset(by=alice) is True
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.front_size, row.objective_bounds, row.best_value, row.trace) == (0, [], None, [])
+    assert (row.ran_s, row.started_at, row.ended_at, row.is_exhausted) == (0, None, None, False)
+    assert (row.succeeded_count, row.proposed_count, row.last_number, row.epoch) == (0, 0, 1, 1)
+    assert row.reset(by=alice) is False
+
+
+def test_dequeuing_what_was_resumed_restores_its_state(running: Running, alice: User) -> None:
+    """TD-A6: back to the state that it ended in, and no failed trial is rerun later."""
+    experiment = end_all(running(max_trials=1), FAILED)
+    experiment.resume(by=alice, rerun_failed=True)
+    assert experiment.dequeue(by=alice, because="later")
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.state, row.reruns_up_to, row.waiting_count) == ("failed", None, 0)
+    assert row.events.get(verb="dequeue").why == "later"
+
+
+def test_a_stop_by_trialdeck_interrupts_everything(running: Running, alice: User) -> None:
+    """TD-A8: proposals go, running trials are interrupted, reruns are over, and the target is kept."""
+    experiment = end_all(running(max_trials=1), FAILED)
+    experiment.resume(by=alice, rerun_failed=True, max_trials=3)
+    assert experiment.stop(by=None, target="failed", because="why") is True
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.stop_target, row.reruns_up_to, row.waiting_count) == ("failed", None, 0)
+    assert row.stop(by=alice) is False
+    other = running("second", taken=1)
+    other.stop(by=None)
+    assert (other.suggestions.count(), other.trials.filter(source="proposal").count()) == (0, 1)
+    assert other.trials.get(number=1).was_interrupted
+
+
+def test_kill_leaves_a_trial_alone_that_ended_before(running: Running, alice: User) -> None:
+    """TD-A8: only what is stopping loses its grace."""
+    experiment = running(taken=2)
+    experiment.stop(by=alice)
+    experiment.trials.get(number=1).settle(Outcome(signal=15))
+    grace = experiment.trials.get(number=1).stop_grace_s
+    assert grace and Experiment.objects.get(pk=experiment.pk).kill(by=alice) is True
+    graces = experiment.trials.filter(number__lte=2).order_by("number").values_list("stop_grace_s", flat=True)
+    assert list(graces) == [grace, 0]
+    assert experiment.events.get(verb="kill").why == "1 trials"
+
+
+def test_an_experiment_is_moved_within_its_queue(draft: Draft, alice: User) -> None:
+    """CML-Q3: to the front, to the back, before the first and before another; where it is already, nothing changes."""
+    queue = Queue.default()
+    first, second, third = (draft(name) for name in ("a", "b", "c"))
+    for experiment in (first, second, third):
+        experiment.enqueue(by=alice)
+
+    def order() -> str:
+        return "".join(queue.active_experiments().values_list("name", flat=True))
+
+    assert third.front(by=alice) and order() == "cab"
+    assert not third.front(by=alice)
+    assert third.back(by=alice) and order() == "abc"
+    assert not third.back(by=alice)
+    assert third.before(first, by=alice) and order() == "cab"
+    for experiment in (second, first, second, first):
+        assert experiment.before(third, by=alice) and order()[0] == experiment.name
+        assert third.before(experiment, by=alice)
+    assert second.before(first, by=alice) and not second.before(first, by=alice)
+    with pytest.raises(Refused, match="no longer in the queue"):
+        second.before(second, by=alice)
+
+
+def test_moving_to_another_queue_puts_it_at_the_end_there(
+    draft: Draft, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-U8: the queue that it leaves looks again; its own queue changes nothing."""
+    gpu = Queue.objects.create(name="gpu", is_open=True)
+    moved, there = draft("moved"), draft("there")
+    moved.enqueue(by=alice)
+    there.enqueue(by=alice, queue=gpu)
+    looked_at: list[str] = []
+    monkeypatch.setattr("experiments.dispatch.queue", looked_at.append)
+    left = moved.queue
+    assert left is not None and moved.move_to(left, by=alice) is False
+    assert moved.move_to(gpu, by=alice) is True
+    assert list(gpu.active_experiments().values_list("name", flat=True)) == ["there", "moved"]
+    assert left.routing_key in looked_at
+    assert moved.events.get(verb="move_to").why == "default → gpu"
