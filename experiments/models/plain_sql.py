@@ -89,6 +89,13 @@ def insert_all(rows: Iterable[models.Model]) -> None:
         cursor.executemany(_insert_sql(type(rows[0]), names), [_values(row, names) for row in rows])
 
 
+def insert_rows(model: type[models.Model], names: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows of these columns, which are all of the model's but its key, as the driver takes their values."""
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(_insert_sql(model, names), rows)
+
+
 def update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
     """Write columns of the rows whose columns equal `where` (one of several values in a tuple), and count `version` up
     where the model has one and the changes do not name it. Return the number of rows."""

@@ -7,7 +7,7 @@ interruption the next writer deletes what is beyond that number and goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ from experiments.models import (
 from experiments.models.experiment.base import MIRRORED_FIELDS
 from experiments.models.experiment.proposals import TRACE_LENGTH
 from experiments.models.fields import fold
+from experiments.models.plain_sql import insert_all, insert_rows
 from experiments.models.trial.metric import MAX_POINTS
 from experiments.models.trial.metric_value import MOST as MOST_METRICS
 from experiments.models.trial.parameter import digest
@@ -47,7 +48,7 @@ from .choices import settings_of
 from .export import COLUMNS, INSTANTS
 from .revisions import revisions_of
 
-ROWS_AT_ONCE = 500  # in one transaction, approximately: others wait for SQLite's lock meanwhile
+ROWS_AT_ONCE = 1_000  # in one transaction, approximately: others wait for SQLite's lock meanwhile
 TRIALS_AT_ONCE = 50  # of which the Pareto front is computed
 TRIAL_ROWS = 4  # one trial takes as long as so many other rows
 ENDED = {
@@ -170,62 +171,55 @@ class Writer:
         revisions: dict[int, Revision],
         batch: list[tuple[StagedTrial, list[tuple], bool]],
     ) -> None:
-        numbers = [staged.number for staged, _, _ in batch]
-        present = dict(
-            Trial.everything.filter(experiment=experiment, number__in=numbers).values_list("number", "pk")
-        )
+        present = _keys_of(experiment, {staged.number for staged, _, _ in batch})
         new = {
             staged.number: (staged, self._trial(experiment, revisions, staged))
             for staged, _, _ in batch
             if staged.number not in present
         }
-        self._create_trials(experiment, new)
-        keys = present | {number: trial.pk for number, (_, trial) in new.items()}
-        parameters, values, comments = [], [], []
+        keys = present | self._create_trials(experiment, new)
+        parameters: list[tuple] = []
+        values: list[tuple] = []
+        comments: list[Comment] = []
         for staged, trial in new.values():
+            key = keys[staged.number]
             parameters += [
-                TrialParameter.of(trial, name, value)
+                (key, experiment.pk, name, *TrialParameter.columns_of(value))
                 for name, value in flat(trial.params).items()
                 if len(name) <= MAX_COLUMN
             ]
-            values += self._metric_values(staged, trial)
+            values += self._metric_values(staged, experiment, key)
             comments += [
                 Comment(
-                    trial=trial,
+                    trial_id=key,
                     author=comment["by"] or "unknown",
                     at=datetime.fromisoformat(comment["at"]),
                     text=comment["text"],
                 )
                 for comment in staged.extra.get("comments", ())
             ]
-        TrialParameter.objects.bulk_create(parameters, batch_size=500)
-        MetricValue.objects.bulk_create(values, batch_size=500)
+        insert_rows(TrialParameter, ("trial_id", "experiment_id", "name", "number", "text"), parameters)
+        insert_rows(MetricValue, ("trial_id", "experiment_id", "name", "number", "is_final"), values)
         Comment.objects.bulk_create(comments, batch_size=100)
-        Point.objects.bulk_create(
-            [
-                Point(trial_id=keys[staged.number], name=name, step=step, value=value, text=text)
-                for staged, points, _ in batch
-                for name, step, value, text in points
-            ],
-            batch_size=500,
-        )
+        Point.keep_rows((keys[staged.number], *point) for staged, points, _ in batch for point in points)
 
-    def _create_trials(self, experiment: Experiment, new: dict[int, tuple[StagedTrial, Trial]]) -> None:
-        """Create the trials, each after the trial that it reruns, which has a lower number."""
+    def _create_trials(
+        self, experiment: Experiment, new: dict[int, tuple[StagedTrial, Trial]]
+    ) -> dict[int, int]:
+        """Create the trials, each after the trial that it reruns, which has a lower number. Return their keys by
+        number."""
         sources = {staged.extra["rerun_of"] for staged, _ in new.values() if staged.extra.get("rerun_of")}
-        rows = Trial.everything.filter(experiment=experiment, number__in=sources) if sources else ()
-        present = {trial.number: trial.pk for trial in rows}
-        pending: dict[int, Trial] = {}
+        present = _keys_of(experiment, sources)
+        pending: list[Trial] = []
         for staged, trial in new.values():
             source = staged.extra.get("rerun_of")
-            if source in pending:
-                Trial.everything.bulk_create(pending.values(), batch_size=100)
-                present |= {number: row.pk for number, row in pending.items()}
-                pending = {}
+            if source is not None and source not in present:  # it is among those that are pending
+                present |= _inserted(experiment, pending)
+                pending = []
             if source is not None:
                 trial.rerun_of_id = present[source]
-            pending[trial.number] = trial
-        Trial.everything.bulk_create(pending.values(), batch_size=100)
+            pending.append(trial)
+        return present | _inserted(experiment, pending)
 
     def _trial(self, experiment: Experiment, revisions: dict[int, Revision], staged: StagedTrial) -> Trial:
         if staged.extra:
@@ -303,7 +297,8 @@ class Writer:
         }
         return dict(list(further_metrics.items())[:MOST_METRICS])
 
-    def _metric_values(self, staged: StagedTrial, trial: Trial) -> list[MetricValue]:
+    def _metric_values(self, staged: StagedTrial, experiment: Experiment, key: int) -> list[tuple]:
+        """Return the rows of a trial: trial, experiment, name, number, whether it is part of the final result."""
         if staged.extra:
             rows = staged.extra["metric_values"]
         else:
@@ -315,13 +310,7 @@ class Writer:
             named = {name: value for name, value in (last | finals).items() if name != self.choices["metric"]}
             rows = [[name, value, name in finals] for name, value in named.items()][:MOST_METRICS]
         return [
-            MetricValue(
-                trial_id=trial.pk,
-                experiment_id=trial.experiment_id,
-                name=name,
-                number=number,
-                is_final=is_final,
-            )
+            (key, experiment.pk, name, None if number is None else float(number), is_final)
             for name, number, is_final in rows
         ]
 
@@ -425,6 +414,18 @@ class Writer:
             "trace": trace,
             "version": 1,
         }
+
+
+def _keys_of(experiment: Experiment, numbers: Collection[int]) -> dict[int, int]:
+    """Return the keys of those of the trials that there are, by number. One query; none without numbers."""
+    rows = Trial.everything.filter(experiment=experiment, number__in=numbers)
+    return dict(rows.values_list("number", "pk"))
+
+
+def _inserted(experiment: Experiment, trials: Collection[Trial]) -> dict[int, int]:
+    """Insert trials, and return their keys by number."""
+    insert_all(trials)
+    return _keys_of(experiment, {trial.number for trial in trials})
 
 
 def _tags(tags: list[str]) -> list[str]:

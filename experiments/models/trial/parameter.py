@@ -36,14 +36,14 @@ class TrialParameter(models.Model):
 
     @classmethod
     def of(cls, trial: TrialBase, name: str, value: object) -> TrialParameter:
+        number, text = cls.columns_of(value)
+        return cls(trial_id=trial.pk, experiment_id=trial.experiment_id, name=name, number=number, text=text)
+
+    @classmethod
+    def columns_of(cls, value: object) -> tuple[float | None, str]:
+        """Return number and text of a value."""
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        return cls(
-            trial_id=trial.pk,
-            experiment_id=trial.experiment_id,
-            name=name,
-            number=number_of(value),
-            text=text.replace("\0", "")[:100],
-        )
+        return number_of(value), text.replace("\0", "")[:100]
 
 
 def number_of(value: object) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from .archive import Archive, is_plain_path, json_value
 from .errors import ReadError
-from .staging import MAX_DEPTH, MAX_NAME, STATES, Staging, depth_of, number_and_text
+from .staging import MAX_DEPTH, MAX_NAME, STATES, UNSTORABLE, Staging, depth_of, number_and_text
 
 FORMAT = "trialdeck-experiment"
 VERSION = 1
@@ -58,7 +58,7 @@ def _is_text(limit: int) -> Check:
 
 def is_storable(text: str) -> bool:
     """Whether a text has no NUL and no lone surrogate."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return UNSTORABLE.search(text) is None
 
 
 def _is_whole(value: Any, *, low: int = 0, high: int = 2**31 - 1) -> bool:

@@ -28,7 +28,8 @@ MAX_DEPTH = 20  # levels of lists and objects in one value
 BATCH = 2_000  # rows
 
 STATES = ("succeeded", "early_stopped", "failed", "stopped")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_encode = json.JSONEncoder(allow_nan=False).encode  # made once, not for each value
 
 _SCHEMA = """
 CREATE TABLE study (id INTEGER PRIMARY KEY, name TEXT NOT NULL, document TEXT NOT NULL DEFAULT '{}');
@@ -90,6 +91,7 @@ class Staging:
         self._db.execute("BEGIN")
         self._points: list[tuple[int, str, int, float | None, str]] = []
         self._params: list[tuple[int, str, str]] = []
+        self._metrics: list[tuple[int, str, float | None, str]] = []
         self._left_out: Counter[tuple[int, str]] = Counter()
         self._renames: list[tuple[int, dict[str, str]]] = []
         self.trial_count = self.point_count = 0
@@ -153,7 +155,7 @@ class Staging:
     def add_param(self, trial: int, name: str, value: object) -> None:
         """Add the value of a parameter, which must be a JSON value."""
         try:
-            text = json.dumps(value, allow_nan=False)
+            text = _encode(value)
         except (TypeError, ValueError, RecursionError):
             text = json.dumps(str(value)[:MAX_NAME])  # nan and infinities: no value of a search space
         if len(text) > MAX_JSON or depth_of(value) > MAX_DEPTH or "\\u0000" in text or "\\ud" in text:
@@ -167,10 +169,9 @@ class Staging:
 
     def add_metric(self, trial: int, name: str, value: float | None, text: str = "") -> None:
         """Add a final value. None: it was not a finite number, `text` says what."""
-        self._db.execute(
-            "INSERT INTO metric VALUES (?, ?, ?, ?)",
-            [trial, clean(name, limit=MAX_NAME), value, clean(text, limit=200)],
-        )
+        self._metrics.append((trial, clean(name, limit=MAX_NAME), value, clean(text, limit=200)))
+        if len(self._metrics) >= BATCH:
+            self._flush()
 
     def add_point(self, trial: int, name: str, step: int, value: float | None, text: str = "") -> None:
         """Add an intermediate value."""
@@ -228,8 +229,10 @@ class Staging:
 
     def _flush(self) -> None:
         self._db.executemany("INSERT INTO param VALUES (?, ?, ?)", self._params)
+        self._db.executemany("INSERT INTO metric VALUES (?, ?, ?, ?)", self._metrics)
         self._db.executemany("INSERT INTO point VALUES (?, ?, ?, ?, ?)", self._points)
         self._params.clear()
+        self._metrics.clear()
         self._points.clear()
 
     def _count(self, table: str) -> int:
@@ -321,7 +324,7 @@ class Staging:
 
 def clean(text: str, *, limit: int) -> str:
     """Return a text that every database can store, cut to `limit` characters."""
-    return _UNSTORABLE.sub("\ufffd", text)[:limit]
+    return UNSTORABLE.sub("\ufffd", text)[:limit]
 
 
 def number_and_text(value: object) -> tuple[float | None, str]:
