@@ -144,6 +144,16 @@ def head_of(artifact: Artifact, *, max_bytes: int) -> bytes:
     return content_of(artifact, max_bytes=max_bytes)
 
 
+def head_at_hand(artifact: Artifact, *, max_bytes: int) -> bytes | None:
+    """Return the first bytes of a file that is here or was fetched before, None for any other. Fetches nothing."""
+    if artifact.keeping == Keeping.DROPPED:
+        return None
+    head = _content_here(artifact, max_bytes)
+    if head is None and artifact.keeping == Keeping.STORED:
+        head = _fetched.get(artifact)
+    return head[:max_bytes] if head is not None else None
+
+
 def fetch_contents(artifacts: Iterable[Artifact], *, max_bytes: int, within_s: float = FETCH_S) -> None:
     """Fetch small files from their object stores, several at once, for later calls of `content_of`. Those that take
     longer are left out."""

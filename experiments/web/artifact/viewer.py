@@ -21,7 +21,7 @@ from experiments.permissions import may
 from experiments.query_parameters import choice, invalid, listed, number, text
 from experiments.runner.dialects.clearml_reports import SUMMARY
 from experiments.web.experiment.page import frame, get_experiment, url_of
-from experiments.web.trial.reports import IMAGES, MAX_IMAGE_BYTES, Plot, plot_of, title_of
+from experiments.web.trial.reports import IMAGES, Plot, plot_of, shows_as_image, title_of
 from experiments.web.ui.markdown import rendered
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
@@ -192,7 +192,7 @@ def _shot(file: Artifact, experiment: Experiment, base: str, *, is_best: bool) -
         trial,
         is_best=is_best,
         value=value(trial.value),
-        is_image=_is_image(file.name) and file.size <= MAX_IMAGE_BYTES,
+        is_image=shows_as_image(file),
         url=f"{base}?{urlencode({'file': file.name, 'trial': trial.number})}",
     )
 

@@ -17,7 +17,7 @@ from experiments.runner.output.log import plain_text
 from experiments.web.artifact.content import Content, content_of
 from experiments.web.artifact.json_tree import tree
 from experiments.web.experiment.page import url_of
-from experiments.web.trial.reports import IMAGES, MAX_IMAGE_BYTES
+from experiments.web.trial.reports import IMAGES, MAX_IMAGE_BYTES, shows_as_image
 from experiments.web.ui.markdown import rendered
 from experiments.web.ui.query_checks import note_fault
 
@@ -98,11 +98,12 @@ def files(request: HttpRequest, columns: Sequence[Column[Trial]], selection: Sel
     }
     if not rows:
         note_fault(request, "file", invalid("file", chosen_name, listed(names) or "none"))
+    shown = _files(columns, rows) if rows else []
     return {
         "file_names": names if chosen in names else [chosen, *names],
         "file_name": chosen,
-        "files": _files(columns, rows) if rows else [],
-        "has_images": _is_image(chosen),
+        "files": shown,
+        "has_images": any(each.is_image for each in shown),
         "kept_query": [
             *((selection.name, key) for key in selection.keys),
             *((name, value) for name, value in request.GET.items() if name in ("base", "rows") and value),
@@ -122,8 +123,8 @@ def _files(columns: Sequence[Column[Trial]], rows: Mapping[int, Artifact]) -> li
 def _file_of(column: Column[Trial], file: Artifact | None, *, is_read: bool) -> FileOf:
     if file is None:
         return FileOf(column, None)
-    if _is_image(file.name):
-        return FileOf(column, file, is_image=file.size <= MAX_IMAGE_BYTES)
+    if shows_as_image(file):
+        return FileOf(column, file, is_image=True)
     if not is_read:
         return FileOf(column, file)
     try:

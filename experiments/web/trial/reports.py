@@ -24,7 +24,7 @@ from django.views.decorators.http import require_safe
 from experiments import downloads
 from experiments.charts.drawing.svg import Chart
 from experiments.charts.reported_plot import plot
-from experiments.models import Artifact, Refused, Trial
+from experiments.models import Artifact, Keeping, Refused, Trial
 from experiments.runner.dialects.clearml_reports import SUMMARY
 from experiments.web.artifact.content import image_type
 from experiments.web.experiment.artifacts import get_artifact
@@ -37,6 +37,7 @@ MAX_IMAGES, MAX_PLOTS, MAX_TABLES = 12, 12, 6
 MAX_IMAGE_BYTES, MAX_PLOT_BYTES, MAX_TABLE_BYTES, MAX_SUMMARY_BYTES = 8 << 20, 4 << 20, 1 << 20, 4 << 20
 MAX_ROWS, MAX_COLUMNS = 50, 20
 MAX_LABELS = 20
+HEAD_BYTES = 32  # that tell an image from other files
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,15 @@ class Reports:
         return bool(self.images or self.plots or self.tables or self.properties or self.models)
 
 
+def shows_as_image(file: Artifact) -> bool:
+    """Return whether a page can show this file as an image: by its name, its size, and its first bytes where they are
+    at hand. A file that only another machine has cannot be shown. Select `trial` and `experiment` with it."""
+    if not file.name.lower().endswith(IMAGES) or file.size > MAX_IMAGE_BYTES:
+        return False
+    head = downloads.head_at_hand(file, max_bytes=HEAD_BYTES)
+    return file.keeping == Keeping.STORED if head is None else bool(image_type(head))
+
+
 def of_trial(trial: Trial) -> Reports:
     """Return what the files of a trial show. One query, and a bounded number of small files."""
     is_image = reduce(or_, (Q(name__iendswith=suffix) for suffix in IMAGES))
@@ -81,7 +91,7 @@ def of_trial(trial: Trial) -> Reports:
     files = list(Artifact.objects.kept().filter(is_shown, trial=trial).order_by("name")[:MAX_FILES])
     for file in files:
         file.trial, file.experiment = trial, trial.experiment
-    images = latest(file for file in files if file.name.lower().endswith(IMAGES))
+    images = latest(file for file in files if shows_as_image(file))
     plots = latest(file for file in files if file.name.startswith("plots/") and file.name.endswith(".json"))
     tables = latest(file for file in files if file.name.startswith("tables/") and file.name.endswith(".csv"))
     shown = [*plots[:MAX_PLOTS], *tables[:MAX_TABLES], *(file for file in files if file.name == SUMMARY)]
@@ -177,8 +187,6 @@ def _json(file: Artifact, max_bytes: int) -> object:
 def image(request: SignedInRequest, workspace_slug: str, public_id: str, artifact_pk: int) -> HttpResponse:
     """Send an image to be shown in the page; 404 for other files, and for images that are not here."""
     artifact = get_artifact(get_experiment(request, workspace_slug, public_id), artifact_pk)
-    if not artifact.name.lower().endswith(IMAGES):
-        raise Http404
     try:
         content = downloads.content_of(artifact, max_bytes=MAX_IMAGE_BYTES)
     except Refused:

@@ -143,6 +143,8 @@ def test_an_image_that_is_none_is_not_served(three, carol):
     trial = three.trials.get(number=3)
     fake = leave(trial, "fake.png", b"<script>alert(1)</script>")
     real = leave(trial, "real.gif", PNG)
+    html = view(carol, three, file=fake.name).content.decode()
+    assert "<img" not in html and "is-file" in html  # a link to the file, no broken image
     client = as_(carol)
     assert client.get(reverse("artifact-image", args=["lab", three.public_id, fake.pk])).status_code == 404
     answer = client.get(reverse("artifact-image", args=["lab", three.public_id, real.pk]))

@@ -291,6 +291,8 @@ def test_each_chart_is_a_file_and_the_table_is_json(pair, carol):
         ("broken.json", b"{", '<pre class="log"'),
         ("empty.csv", b"", "Empty file."),
         ("weights.bin", b"\0\1\2", "No preview for this type."),
+        ("no-image.png", b"this is text", '<pre class="log"'),
+        ("no-image.jpg", b"\0\1\2", "No preview for this type."),
         ("plot.dat", b"\x89PNG\r\n\x1a\n" + b"0" * 20, "<img"),
     ],
 )
