@@ -102,13 +102,13 @@ def test_pages_and_api_say_how_many_failed_and_why(
     fine = running("fine", taken=0, concurrency=1, max_trials=11, breaker=0)
     settle_each(fine, worker, failed(), *[GOOD] * 10)
     client = as_(bob)
-    text = 'data-status="warning">'
-    for name, args in (("experiment", [some.public_id]), ("experiments", []), ("workspace", [])):
+    for name, args in (("experiment", [some.public_id]), ("experiments", [])):
         html = client.get(reverse(name, args=["lab", *args])).content.decode()
-        assert "Completed · 2 of 3 failed" in html and text in html
+        assert "Completed · 2 of 3 failed" in html and 'data-status="warning">' in html
     page = client.get(reverse("experiment", args=["lab", every.public_id])).content.decode()
     assert "No results" in page and "all 2 trials failed" in page and "?state=failed" in page
     home = client.get(reverse("workspace", args=["lab"])).content.decode()
+    assert 'data-status="warning" title="2 of 3 failed"' in home and ">2 of 3 failed</small>" in home
     needs = home.split('id="needs"')[1].split("</section>")[0]
     assert "some" in needs and "2 of 3 failed" in needs
     assert "every" in needs and "all 2 trials failed" in needs and "fine" not in needs
