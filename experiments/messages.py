@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
 from experiments import database_clock
@@ -191,7 +191,9 @@ def ago(moment: datetime | None) -> str:
         return DASH
     seconds = (database_clock.now() - moment).total_seconds()
     text = "now" if seconds < 1 else f"{duration_short(seconds)} ago"
-    return _time(moment, text, format_html(' data-age="{}" data-form="ago"', round(seconds, 1)))
+    return _time(
+        timezone.localtime(moment), text, format_html(' data-age="{}" data-form="ago"', round(seconds, 1))
+    )
 
 
 def running(span: timedelta | float | None) -> str:
@@ -218,16 +220,16 @@ def clock(moment: datetime | None) -> str:
     at, today = timezone.localtime(moment), timezone.localtime()
     days = abs((today.date() - at.date()).days)
     if days == 0:
-        return _time(moment, f"{at:%H:%M}")
+        return _time(at, f"{at:%H:%M}")
     if days < 7:
-        return _time(moment, f"{at:%a %H:%M}")
-    return _time(moment, f"{at.day} {at:%b}" if at.year == today.year else f"{at.day} {at:%b %Y}")
+        return _time(at, f"{at:%a %H:%M}")
+    return _time(at, f"{at.day} {at:%b}" if at.year == today.year else f"{at.day} {at:%b %Y}")
 
 
-def _time(moment: datetime, text: str, attributes: str = "") -> SafeString:
-    at = timezone.localtime(moment)
-    title = f"{at:%Y-%m-%d %H:%M:%S %Z}"
-    return format_html('<time datetime="{}" title="{}"{}>{}</time>', at.isoformat(), title, attributes, text)
+def _time(at: datetime, text: str, attributes: str = "") -> SafeString:
+    """Return the element of a local time. `text` and `attributes` are HTML; a page has hundreds of them."""
+    title = escape(f"{at:%Y-%m-%d %H:%M:%S %Z}")
+    return SafeString(f'<time datetime="{at.isoformat()}" title="{title}"{attributes}>{text}</time>')
 
 
 def _seconds(span: timedelta | float | None) -> float | None:

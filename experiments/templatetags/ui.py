@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from functools import cache
 from typing import Protocol
+from urllib.parse import quote_plus, urlencode
 
 from django import forms, template
 from django.forms import BoundField
 from django.http import QueryDict
 from django.template import Context
 from django.templatetags.static import static
-from django.utils.html import format_html, format_html_join
+from django.utils.html import conditional_escape, escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
@@ -227,7 +228,7 @@ def is_group(field: BoundField) -> bool:
 # Tables
 
 
-@register.inclusion_tag("components/table/_sort.html", takes_context=True)
+@register.simple_tag(takes_context=True)
 def sort_head(
     context: Context,
     label: str,
@@ -237,28 +238,45 @@ def sort_head(
     first: str = "",
     css: str = "",
     menu: str = "",
-) -> dict[str, object]:
+) -> SafeString:
     """A table head that sorts by `key`: ?sort=lr ascending, ?sort=-lr descending; `first="-"` starts with descending.
     `menu` is the ID of a menu of the column.
 
-    Filters stay, the page resets. A view can pass its default order as `sort` in the context.
+    Filters stay, the page resets. A view can pass its default order as `sort` in the context. Written in Python: a
+    table has dozens of them.
     """
-    query: QueryDict = context["request"].GET.copy()
-    current = query.get("sort") or str(context.get("sort") or "")
-    descending = "-" + key
-    if current == key:
-        query["sort"] = descending
-    elif current == descending:
-        query["sort"] = key
-    else:
-        query["sort"] = first + key
-    for name in PLACE_IN_LIST:
-        query.pop(name, None)
-    return {
-        "label": label,
-        "url": "?" + query.urlencode(),
-        "order": {key: "ascending", descending: "descending"}.get(current, ""),
-        "num": num,
-        "css": css,
-        "menu": menu,
-    }
+    kept = context.render_context
+    if "around_order" not in kept:  # once for all heads of a template
+        kept["around_order"] = around_order(context["request"].GET)
+    before, after = kept["around_order"]
+    current = context["request"].GET.get("sort") or str(context.get("sort") or "")
+    falling = "-" + key
+    chosen = falling if current == key else key if current == falling else first + key
+    order = {key: "ascending", falling: "descending"}.get(current, "")
+    name, classes = conditional_escape(label), f"{'num ' if num else ''}{conditional_escape(css)}".strip()
+    kind = f' class="{classes}"' if classes else ""
+    sorted_by = f' aria-sort="{order}"' if order else ""
+    arrow = f'<span aria-hidden="true"> {"↑" if order == "ascending" else "↓"}</span>' if order else ""
+    title = f' title="{name}"' if menu else ""
+    opener = (
+        f'<button class="head-menu" type="button" popovertarget="{conditional_escape(menu)}" '
+        f'aria-label="Column {name}">{icon("down")}</button>'
+    )
+    return SafeString(
+        f'<th scope="col"{kind}{sorted_by}><a href="{before}{quote_plus(chosen)}{after}"{title}>{name}{arrow}</a>'
+        f"{opener if menu else ''}</th>"
+    )
+
+
+def around_order(query: QueryDict) -> tuple[str, str]:
+    """Return the address of a sorted table, as HTML, before and after the value of `sort`. It begins at the first
+    page."""
+    parts: list[str] = []
+    place = None
+    for name, values in query.lists():
+        if name == "sort":
+            place = len(parts)
+        elif name not in PLACE_IN_LIST:
+            parts.append(urlencode([(name, value) for value in values]))
+    at = len(parts) if place is None else place
+    return escape("?" + "&".join([*parts[:at], "sort="])), escape("&".join(["", *parts[at:]]))

@@ -52,6 +52,11 @@ class KeptManager(models.Manager):
 class TrialBase(models.Model):
     """The common base of the mixins that make up `Trial`."""
 
+    if TYPE_CHECKING:  # of rows beside it, which the trials table reads along
+        worker_name: str | None
+        revision_number: int
+        rerun_of_number: int | None
+
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="trials")
     revision = models.ForeignKey(Revision, models.PROTECT, related_name="trials")
     number = models.IntegerField()

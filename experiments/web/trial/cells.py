@@ -3,10 +3,15 @@ without format_html: a template with a branch per column takes most of the time 
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from html import escape
 
 from django.utils.safestring import SafeString
 
+from experiments.filters.language import quoted
+from experiments.filters.trials import TrialFields
 from experiments.messages import bytes_, clock, duration, duration_short
 from experiments.messages import value as format_value
 from experiments.models import Trial
@@ -15,37 +20,78 @@ from .columns import Column
 
 MISSING = '<span class="muted">—</span>'
 
+Cell = Callable[[Trial, object], str]  # the trial, and its value where the column is a parameter or a metric
 
-def cell(column: Column, trial: Trial, value: object, term: str) -> SafeString:
-    """Return the cell of a column. `value` is that of a parameter or metric; `term` the condition that a click on it
-    adds to the filter."""
+
+def writer(column: Column, fields: TrialFields) -> Cell:
+    """Return the function that writes the cells of a column. A click on a value adds the condition that selects it to
+    the filter; what is the same in all rows is written once."""
     css = escape(column.css)
     if column.is_parameter or column.is_metric:
-        content = _filtering(format_value(value, column.places), term)
-        return SafeString(f"<td{_class(f'num {css}' if column.is_num else css)}>{content}</td>")
-    if column.key == "worker":
-        return SafeString(
-            f"<td{_class(css)}>{_filtering(trial.worker.name if trial.worker else '', term)}</td>"
+        field = fields.parameter(column.label) if column.is_parameter else fields.metric(column.label)
+        return _values(
+            f"<td{_class(f'num {css}' if column.is_num else css)}>", f"{quoted(field)}=", column.places
         )
+    if column.key == "worker":
+        return _workers(f"<td{_class(css)}>")
     if column.key == "revision":
-        content = _filtering(str(trial.revision.number), term)
-        return SafeString(f"<td{_class(f'num muted {css}')}>{content}</td>")
-    text, title = _text(column.key, trial)
-    kinds = ("num" if column.is_num else "", css, "" if text else "muted")
-    shown = (text if isinstance(text, SafeString) else escape(text)) or "—"
-    hint = f' title="{escape(title)}"' if title else ""
-    return SafeString(f"<td{_class(' '.join(filter(None, kinds)))}{hint}>{shown}</td>")
+        return _revisions(f"<td{_class(f'num muted {css}')}>")
+    return _texts(column, css)
+
+
+def _values(opening: str, condition: str, places: int | None) -> Cell:
+    plain = escape(condition)
+
+    def write(trial: Trial, value: object) -> str:
+        if value is None:
+            return f"{opening}{MISSING}</td>"
+        if type(value) is int or (type(value) is float and math.isfinite(value)):
+            term = f"{plain}{value!r}"  # a number needs neither quotes nor escapes
+            return f"{opening}{_button(term, format_value(value, places))}</td>"
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        term = escape(condition + quoted(text))
+        return f"{opening}{_button(term, escape(format_value(value, places)))}</td>"
+
+    return write
+
+
+def _workers(opening: str) -> Cell:
+    def write(trial: Trial, value: object) -> str:
+        name = trial.worker_name
+        content = _button(escape(f"worker={quoted(name)}"), escape(name)) if name else MISSING
+        return f"{opening}{content}</td>"
+
+    return write
+
+
+def _revisions(opening: str) -> Cell:
+    def write(trial: Trial, value: object) -> str:
+        number = trial.revision_number
+        return f"{opening}{_button(f'revision={number}', str(number))}</td>"
+
+    return write
+
+
+def _texts(column: Column, css: str) -> Cell:
+    num = "num" if column.is_num else ""
+    present, missing = (_class(" ".join(filter(None, (num, css, muted)))) for muted in ("", "muted"))
+
+    def write(trial: Trial, value: object) -> str:
+        text, title = _text(column.key, trial)
+        if not text:
+            return f"<td{missing}>—</td>"
+        hint = f' title="{escape(title)}"' if title else ""
+        return f"<td{present}{hint}>{text if isinstance(text, SafeString) else escape(text)}</td>"
+
+    return write
 
 
 def _class(css: str) -> str:
     return f' class="{css.strip()}"' if css else ""
 
 
-def _filtering(text: str, term: str) -> str:
-    if not term:
-        return MISSING
-    term = escape(term)
-    return f'<button class="cell-btn" form="filter" name="and" value="{term}" title="{term}">{escape(text)}</button>'
+def _button(term: str, text: str) -> str:
+    return f'<button class="cell-btn" form="filter" name="and" value="{term}" title="{term}">{text}</button>'
 
 
 def _text(key: str, trial: Trial) -> tuple[str, str]:

@@ -17,7 +17,7 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
         experiment.allows("rerun")
     except Refused as blank:
         return {trial.number: str(blank) for trial in failed}
-    digests = _digests(failed)
+    digests = _digests(failed, experiment)
     equals = (
         experiment.trials.filter(values_digest__in=set(digests.values()))
         .exclude(state__in=(TrialState.FAILED, TrialState.STOPPED))
@@ -34,7 +34,9 @@ def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[in
         trial.number: not_failed(trial) for trial in trials if trial.state != TrialState.FAILED
     } | why_not(trials, experiment)
     first: dict[str, int] = {}
-    for number, key in _digests([trial for trial in trials if not refusals[trial.number]]).items():
+    for number, key in _digests(
+        [trial for trial in trials if not refusals[trial.number]], experiment
+    ).items():
         if (earlier := first.setdefault(key, number)) != number:
             refusals[number] = f"#{earlier} has the same values. One rerun is enough."
     return refusals
@@ -47,8 +49,10 @@ def not_failed(trial: Trial) -> str:
     return f"{status.TRIAL_STATES[trial.state].label}: only failed trials can be rerun."
 
 
-def _digests(trials: Sequence[Trial]) -> dict[int, str]:
-    revisions = Revision.objects.in_bulk({trial.revision_id for trial in trials})
+def _digests(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
+    revisions = {experiment.revision_id: experiment.revision}
+    if earlier := {trial.revision_id for trial in trials} - revisions.keys():
+        revisions |= Revision.objects.in_bulk(earlier)
     return {
         trial.number: digest(trial.params, revisions[trial.revision_id].settings.run_command)
         for trial in trials

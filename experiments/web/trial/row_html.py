@@ -36,6 +36,8 @@ class RowWriter:
     ) -> None:
         self._request, self._url, self._value_column = request, escape(trials_url), value_column
         self._has_bulk, self._is_live = has_bulk, is_live
+        self._status_by_state: dict[str, str] = {}
+        self._csrf_token = ""
 
     def write(self, rows: Iterable[Row]) -> SafeString:
         """Return the rows as HTML."""
@@ -70,13 +72,15 @@ class RowWriter:
 
     def _state(self, row: Row) -> str:
         trial, reason = row.trial, escape(row.reason)
-        parts: list[str] = [status(trial.state)]
+        if trial.state not in self._status_by_state:
+            self._status_by_state[trial.state] = status(trial.state)
+        parts = [self._status_by_state[trial.state]]
         if trial.starred_at:
             parts.append(_noted("noted is-starred", "Starred", "star"))
         if trial.comment_count:
             parts.append(_noted("noted", plural(trial.comment_count, "comment"), "note"))
-        if trial.rerun_of:
-            first, is_replica = trial.rerun_of.number, trial.source == "replica"
+        if (first := trial.rerun_of_number) is not None:
+            is_replica = trial.source == "replica"
             title = f"Replica of #{first}" if is_replica else f"Attempt {trial.attempt}, after #{first}"
             mark = icon("clone" if is_replica else "rerun")
             parts.append(f'<a class="chain" href="{self._url}{first}/" title="{title}">{mark} #{first}</a>')
@@ -90,10 +94,11 @@ class RowWriter:
         name = f'<span class="sr-only"> trial {number}</span>'
         if row.may_stop:
             url = f"{self._url}{number}/stop/"
+            self._csrf_token = self._csrf_token or get_token(self._request)
             stays = f' hx-post="{url}" hx-swap="none" hx-disabled-elt="find button"' if self._is_live else ""
             return (
                 f'<form method="post" action="{url}"{stays}>'
-                f'<input type="hidden" name="csrfmiddlewaretoken" value="{get_token(self._request)}">'
+                f'<input type="hidden" name="csrfmiddlewaretoken" value="{self._csrf_token}">'
                 '<button class="btn is-quiet is-small on-hover" type="submit" aria-keyshortcuts="s">'
                 f"Stop{name}</button></form>"
             )

@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
-from experiments.filters.trials import TrialFields, written
 from experiments.messages import decimals_of
 from experiments.models import Experiment, SavedView, Trial, TrialState, User, status
 from experiments.permissions import may
@@ -31,7 +29,7 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.saved_views import apply_view, saved_views, views_of
 
-from . import cells, columns, reruns
+from . import cells, column_html, columns, reruns
 from .columns import PARAMETER, Column
 from .filter_controls import line_of, state_chips
 from .row_html import RowWriter
@@ -43,6 +41,21 @@ FOLLOWING: dict[str, Parameter] = {"follow": choice("on")}  # new rows appear by
 PLACE: dict[str, Parameter] = {"shown": text(), "upto": number()}
 MOST_NEW = 1000  # that are counted
 BEST = 20  # trials in a view of every table
+DRAWN = (  # columns of a trial
+    *(
+        "experiment",
+        "revision",
+        "number",
+        "state",
+        "params",
+        "value",
+        "last_value",
+        "last_step",
+        "final_metrics",
+    ),
+    *("failure", "detail", "exit_code", "signal", "starred_at", "comment_count", "source", "attempt"),
+    *("duration_s", "started_at", "ended_at", "peak_memory", "cpu_s"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +63,7 @@ class Row:
     """One trial in the table."""
 
     trial: Trial
-    cells: list[
-        tuple[Column, object, str]
-    ]  # the value of a metric or a parameter, and the filter that selects it
+    cells: list[tuple[Column, object, str]]  # the value of a metric or a parameter, and the cell as HTML
     is_best: bool
     mark: str  # "best", or "front": on the Pareto front
     partial: str  # what its value is, where it did not succeed
@@ -159,9 +170,11 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
     offered = columns.offered(
         experiment, metrics=_metrics_of(shown, also=metrics), finals=columns.final_names(shown)
     )
-    chosen = _drawn(columns.chosen(request.GET, offered), shown, metrics)
-    rows = _rows(shown, query, chosen, metrics, request.user)
+    values = [_values(trial, metrics) for trial in shown]
+    chosen = _drawn(columns.chosen(request.GET, offered), values)
+    rows = _rows(shown, values, query, chosen, request.user)
     value_column = next((column for column in chosen if column.key == "value"), None)
+    other_columns = [column for column in chosen if column.key != "value"]
     bulk = bulk_actions(request.user, experiment)
     writer = RowWriter(
         request,
@@ -174,8 +187,9 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
         "rows": rows,
         "rows_html": writer.write(rows),
         "columns": chosen,
-        "other_columns": [column for column in chosen if column.key != "value"],
+        "other_columns": other_columns,
         "value_column": value_column,
+        "column_menus": column_html.menus(other_columns, request.GET),
         "has_pinned": any(column.is_pinned for column in chosen),
         "chooser": _chooser(request.GET, offered, chosen),
         "line": line_of(request, query),
@@ -199,9 +213,17 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
 
 
 def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial]:
-    """Return the trials with what a row draws of them and of the rows beside them."""
-    trials = columns.with_metrics(trials, metrics).select_related("worker", "rerun_of", "revision")
-    return trials.defer("raw", "sampler_attrs", "revision__document", "rerun_of__params", "rerun_of__raw")
+    """Return the trials with what a row draws of them, and of the rows beside them only that: whole rows of these took
+    a third of the time of the page."""
+    return (
+        columns.with_metrics(trials, metrics)
+        .only(*DRAWN)
+        .annotate(
+            worker_name=F("worker__name"),
+            revision_number=F("revision__number"),
+            rerun_of_number=F("rerun_of__number"),
+        )
+    )
 
 
 # --- rows that keep their place ------------------------------------------------------------------------------------
@@ -259,13 +281,13 @@ def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
     return sorted({*columns.metric_names(reporting), *also})
 
 
-def _drawn(chosen: list[Column], shown: list[Trial], metrics: list[str]) -> list[Column]:
+def _drawn(chosen: list[Column], rows: list[dict[str, object]]) -> list[Column]:
     """Return the columns as this page draws them: numeric ones right-aligned, and a rule before each kind."""
-    drawn, kind, cells = [], "", [_values(trial, metrics) for trial in shown]
+    drawn, kind = [], ""
     pins = [column.key for column in chosen if column.is_pinned]
     for place, column in enumerate(chosen):
         before, kind = kind, "p" if column.is_parameter else "r" if column in columns.OTHERS else "v"
-        values = [row.get(column.key) for row in cells]
+        values = [row.get(column.key) for row in rows]
         drawn.append(
             replace(
                 column,
@@ -297,7 +319,9 @@ def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> d
     unselected = [column for column in offered if column.key not in keys]
     own = (columns.QUERY_NAME, columns.PINNED, "page")
     return {
-        "columns": [*((column, True) for column in chosen), *((column, False) for column in unselected)],
+        "choices": column_html.choices(
+            [*((column, True) for column in chosen), *((column, False) for column in unselected)]
+        ),
         "shown": len(chosen) + len(columns.FIXED),
         "total": len(offered) + len(columns.FIXED),
         "most": columns.MOST if len(offered) > columns.MOST else None,
@@ -330,7 +354,11 @@ def _file_url(request: SignedInRequest, experiment: Experiment, page: str) -> st
 
 
 def _rows(
-    trials: list[Trial], query: TrialQuery, chosen: list[Column], metrics: list[str], user: User
+    trials: list[Trial],
+    values_of_trials: list[dict[str, object]],
+    query: TrialQuery,
+    chosen: list[Column],
+    user: User,
 ) -> list[Row]:
     experiment = query.experiment
     may_stop = may(user, "stop_trial", experiment) and status.is_offered("stop_trial", experiment.state)
@@ -338,13 +366,14 @@ def _rows(
     refusals = reruns.why_not(trials, experiment) if may_rerun else {}
     fields = query.selection.fields
     front = on_front(experiment, [trial.number for trial in trials])
+    writers = [(column, cells.writer(column, fields)) for column in chosen if column.key != "value"]
     return [
         Row(
             trial=trial,
             cells=[
-                _cell(column, trial, values.get(column.key), fields)
-                for column in chosen
-                if column.key != "value"
+                (column, value, write(trial, value))
+                for column, write in writers
+                for value in (values.get(column.key),)
             ],
             is_best=trial.number == experiment.best_number or trial.number in front,
             mark="front" if trial.number in front else "best",
@@ -354,20 +383,5 @@ def _rows(
             may_rerun=may_rerun and refusals.get(trial.number, "-") == "",
             why_not=refusals.get(trial.number, ""),
         )
-        for trial, values in ((trial, _values(trial, metrics)) for trial in trials)
+        for trial, values in zip(trials, values_of_trials, strict=True)
     ]
-
-
-def _cell(
-    column: Column, trial: Trial, value: object, fields: TrialFields
-) -> tuple[Column, object, SafeString]:
-    """Return a cell with its value, where it is a parameter's or a metric's. A click on it filters by the value."""
-    if column.is_parameter:
-        term = written(fields.parameter(column.label), value) if value is not None else ""
-    elif column.is_metric:
-        term = written(fields.metric(column.label), value) if value is not None else ""
-    elif column.key == "worker":
-        term = written("worker", trial.worker.name) if trial.worker else ""
-    else:
-        term = f"revision={trial.revision.number}" if column.key == "revision" else ""
-    return column, value, cells.cell(column, trial, value, term)

@@ -24,7 +24,6 @@ ALL = (TEMPLATES / "patterns/_all.html").read_text()
 BASE = (TEMPLATES / "base.html").read_text()
 OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_crumb.html"}
 BY_ANOTHER = {
-    "_sort.html": "{% sort_head",
     "_field_errors.html": '{% include "components/form/_field.html"',
 }
 
