@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 from . import search
-from .ui import component_gallery
+from .ui import component_gallery, preferences
 
 urlpatterns = [
     path("", include("experiments.web.account.urls")),
@@ -22,4 +22,5 @@ urlpatterns = [
     path("", include("experiments.web.compute.urls")),
     path("patterns/", component_gallery.show, name="patterns"),
     path("search/", search.show, name="search"),
+    path("preferences/<slug:preference>/", preferences.prefer, name="prefer"),
 ]

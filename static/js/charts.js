@@ -1,14 +1,10 @@
 // Two things that charts need beyond links and titles: the arrow keys go through a chart's marks, of which Tab reaches one; and a
 // range drawn along an axis of the parallel coordinates fills the form of that axis, which writes it into the filter.
 
-const inOrder = new WeakMap(); // chart -> its marks from left to right
-
+/** Returns the marks of a chart from left to right. */
 function marksOf(chart) {
-  if (!inOrder.has(chart)) {
-    const left = new Map([...chart.querySelectorAll("a")].map((mark) => [mark, mark.getBBox().x]));
-    inOrder.set(chart, [...left.keys()].sort((one, other) => left.get(one) - left.get(other)));
-  }
-  return inOrder.get(chart);
+  const marks = [...chart.querySelectorAll("a")].map((mark) => ({ mark, x: mark.getBBox().x }));
+  return marks.sort((one, other) => one.x - other.x).map(({ mark }) => mark);
 }
 
 document.addEventListener("keydown", (event) => {

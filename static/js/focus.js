@@ -4,8 +4,6 @@
 const KEPT = "focus"; // in sessionStorage, from the page that acts to the page that it leads to
 let acting = null; // where the question was asked
 let posted = null; // where the button stands that posted last; it is disabled meanwhile, which takes the focus from it
-let store = null; // without it, the focus starts at the top, as on any new page
-try { store = sessionStorage; } catch { /* private window */ }
 
 /** Where an element is: its row and what it does; null where no focus needs to be kept. */
 function placeOf(element) {
@@ -44,7 +42,7 @@ addEventListener("submit", ({ target: form }) => {
 /** Where the hand is: a key presses the action of a closed menu while the focus is elsewhere in the row. */
 const pressed = (elt) => (elt.closest("[popover]") && document.activeElement.closest("main") ? document.activeElement : elt);
 
-const keep = (place) => place && store?.setItem(KEPT, JSON.stringify(place));
+const keep = (place) => place && sessionStorage.setItem(KEPT, JSON.stringify(place));
 
 document.addEventListener("htmx:afterRequest", ({ detail: { requestConfig: { verb } } }) => {
   if (verb === "post" && posted) restore(posted);
@@ -54,6 +52,6 @@ let before = null;
 document.addEventListener("htmx:beforeSwap", () => { before = placeOf(document.activeElement); });
 document.addEventListener("htmx:afterSettle", () => { if (before) restore(before); });
 
-const kept = JSON.parse(store?.getItem(KEPT) ?? "null");
-store?.removeItem(KEPT);
+const kept = JSON.parse(sessionStorage.getItem(KEPT));
+sessionStorage.removeItem(KEPT);
 if (kept?.path === location.pathname) restore(kept);

@@ -4,14 +4,10 @@ import { ask } from "./dialog.js";
 
 const TYPED = "textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=button], [type=submit])";
 const isOn = document.querySelector("#keys [type=checkbox]");
-let store = {}; // holds for this page, where the browser keeps nothing
-try { store = localStorage; } catch { /* private window */ }
-if (isOn) isOn.checked = store.keys !== "off";
-isOn?.addEventListener("change", () => { store.keys = isOn.checked ? "on" : "off"; });
 
 document.addEventListener("keydown", (event) => {
   const { key } = event;
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || store.keys === "off") return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isOn?.checked === false) return;
   if (event.target.closest?.(TYPED) || document.querySelector("dialog:is(:modal, :popover-open)")) return;
   if (key === "j") move(+1);
   else if (key === "k") move(-1);

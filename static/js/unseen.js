@@ -2,10 +2,7 @@
 // Whoever looks at any page of Trialdeck has seen them.
 const EVERY_S = 30;
 const icon = document.querySelector("link[data-unseen]");
-const choice = document.querySelector("[data-notify-here]");
 const plain = icon.href, url = icon.dataset.url;
-
-const isWanted = () => localStorage.getItem("notify") === "1";
 
 function show(count) {
   document.title = `${count ? `(${count}) ` : ""}${document.title.replace(/^\(\d+\) /, "")}`;
@@ -13,17 +10,13 @@ function show(count) {
 }
 
 async function look() {
-  const response = isWanted() && (await fetch(url).catch(() => null));
+  const response = await fetch(url).catch(() => null);
   const count = response?.ok && !response.redirected ? (await response.json()).count : 0;
   const token = document.querySelector("[name=csrfmiddlewaretoken]")?.value;
   if (count && !document.hidden && token) await fetch(url, { method: "POST", headers: { "X-CSRFToken": token } }).catch(() => null);
   show(count);
 }
 
-if (choice) {
-  choice.checked = isWanted();
-  choice.addEventListener("change", () => (localStorage.setItem("notify", choice.checked ? "1" : "0"), look()));
-}
 document.addEventListener("visibilitychange", look);
 setInterval(look, EVERY_S * 1000);
 look();

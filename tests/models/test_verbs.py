@@ -112,6 +112,7 @@ def test_a_failed_trial_cannot_be_marked_as_lost(running: Running, alice: User) 
     trial = experiment.trials.get(number=1)
     trial.settle(FAILED)
     assert trial.mark_lost(by=alice) is False
+    assert not experiment.events.filter(verb="mark_lost").exists()
     waiting = experiment.trials.filter(state="waiting").first()
     assert waiting is not None
     with pytest.raises(Refused, match="has not started"):
@@ -206,9 +207,32 @@ def test_a_draft_chooses_another_queue_before_it_is_enqueued(draft: Draft, alice
         experiment.enqueue(by=alice, queue=Queue.default())
 
 
+def test_an_edit_keeps_its_reason_and_needs_the_current_revision(draft: Draft, alice: User) -> None:
+    """TD-A1: whoever saw an older one checks the new values first."""
+    experiment = draft()
+    assert experiment.edit(make_settings(seed=5), by=alice, seen=1, note="why") is True
+    assert experiment.revision.note == "why"
+    assert experiment.events.get(verb="edit").why == "seed: why"
+    with pytest.raises(Refused, match="you edited revision 1"):
+        experiment.edit(make_settings(seed=6), by=alice, seen=1)
+    assert Experiment.objects.get(pk=experiment.pk).settings.seed == 5
+
+
+def test_a_description_and_a_project_change_together(draft: Draft, alice: User, lab: Workspace) -> None:
+    """TD-A3: into a project of the same workspace only."""
+    experiment = draft()
+    other = Workspace.objects.create(slug="attic", name="Attic").projects.create(name="Vision")
+    with pytest.raises(Invalid, match="another workspace"):
+        experiment.describe(by=alice, name="new", project=other)
+    vision = lab.projects.create(name="Vision")
+    assert experiment.describe(by=alice, name="new", visibility="private", project=vision) is True
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.name, row.visibility, row.project) == ("new", "private", vision)
+
+
 def test_an_update_of_space_and_budget_leaves_a_rerun_its_revision(running: Running, alice: User) -> None:
     """TD-U2: proposals beyond the budget go; the rerun waits on with the command that it reruns."""
-    experiment = running(taken=1, concurrency=4)
+    experiment = running(taken=1, concurrency=2)
     experiment.trials.get(number=1).settle(FAILED)
     rerun = Trial.objects.get(experiment=experiment, number=1).rerun(by=alice)
     row = Experiment.objects.get(pk=experiment.pk)
@@ -223,7 +247,7 @@ def test_a_paused_experiment_is_not_paused_again(in_state: Running, alice: User)
     experiment = in_state("paused")
     assert experiment.pause(by=alice) is False
     assert experiment.events.filter(verb="pause").count() == 1
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="Resume it, reset it"):
         in_state("stopped", name="second").pause(by=alice)
 
 

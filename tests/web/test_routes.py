@@ -233,6 +233,7 @@ ROUTES = {
     "channel-secret": Route(get=ONLY_POSTS, post="302 404 404 404 201"),
     "delivery-send": Route(get=ONLY_POSTS, post="302 404 404 404 302"),
     "channel-delete": Route(get="302 404 404 404 200", post="302 404 404 404 302"),
+    "prefer": Route(get="405", post="204"),  # everybody chooses their own
     "unseen": Route(get=MINE, post="302 200 200 200 200"),
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-destination": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
@@ -323,6 +324,7 @@ def sample(running, bob, alice) -> dict[str, object]:
         "secret": ShareLink.create(experiment, by=alice)[1],
         "artifact_pk": leave(good, data=None).pk,
         "chart": "history",
+        "preference": "theme",
         "model_id": model.public_id,
         "view_pk": view.pk,
         "channel_pk": channel.pk,

@@ -25,7 +25,6 @@ CSP = "default-src 'self'; object-src 'none'"
 
 PAGE = """<!doctype html><html lang="en"><head><title>t</title>
 <link rel="stylesheet" href="/static/css/tokens.css"><link rel="stylesheet" href="/static/css/base.css">
-<script src="/static/js/theme.js"></script>
 {htmx}
 <script type="module" src="/static/js/live.js"></script>
 <script type="module" src="/static/js/dialog.js"></script>
