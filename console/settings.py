@@ -45,7 +45,7 @@ from experiments import broker
 
 
 def _listed(name: str) -> list[str]:
-    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+    return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()]
 
 
 def _chosen(name: str) -> str:
@@ -56,7 +56,7 @@ def _chosen(name: str) -> str:
 def _networks(name: str, advice: str) -> list[IPv4Network | IPv6Network]:
     """Return the networks of an environment variable."""
     try:
-        return [ip_network(word) for word in _listed(name)]
+        return [ip_network(network) for network in _listed(name)]
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}. {advice}") from error
 

@@ -52,7 +52,7 @@ def argv(data: Path, env: Mapping[str, str] = os.environ) -> list[str]:
         "daemonize": "no",
         "set-proc-title": "no",  # a title would overwrite the environment, by which a sweep finds the process
     }
-    return [binary(env), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [binary(env), *(argument for name, value in options.items() for argument in (f"--{name}", value))]
 
 
 def binary(env: Mapping[str, str] = os.environ) -> str:

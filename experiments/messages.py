@@ -107,9 +107,9 @@ def count(number: int | None) -> str:
     return DASH if number is None else f"{number:,}"
 
 
-def plural(number: int | None, words: str) -> str:
+def plural(number: int | None, noun: str) -> str:
     """Return the number with its noun: {{ 3|plural:"trial" }} is "3 trials"; irregular: "entry,entries"."""
-    singular, _, irregular = words.partition(",")
+    singular, _, irregular = noun.partition(",")
     return f"{count(number)} {singular if number == 1 else irregular or singular + 's'}"
 
 
@@ -263,7 +263,7 @@ DATABASE_AWAY = (
 
 def database_away(error: Exception) -> str:
     """Return why the database cannot be used now, for people."""
-    is_full = any(words in str(error) for words in ("disk is full", "No space left"))
+    is_full = any(phrase in str(error) for phrase in ("disk is full", "No space left"))
     return DATABASE_FULL if is_full else DATABASE_AWAY
 
 

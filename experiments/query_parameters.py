@@ -36,9 +36,9 @@ def texts() -> Parameter:
     return Parameter(lambda value: "", is_repeatable=True)
 
 
-def choice(*words: str) -> Parameter:
-    """One of these words."""
-    return Parameter(lambda value: "" if value in words else listed(words))
+def choice(*values: str) -> Parameter:
+    """One of these values."""
+    return Parameter(lambda value: "" if value in values else listed(values))
 
 
 def sorting(*keys: str) -> Parameter:
@@ -98,17 +98,17 @@ def missing(kind: str, value: str, existing: Collection[str]) -> str:
 
 
 def did_you_mean(value: str, existing: Iterable[str]) -> str:
-    """`Did you mean owner? ` for "own", or nothing where no word is near."""
-    by_folded = {word.casefold(): word for word in existing}
+    """`Did you mean owner? ` for "own", or nothing where no name is near."""
+    by_folded = {name.casefold(): name for name in existing}
     folded_value = value.casefold()
-    begun = sorted(word for word in by_folded if len(folded_value) > 1 and word.startswith(folded_value))
+    begun = sorted(name for name in by_folded if len(folded_value) > 1 and name.startswith(folded_value))
     near = begun[:1] or difflib.get_close_matches(folded_value[:100], by_folded, n=1)
     return f"Did you mean {by_folded[near[0]]}? " if near else ""
 
 
-def listed(words: Collection[str]) -> str:
+def listed(values: Collection[str]) -> str:
     """`a, b, c`, or the first ones `and 3 more`."""
-    shown = [word if len(word) <= LONGEST_QUOTE else f"{word[:LONGEST_QUOTE]}…" for word in words]
+    shown = [value if len(value) <= LONGEST_QUOTE else f"{value[:LONGEST_QUOTE]}…" for value in values]
     more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
     return ", ".join(shown[:MOST_NAMES]) + more
 

@@ -99,7 +99,7 @@ def _groups(text: str) -> tuple[tuple[str, str, str], ...]:
     """Return the mapping of `lab=vision:operator, admins=administrator`. Raise ImproperlyConfigured."""
     mapping = []
     for part in filter(None, map(str.strip, text.split(","))):
-        group, equals, target = (word.strip() for word in part.rpartition("="))
+        group, equals, target = (side.strip() for side in part.rpartition("="))
         slug, _, role = target.rpartition(":")
         is_valid = (role in ROLES and slug) or target == ADMINISTRATOR
         if not (equals and group and is_valid):

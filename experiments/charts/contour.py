@@ -230,7 +230,7 @@ def _pins(
         is_best = mark.number == best
         css, radius = ("pin is-best", "5") if is_best else ("pin", "2.6")
         drawn_pin = f'<circle class="{css}" cx="{px(at_x)}" cy="{px(at_y)}" r="{radius}"/>'
-        pins.append(linked(drawn_pin, mark.words, mark.href, is_stop=not pins))
+        pins.append(linked(drawn_pin, mark.title, mark.href, is_stop=not pins))
         if is_best:
             is_right = at_x > box.right - 60
             text = label(

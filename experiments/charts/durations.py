@@ -142,7 +142,7 @@ def _bars(counts: dict[str, list[int]], edges: Sequence[float], x: Linear, y: Li
             if not count:
                 continue
             top, bottom = y.at(base + count), y.at(base)
-            words = f"{count:,} {WORDS[state]}, {span(edges[place])} to {span(edges[place + 1])}"
+            tooltip = f"{count:,} {WORDS[state]}, {span(edges[place])} to {span(edges[place + 1])}"
             rect = element(
                 "rect",
                 class_=f"stackbar is-{state}",
@@ -151,6 +151,6 @@ def _bars(counts: dict[str, list[int]], edges: Sequence[float], x: Linear, y: Li
                 width=max(pixels - 1.5, 1.0),
                 height=max(bottom - top, 1.0),
             )
-            bars.append(linked(rect, words, None))
+            bars.append(linked(rect, tooltip, None))
             base += count
     return bars

@@ -262,21 +262,21 @@ class _Drawing:
         if value is not None:
             outside = (value > self.high) - (value < self.low)
         drawn = shape(point.state, x, y, self.radius, outside=outside)
-        if (words := self.tooltips.get(point.number)) is None:
-            words = self.tooltips[point.number] = self._words(point, value, outside)
+        if (tooltip := self.tooltips.get(point.number)) is None:
+            tooltip = self.tooltips[point.number] = self._tooltip(point, value, outside)
         # Where there is no best trial, the first one is the chart's tab stop.
         is_stop = not self.steps and point is self.points[0]
-        return linked(drawn, words, href(point.number) if href else None, is_stop=is_stop)
+        return linked(drawn, tooltip, href(point.number) if href else None, is_stop=is_stop)
 
-    def _words(self, point: Point, value: float | None, outside: int) -> str:
-        words = [f"#{point.number}"]
+    def _tooltip(self, point: Point, value: float | None, outside: int) -> str:
+        facts = [f"#{point.number}"]
         if value is not None and self.y:
-            words.append(self.y.text(value))
+            facts.append(self.y.text(value))
         if point.state != "succeeded" or value is None:
-            words.append(WORDS[point.state])
+            facts.append(WORDS[point.state])
         if outside:
-            words.append("above the axis range" if outside > 0 else "below the axis range")
-        written = ", ".join(words) + (f": {clip(point.note, 200)}" if point.note else "")
+            facts.append("above the axis range" if outside > 0 else "below the axis range")
+        written = ", ".join(facts) + (f": {clip(point.note, 200)}" if point.note else "")
         return written + self._params_of(point)
 
     def _params_of(self, point: Point) -> str:
@@ -294,8 +294,8 @@ class _Drawing:
         number, value = self.steps[-1]
         dot = element("circle", class_="dot is-best", cx=xs[-1], cy=ys[-1], r=4)
         params = next((self._params_of(point) for point in self.points if point.number == number), "")
-        words = f"#{number}, {self.y.text(value)}, the best{params}"
-        mark = linked(dot, words, href(number) if href else None, is_stop=True)
+        tooltip = f"#{number}, {self.y.text(value)}, the best{params}"
+        mark = linked(dot, tooltip, href(number) if href else None, is_stop=True)
         return [element("path", class_="best-line", d=path), mark]
 
     def _labels(self, marks: Mapping[int, str], best_text: str) -> list[Svg]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from experiments.charts.drawing.svg import Svg, element
 
-# (state, color role, word), from the left. The remaining budget shows the track.
+# (state, color role, label), from the left. The remaining budget shows the track.
 PARTS = (
     ("succeeded", "good", "succeeded"),
     ("early_stopped", "cut", "stopped early"),
@@ -51,10 +51,10 @@ def outcome(counts: Mapping[str, int], *, left: int = 0, is_big: bool = False) -
 
 def summary(counts: Mapping[str, int], *, left: int = 0) -> str:
     """Return the counts as text: "62 succeeded, 7 failed, 30 left"."""
-    parts = [f"{count:,} {word}" for state, _, word in PARTS if (count := counts.get(state, 0)) > 0]
+    labels = [f"{count:,} {label}" for state, _, label in PARTS if (count := counts.get(state, 0)) > 0]
     if left > 0:
-        parts.append(f"{left:,} left")
-    return ", ".join(parts) or "No trials yet"
+        labels.append(f"{left:,} left")
+    return ", ".join(labels) or "No trials yet"
 
 
 def _lengths(numbers: list[int], width: float) -> list[float]:

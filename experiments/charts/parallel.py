@@ -148,7 +148,7 @@ class _Plot:
         path += f"{pen}{px(self.xs[-1])},{px(self._value_at(mark))}"
         if path.startswith("M") and "L" not in path:
             path += "h0"
-        return linked(f'<path class="{css}" d="{path}"/>', mark.words, mark.href, is_stop=is_stop)
+        return linked(f'<path class="{css}" d="{path}"/>', mark.title, mark.href, is_stop=is_stop)
 
     def _value_at(self, mark: TrialMark) -> float:
         y = self.box.clamp_y(self.scale.at(mark.value or 0.0))

@@ -106,7 +106,7 @@ def pareto(
             dots.append(
                 linked(
                     _dot(at_x, at_y, is_front=mark.is_front, is_inside=is_inside),
-                    mark.trial.words,
+                    mark.trial.title,
                     mark.trial.href,
                     is_stop=not dots,
                 )

@@ -123,7 +123,7 @@ def _slice(
                         outside=outside,
                         is_best=mark.number == best,
                     ),
-                    mark.words,
+                    mark.title,
                     mark.href,
                     is_stop=not drawn_marks,
                 )

@@ -134,11 +134,11 @@ def _bar(run: Run, x: Time, y: float, lane: float, now: datetime, best: int | No
 
 def _with_stop(bars: Sequence[tuple]) -> list[Svg]:
     return [
-        linked(drawn_bar, words, href, is_stop=place == len(bars) - 1)
-        for place, (drawn_bar, words, href) in enumerate(bars)
+        linked(drawn_bar, tooltip, href, is_stop=place == len(bars) - 1)
+        for place, (drawn_bar, tooltip, href) in enumerate(bars)
     ]
 
 
-def _rule(css: str, x: float, box: Box, words: str) -> Svg:
+def _rule(css: str, x: float, box: Box, tooltip: str) -> Svg:
     line = element("line", class_=css, x1=x, x2=x, y1=box.top - 6, y2=box.bottom)
-    return element("g", line, element("title", words))
+    return element("g", line, element("title", tooltip))

@@ -81,18 +81,18 @@ def check_container_arguments(text: str) -> None:
     if not allowed:
         return
     try:
-        words = shlex.split(text)
+        arguments = shlex.split(text)
     except ValueError:
         return  # the engine's own check names the fault
     names = [] if allowed == ["none"] else allowed
     is_value = False
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if not word.startswith("-"):
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if not argument.startswith("-"):
             if is_value:
                 is_value = False
                 continue
-            name = word
+            name = argument
         if name not in names:
             raise NotAllowed(
                 f"The container argument {name} is not allowed on this worker. Allowed: {', '.join(names) or 'none'} "
@@ -141,7 +141,7 @@ def _networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
 
 
 def _listed(name: str) -> list[str]:
-    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+    return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()]
 
 
 def _folder_of(repository: str) -> str | None:

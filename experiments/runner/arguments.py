@@ -1,4 +1,4 @@
-"""Parameters as words of a command line, in the styles that programs read."""
+"""Parameters as arguments of a command line, in the styles that programs read."""
 
 import json
 import re
@@ -27,8 +27,8 @@ class ArgumentStyle:
     booleans: str = "value"
     lists: str = "json"
 
-    def words(self, name: str, value: object) -> list[str]:
-        """Return one parameter as words."""
+    def arguments(self, name: str, value: object) -> list[str]:
+        """Return one parameter as arguments."""
         if self.style == "assignment":
             return [f"{name}={_assigned(value)}"]
         if isinstance(value, bool) and self.booleans != "value":
@@ -38,12 +38,12 @@ class ArgumentStyle:
         if isinstance(value, list) and self.lists != "json":
             texts = [text_of(item) for item in value]
             if self.lists == "repeat" or not texts:
-                return [word for text in texts for word in self._option(name, text)]
+                return [argument for text in texts for argument in self._option(name, text)]
             return [f"--{name}", *texts]
         return self._option(name, text_of(value))
 
     def flag(self, name: str) -> list[str]:
-        """Return a name without a value as words."""
+        """Return a name without a value as arguments."""
         return [f"{name}=true"] if self.style == "assignment" else [f"--{name}"]
 
     def _option(self, name: str, text: str) -> list[str]:
@@ -54,7 +54,7 @@ class ArgumentStyle:
 
 def arguments(params: Mapping[str, object], style: ArgumentStyle = ArgumentStyle()) -> list[str]:  # noqa: B008 (frozen)
     """Return the parameters as arguments: `--lr 0.1 --flag true --layers [1, 2]`."""
-    return [word for name, value in params.items() for word in style.words(name, value)]
+    return [argument for name, value in params.items() for argument in style.arguments(name, value)]
 
 
 def _assigned(value: object) -> str:

@@ -66,7 +66,7 @@ def own_group(proc: Path = PROC) -> Group:
             inside = mount.inside(path) if mount.version == version else None
             if inside is None or not (inside / "cgroup.procs").exists():
                 continue
-            if version == 2 and "memory" not in _words(inside / "cgroup.controllers"):
+            if version == 2 and "memory" not in _fields_of(inside / "cgroup.controllers"):
                 continue  # in hybrid setups version 2 is mounted too, but without the memory controller
             return Group(version, inside, mount.point)
     raise CgroupError("the worker has no control group with the memory controller")
@@ -156,7 +156,7 @@ def _delegated(group: Group) -> Group:
     if group.path.name == MAIN:
         group = Group(2, group.path.parent, group.top)
     path = group.path
-    if "memory" in _words(path / "cgroup.subtree_control"):
+    if "memory" in _fields_of(path / "cgroup.subtree_control"):
         return group
     if not os.access(path / "cgroup.subtree_control", os.W_OK):
         raise CgroupError(f"the worker has no permission to write to its control group {path}")
@@ -201,7 +201,7 @@ def _empty(path: Path) -> None:
     """Kill all processes in the group and its children."""
     deadline = time.monotonic() + KILL_S
     while time.monotonic() < deadline:
-        pids = [int(pid) for file in path.glob("**/cgroup.procs") for pid in _words(file)]
+        pids = [int(pid) for file in path.glob("**/cgroup.procs") for pid in _fields_of(file)]
         if not pids:
             return
         for pid in pids:
@@ -210,7 +210,7 @@ def _empty(path: Path) -> None:
         time.sleep(0.01)
 
 
-def _words(path: Path) -> list[str]:
+def _fields_of(path: Path) -> list[str]:
     try:
         return path.read_text().split()
     except OSError:

@@ -53,18 +53,18 @@ def arguments(
 ) -> list[str]:
     """Return `--epochs 60 --amp --lr 0.1`: the group Args (an empty value as the name alone), then the search
     parameters except those of other groups. `style` is how they are written."""
-    words: list[str] = []
+    arguments: list[str] = []
     for name, parameter in groups.get(ARGUMENTS, {}).items():
         name = name.lstrip("-")
         if "value" in parameter and not {name, f"{ARGUMENTS}/{name}"} & params.keys():
-            words += style.words(name, parameter["value"]) if parameter["value"] else style.flag(name)
+            arguments += style.arguments(name, parameter["value"]) if parameter["value"] else style.flag(name)
     for full_name, value in params.items():
         group, slash, name = full_name.partition("/")
         if slash and group == ARGUMENTS:
-            words += style.words(name, value)
+            arguments += style.arguments(name, value)
         elif not slash or group not in groups:
-            words += style.words(full_name, value)
-    return words
+            arguments += style.arguments(full_name, value)
+    return arguments
 
 
 def text(groups: Groups, objects: Mapping[str, str], params: Mapping[str, object]) -> str:

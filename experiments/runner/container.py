@@ -260,7 +260,9 @@ class ContainerEngine:
 
     def _user(self, user_arguments: Sequence[str]) -> list[str]:
         """Return the arguments that make the worker's user own the trial's files, which it must read and remove."""
-        has_user = any(word in ("-u", "--user") or word.startswith("--user=") for word in user_arguments)
+        has_user = any(
+            argument in ("-u", "--user") or argument.startswith("--user=") for argument in user_arguments
+        )
         if (
             has_user or os.geteuid() == 0 or self.program == "podman"
         ):  # rootless podman maps root to the worker's user
@@ -271,7 +273,7 @@ class ContainerEngine:
         if not gpus:
             return []
         if self.program == "podman":
-            return [word for gpu in gpus for word in ("--device", f"nvidia.com/gpu={gpu}")]
+            return [argument for gpu in gpus for argument in ("--device", f"nvidia.com/gpu={gpu}")]
         return ["--gpus", '"device=' + ",".join(str(gpu) for gpu in gpus) + '"']
 
 

@@ -65,9 +65,9 @@ class Machine:
     def _gpus(self) -> dict:
         if not self._smi:
             return {}
-        words = [self._smi, f"--query-gpu={','.join(SMI)}", "--format=csv,noheader,nounits"]
+        command = [self._smi, f"--query-gpu={','.join(SMI)}", "--format=csv,noheader,nounits"]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=SMI_TIMEOUT_S, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SMI_TIMEOUT_S, check=True)
         except (OSError, subprocess.SubprocessError):
             return {}
         gpus = [gpu for line in done.stdout.splitlines()[:MOST_GPUS] if (gpu := _gpu(line))]

@@ -187,7 +187,7 @@ class Keeper:
         is_sent = self._order(
             do="launch",
             id=process._id,
-            argv=[str(word) for word in argv],
+            argv=[str(argument) for argument in argv],
             cwd=str(cwd),
             env={**env, INSTALLATION_MARK: self._installation} if self._installation else dict(env),
             log=str(Path(log).absolute()),

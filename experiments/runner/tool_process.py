@@ -102,7 +102,7 @@ def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> I
 
 def is_disk_full(output: str) -> bool:
     """Return whether a tool's output, or an error message, reports a full disk."""
-    return any(words in output for words in ("No space left on device", "Disk quota exceeded"))
+    return any(message in output for message in ("No space left on device", "Disk quota exceeded"))
 
 
 def error_line(output: str, *, max_length: int = 250) -> str:

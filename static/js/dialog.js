@@ -14,7 +14,7 @@ document.addEventListener("click", (event) => {
 export const ask = (url, source) => htmx.ajax("get", url, { source, target: dialog, swap: "morph" });
 
 // The focus goes back to the menu's button.
-document.addEventListener("htmx:beforeRequest", ({ target }) => target.closest("[popover]:popover-open")?.hidePopover());
+document.addEventListener("htmx:beforeRequest", ({ target }) => target.closest(".menu:popover-open")?.hidePopover());
 
 document.addEventListener("htmx:beforeSwap", ({ detail, target }) => {
   const { verb } = detail.requestConfig;

@@ -107,7 +107,8 @@ def test_it_can_be_switched_off_and_on_again(open_as, bob, draft):
     draft("one")
     page = open_as(bob, LIST)
     page.keyboard.press("?")
-    page.get_by_label(re.compile("Enable shortcuts")).uncheck()
+    with page.expect_response("**/preferences/shortcuts/"):
+        page.get_by_label(re.compile("Enable shortcuts")).uncheck()
     page.keyboard.press("Escape")
     page.reload()
     for key in ("j", "?", "/"):

@@ -30,7 +30,7 @@ PointRow = tuple[str, int, float | None, str]  # name, step, value, text
 # --- the experiment --------------------------------------------------------------------------------------------
 
 
-def word(experiment: Experiment) -> str:
+def experiment_status(experiment: Experiment) -> str:
     """Return NNI's status. NO_MORE_TRIAL: the budget is spent and the last trials are running."""
     if experiment.state == ExperimentState.RUNNING and experiment.why_no_more():
         return "NO_MORE_TRIAL"
@@ -86,7 +86,7 @@ def metadata(experiment: Experiment, *, url: str) -> dict[str, Any]:
         "port": None,
         "startTime": ms(experiment.started_at or experiment.created_at),
         "endTime": ms(experiment.ended_at) or "N/A",
-        "status": word(experiment),
+        "status": experiment_status(experiment),
         "platform": "local",
         "experimentName": experiment.name,
         "tag": experiment.tags,

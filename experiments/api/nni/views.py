@@ -79,7 +79,10 @@ def find_trial(experiment: Experiment, trial_id: str) -> Trial:
 def check_status(request: ApiRequest, public_id: str) -> dict[str, Any]:
     experiment = find(request, public_id)
     is_broken = experiment.state == ExperimentState.FAILED
-    return {"status": shapes.word(experiment), "errors": [experiment.reason] if is_broken else []}
+    return {
+        "status": shapes.experiment_status(experiment),
+        "errors": [experiment.reason] if is_broken else [],
+    }
 
 
 @router.get(f"{ROOT}/experiment", include_in_schema=False)

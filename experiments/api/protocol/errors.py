@@ -100,9 +100,9 @@ def error_response(
     status: int, detail: str = "", fields: Mapping[str, list[str]] | None = None
 ) -> JsonResponse:
     """Return an error in the API's shape; without `detail`, with the default sentence of the status."""
-    word = ERROR_WORDS.get(status, "bad_request" if status < 500 else "internal_error")
+    code = ERROR_WORDS.get(status, "bad_request" if status < 500 else "internal_error")
     detail = detail or DEFAULT_DETAILS.get(status, DEFAULT_DETAILS[400])
-    return JsonResponse({"error": word, "detail": detail, "fields": dict(fields or {})}, status=status)
+    return JsonResponse({"error": code, "detail": detail, "fields": dict(fields or {})}, status=status)
 
 
 def register_handlers(api: NinjaAPI) -> None:
@@ -172,8 +172,8 @@ def _about_query(name: str, value: str, fault: Mapping[str, Any], message: str) 
     if fault["type"] == "missing":
         return f"{name}: {message}"
     if fault["type"] == "literal_error":
-        words = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
-        return invalid(name, value, listed(words))
+        values = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
+        return invalid(name, value, listed(values))
     return f"Invalid {name}: {quoted(value)}. {message}"
 
 

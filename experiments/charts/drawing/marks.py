@@ -39,17 +39,17 @@ class TrialMark:
     describe: Callable[[TrialMark], str] | None = None
 
     @property
-    def words(self) -> str:
+    def title(self) -> str:
         return self.tooltip or (self.describe(self) if self.describe else f"#{self.number}")
 
 
-def linked(drawn: str, words: str, href: str | None, *, is_stop: bool = False) -> Svg:
+def linked(drawn: str, tooltip: str, href: str | None, *, is_stop: bool = False) -> Svg:
     """Return a mark with its tooltip, as a link if there is a URL.
 
     Of a chart's links only one can be reached with the Tab key (`is_stop`): hundreds of stops would trap keyboard
     users. The arrow keys go through the others.
     """
-    title = f"<title>{safe(words)}</title>"
+    title = f"<title>{safe(tooltip)}</title>"
     if not href:
         return Svg(f'<g data-tip="">{drawn}{title}</g>')
     stop = "" if is_stop else ' tabindex="-1"'

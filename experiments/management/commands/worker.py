@@ -174,7 +174,7 @@ def cores_of(text: str) -> list[int] | None:
         return None
     numbers: set[int] = set()
     for part in text.split(","):
-        first, dash, last = (word.strip() for word in part.partition("-"))
+        first, dash, last = (side.strip() for side in part.partition("-"))
         low = whole_number(first, name="--cores", low=0, high=MAX_CORE)
         numbers |= set(
             range(low, whole_number(last, name="--cores", low=low, high=MAX_CORE) + 1 if dash else low + 1)

@@ -41,13 +41,13 @@ class Amount(NamedTuple):
     @property
     def description(self) -> str:
         """`2 GPUs, 1 core and 4 GiB of memory`."""
-        words = [
+        amounts = [
             f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
             for number, noun in ((self.gpus, "GPU"), (self.cores, "core"))
             if number
         ]
-        words += [f"{format_mebibytes(self.memory_mib)} of memory"] if self.memory_mib else []
-        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+        amounts += [f"{format_mebibytes(self.memory_mib)} of memory"] if self.memory_mib else []
+        return " and ".join([", ".join(amounts[:-1]), amounts[-1]] if len(amounts) > 1 else amounts)
 
 
 class Free(NamedTuple):

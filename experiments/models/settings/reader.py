@@ -32,11 +32,11 @@ class SettingsReader:
             return value.strip() if single_line else value
         return default
 
-    def one_of(self, name: str, words: tuple[str, ...], *, default: str = "") -> str:
-        value = self.document.get(name, default or words[0])
-        if value not in words:
-            self.fault(name, f"This must be one of: {', '.join(words)}.")
-            return default or words[0]
+    def one_of(self, name: str, choices: tuple[str, ...], *, default: str = "") -> str:
+        value = self.document.get(name, default or choices[0])
+        if value not in choices:
+            self.fault(name, f"This must be one of: {', '.join(choices)}.")
+            return default or choices[0]
         return value
 
     def truth(self, name: str, *, default: bool = False) -> bool:

@@ -38,5 +38,5 @@ def break_off(experiment: Experiment) -> None:
         return
     latest = next(trial for trial in failed if key_of(trial) == cause)
     share = f"{limit} trials in a row" if count == limit else f"{count} of the last {limit} trials"
-    word = Failure(latest.failure).label.lower()
-    experiment.pause(by=None, because=f"{share} failed with the same error ({word}): {latest.detail}")
+    label = Failure(latest.failure).label.lower()
+    experiment.pause(by=None, because=f"{share} failed with the same error ({label}): {latest.detail}")

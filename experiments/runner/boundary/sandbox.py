@@ -62,25 +62,25 @@ class Sandbox:
     ) -> list[str]:
         """Return the command line that runs `argv` in a sandbox, in the folder `cwd`. Later ones of `writable` and
         `readable` are shown in front of what hides the folders above them."""
-        words = [shutil.which(PROGRAM) or PROGRAM, "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
+        command = [shutil.which(PROGRAM) or PROGRAM, "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
         if not self.has_network:
-            words.append("--unshare-net")
-        words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+            command.append("--unshare-net")
+        command += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
         for device in _devices():
-            words += ["--dev-bind-try", device, device]
+            command += ["--dev-bind-try", device, device]
         for folder in PRIVATE:
             if Path(folder).is_dir():
-                words += ["--tmpfs", folder]
+                command += ["--tmpfs", folder]
         for folder in _NAME_SERVICE:
-            words += ["--ro-bind-try", folder, folder]
+            command += ["--ro-bind-try", folder, folder]
         for path in self.hidden:
             if path.is_dir():
-                words += ["--tmpfs", str(path)]
+                command += ["--tmpfs", str(path)]
         for path in readable:
-            words += ["--ro-bind", str(path), str(path)]
+            command += ["--ro-bind", str(path), str(path)]
         for path in writable:
-            words += ["--bind", str(path), str(path)]
-        return [*words, "--chdir", str(cwd), "--", *argv]
+            command += ["--bind", str(path), str(path)]
+        return [*command, "--chdir", str(cwd), "--", *argv]
 
 
 def _devices() -> list[str]:

@@ -36,13 +36,13 @@ def read_sqlite(database: sqlite_file.Database, staging: Staging) -> None:
     study_of: dict[str, int] = {}
     numbers: dict[int, int] = defaultdict(int)
     columns = ("run_uuid", "experiment_id", "status", "start_time", "end_time", "lifecycle_stage")
-    for run, experiment, word, started, ended, stage in database.rows(
+    for run, experiment, status, started, ended, stage in database.rows(
         "runs", *columns, order="start_time, run_uuid"
     ):
         if experiment not in studies:
             continue
         study = studies[experiment]
-        key = _add_run(staging, study, numbers, word, started, ended, is_deleted=stage == "deleted")
+        key = _add_run(staging, study, numbers, status, started, ended, is_deleted=stage == "deleted")
         if key is not None:
             trials[run], study_of[run] = key, study
     for run, name, value in database.rows("params", "run_uuid", "key", "value"):
@@ -83,25 +83,25 @@ def _add_run(
     staging: Staging,
     study: int,
     numbers: dict[int, int],
-    word: object,
+    status: object,
     started: object,
     ended: object,
     *,
     is_deleted: bool,
 ) -> int | None:
-    if is_deleted or word == "SCHEDULED":
+    if is_deleted or status == "SCHEDULED":
         staging.leave_out(study, DELETED if is_deleted else SCHEDULED)
         return None
-    if not isinstance(word, str) or word not in STATES:
-        raise ReadError(f"A run has the unknown status {str(word)[:40]!r}.")
+    if not isinstance(status, str) or status not in STATES:
+        raise ReadError(f"A run has the unknown status {str(status)[:40]!r}.")
     numbers[study] += 1
     return staging.add_trial(
         study,
         numbers[study],
-        STATES[word],
+        STATES[status],
         started=_seconds(started),
         ended=_seconds(ended),
-        detail=STILL_RUNNING if word == "RUNNING" else "",
+        detail=STILL_RUNNING if status == "RUNNING" else "",
     )
 
 
@@ -147,12 +147,12 @@ def read_archive(archive: Archive, staging: Staging) -> None:
             studies[folder] = staging.add_study(names.get("name") or folder.name or "mlruns")
         study = studies[folder]
         status = meta.get("status", "")
-        word = STATUS_NUMBERS.get(int(status)) if status.isdecimal() and len(status) < 3 else status
+        status_name = STATUS_NUMBERS.get(int(status)) if status.isdecimal() and len(status) < 3 else status
         trial = _add_run(
             staging,
             study,
             numbers,
-            word,
+            status_name,
             _milliseconds(meta.get("start_time")),
             _milliseconds(meta.get("end_time")),
             is_deleted=meta.get("lifecycle_stage") == "deleted",
@@ -232,11 +232,11 @@ def _read_metric(archive: Archive, staging: Staging, trial: int, key: str, name:
     """Read `timestamp value step` lines; newer versions append the dataset. The last line is the final value."""
     last: tuple[float | None, str] | None = None
     for number, line in archive.lines(name):
-        words = line.split()
-        if not words:
+        columns = line.split()
+        if not columns:
             continue
         try:
-            value, step = float(words[1]), int(words[2]) if len(words) > 2 else number - 1
+            value, step = float(columns[1]), int(columns[2]) if len(columns) > 2 else number - 1
         except (ValueError, IndexError):
             raise ReadError(f"{name}, line {number:,} is not “timestamp value step”.") from None
         last = number_and_text(value)
