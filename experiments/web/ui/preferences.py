@@ -17,7 +17,7 @@ PREFERENCES = {
 }
 
 
-@csrf_exempt  # shared pages have the theme too, and set no cookie before somebody chooses
+@csrf_exempt  # it changes nothing but how pages look in this browser
 @require_POST
 @takes()
 def prefer(request: HttpRequest, preference: str) -> HttpResponse:

@@ -65,7 +65,7 @@ class Stage:
     def fragment(self) -> str:
         rows = "\n".join(
             f'<tr id="r{n}"><td><input type="checkbox" aria-label="pick {n}"></td><td class="state">{self.state}'
-            f'</td><td><button popovertarget="m{n}">menu {n}</button><div id="m{n}" popover>'
+            f'</td><td><button popovertarget="m{n}">menu {n}</button><div class="menu" id="m{n}" popover>'
             f'<a href="/question" hx-get="/question" hx-target="#dialog" hx-swap="morph">Stop {n}</a></div>'
             f"<details><summary>more {n}</summary>detail</details></td></tr>"
             for n in self.rows
