@@ -67,26 +67,26 @@ def postgres(url: str) -> dict[str, object]:
     Raise ImproperlyConfigured with a message that never contains the URL, which may include a password.
     """
     try:
-        parts = urlsplit(url.strip())
-        port = parts.port
+        parsed_url = urlsplit(url.strip())
+        port = parsed_url.port
     except ValueError as error:
         raise ImproperlyConfigured(f"DATABASE_URL is invalid: {error}. Use {FORM}.") from error
-    if parts.scheme not in ("postgresql", "postgres"):
-        scheme = f"{parts.scheme}://" if parts.scheme else "no scheme"
+    if parsed_url.scheme not in ("postgresql", "postgres"):
+        scheme = f"{parsed_url.scheme}://" if parsed_url.scheme else "no scheme"
         raise ImproperlyConfigured(f"DATABASE_URL has {scheme}; only PostgreSQL is supported: {FORM}.")
-    name = unquote(parts.path.removeprefix("/"))
+    name = unquote(parsed_url.path.removeprefix("/"))
     if not name or "/" in name:
         raise ImproperlyConfigured(f"DATABASE_URL has no database name. Use {FORM}.")
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    host = query.pop("host", "") or unquote(parts.hostname or "")
+    query = dict(parse_qsl(parsed_url.query, keep_blank_values=True))
+    host = query.pop("host", "") or unquote(parsed_url.hostname or "")
     unknown = sorted(query.keys() - POSTGRES_PARAMETERS)
     if unknown:
         raise ImproperlyConfigured(f"DATABASE_URL has an unknown option {unknown[0]!r}. Use {FORM}.")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": name,
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
+        "USER": unquote(parsed_url.username or ""),
+        "PASSWORD": unquote(parsed_url.password or ""),
         "HOST": host,
         "PORT": str(port or ""),
         "OPTIONS": POSTGRES_OPTIONS | query,

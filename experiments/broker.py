@@ -91,10 +91,10 @@ def is_answering(data: Path) -> bool:
 
 def is_elsewhere(address: str) -> bool:
     """Return whether the broker at `address` (a REDIS_URL) runs on another machine."""
-    parts = urlsplit(address)
-    if "socket" in parts.scheme or parts.scheme == "unix":
+    parsed_url = urlsplit(address)
+    if "socket" in parsed_url.scheme or parsed_url.scheme == "unix":
         return False
-    return (parts.hostname or "localhost") not in ("localhost", "127.0.0.1", "::1", os.uname().nodename)
+    return (parsed_url.hostname or "localhost") not in ("localhost", "127.0.0.1", "::1", os.uname().nodename)
 
 
 def _bundled() -> str | None:

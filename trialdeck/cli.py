@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    words = _command_first(sys.argv[1:] if argv is None else argv)
+    arguments = _command_first(sys.argv[1:] if argv is None else argv)
     try:
-        if words and words[0] in server.COMMANDS:
-            server.run(words)
-        words, passed = _split(words)
-        args = parser().parse_args(words)
+        if arguments and arguments[0] in server.COMMANDS:
+            server.run(arguments)
+        arguments, passed = _split(arguments)
+        args = parser().parse_args(arguments)
         args.arguments = passed
         status = args.handler(args) or 0
         sys.stdout.flush()
@@ -76,20 +76,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command_first(words: Sequence[str]) -> list[str]:
+def _command_first(arguments: Sequence[str]) -> list[str]:
     """Reorder `trialdeck --port 8080 ls` to `trialdeck ls --port 8080`."""
     place = 0
-    while place < len(words) and words[place].partition("=")[0] in ("--url", "--port", "--token"):
-        place += 1 if "=" in words[place] else 2
-    return [*words[place : place + 1], *words[:place], *words[place + 1 :]]
+    while place < len(arguments) and arguments[place].partition("=")[0] in ("--url", "--port", "--token"):
+        place += 1 if "=" in arguments[place] else 2
+    return [*arguments[place : place + 1], *arguments[:place], *arguments[place + 1 :]]
 
 
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return the words of `trialdeck tune train.py -- --epochs 3`, and the arguments of the script behind the --."""
-    if words[:1] != ["tune"] or "--" not in words:
-        return words, []
-    place = words.index("--")
-    return words[:place], words[place + 1 :]
+    if arguments[:1] != ["tune"] or "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
 
 
 def _add(

@@ -41,8 +41,8 @@ class Console:
 
     @property
     def port(self) -> int:
-        parts = urllib.parse.urlsplit(self.url)
-        return parts.port or (443 if parts.scheme == "https" else 80)
+        parsed_url = urllib.parse.urlsplit(self.url)
+        return parsed_url.port or (443 if parsed_url.scheme == "https" else 80)
 
     @property
     def is_here(self) -> bool:
@@ -190,12 +190,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _checked(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
+    parsed_url = urllib.parse.urlsplit(url)
     try:
-        is_good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        is_good = parsed_url.scheme in ("http", "https") and parsed_url.hostname and (parsed_url.port or 1)
     except ValueError:
         is_good = False
-    if not is_good or parts.username or parts.query or parts.fragment or any(c <= " " for c in url):
+    if (
+        not is_good
+        or parsed_url.username
+        or parsed_url.query
+        or parsed_url.fragment
+        or any(c <= " " for c in url)
+    ):
         raise errors.Invalid(
             f"Invalid console address {url!r}. Use the form http://127.0.0.1:8000 or https://deck.example.org."
         )

@@ -77,8 +77,8 @@ def running_consoles() -> list[ConnectionFile]:
 def started_ticks(pid: int) -> int | None:
     """Return the start time of a process, in the kernel's ticks; None if it has ended or the system has no /proc."""
     try:
-        words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return None if words[0] in (b"Z", b"X") else int(words[19])
+        stat_fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if stat_fields[0] in (b"Z", b"X") else int(stat_fields[19])
     except (OSError, ValueError, IndexError):
         return None
 

@@ -27,9 +27,9 @@ COMMANDS = {
 }
 
 
-def run(words: Sequence[str]) -> NoReturn:
+def run(arguments: Sequence[str]) -> NoReturn:
     """Run a command of the console in place of this process. Raise NotStarted where none is installed."""
-    argv = [*program(), *words[words[0] == "manage" :]]
+    argv = [*program(), *arguments[arguments[0] == "manage" :]]
     sys.stdout.flush()
     os.execv(argv[0], argv)
 

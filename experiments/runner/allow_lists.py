@@ -148,14 +148,14 @@ def _folder_of(repository: str) -> str | None:
     """Return the folder of a local repository; None for one on a host."""
     if repository.startswith(("/", "~")):
         return repository
-    parts = urlsplit(repository)
-    return parts.path if parts.scheme.casefold() == "file" else None
+    parsed_url = urlsplit(repository)
+    return parsed_url.path if parsed_url.scheme.casefold() == "file" else None
 
 
 def _host_of(repository: str) -> tuple[str, int]:
     if "://" in repository:
-        parts = urlsplit(repository)
-        return parts.hostname or "", parts.port or _PORTS.get(parts.scheme.casefold(), 443)
+        parsed_url = urlsplit(repository)
+        return parsed_url.hostname or "", parsed_url.port or _PORTS.get(parsed_url.scheme.casefold(), 443)
     match = _SCP.match(repository)
     return (match[1] if match else repository), 22
 

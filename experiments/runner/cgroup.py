@@ -229,9 +229,9 @@ class _Mount:
     def read(cls, line: str) -> _Mount:
         """Parse a line of /proc/self/mountinfo."""
         before, _, after = line.partition(" - ")
-        words, (kind, *_, options) = before.split(), after.split()
+        mount_fields, (kind, *_, options) = before.split(), after.split()
         version = 2 if kind == "cgroup2" else 1 if kind == "cgroup" and "memory" in options.split(",") else 0
-        return cls(version, words[3], Path(words[4].replace("\\040", " ")))
+        return cls(version, mount_fields[3], Path(mount_fields[4].replace("\\040", " ")))
 
     def inside(self, path: str) -> Path | None:
         """Return the path of a group of this hierarchy, or None when it is outside of the mounted part."""

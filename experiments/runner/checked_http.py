@@ -43,10 +43,10 @@ def redirect_of(url: str, *, timeout_s: float) -> str:
 
 def host_and_port(url: str) -> tuple[str, int]:
     """Return where a URL of http or https leads. Raise ValueError for any other URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
+    parsed_url = urlsplit(url)
+    if parsed_url.scheme not in _PORTS or not parsed_url.hostname:
         raise ValueError(f"{url} is not a URL of http or https")
-    return parts.hostname, parts.port or _PORTS[parts.scheme]
+    return parsed_url.hostname, parsed_url.port or _PORTS[parsed_url.scheme]
 
 
 def _check(url: str) -> None:

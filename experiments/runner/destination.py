@@ -55,17 +55,21 @@ def parse(text: str) -> Destination:
             "azure://account.blob.core.windows.net/container/folder."
         )
     try:
-        parts = urlsplit(text)
-        host, port, secret = parts.hostname or "", parts.port, parts.username or parts.password
+        parsed_url = urlsplit(text)
+        host, port, secret = (
+            parsed_url.hostname or "",
+            parsed_url.port,
+            parsed_url.username or parsed_url.password,
+        )
     except ValueError:
         raise DestinationError("The port must be a number between 1 and 65535.") from None
-    if parts.netloc.endswith(":"):
+    if parsed_url.netloc.endswith(":"):
         raise DestinationError(f"Add the port after {host}, such as {scheme}://{host}:9000/bucket.")
     if secret:
         raise DestinationError("Remove the credentials; put them in the worker's environment.")
-    if parts.query or parts.fragment:
+    if parsed_url.query or parsed_url.fragment:
         raise DestinationError("A destination must not contain ? or #.")
-    return parsers[scheme](host, port, _path(unquote(parts.path)))
+    return parsers[scheme](host, port, _path(unquote(parsed_url.path)))
 
 
 def _s3(host: str, port: int | None, path: str) -> Destination:

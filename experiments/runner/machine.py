@@ -96,14 +96,14 @@ def full_disk_percent(measured: Mapping[str, Any]) -> int | None:
 
 def _gpu(line: str) -> dict | None:
     """Parse a line of nvidia-smi's CSV: `NVIDIA A100, 92, 40960, 81920`; memory in MiB, `[N/A]` if unknown."""
-    parts = [part.strip() for part in line.rsplit(",", 3)]
-    if len(parts) != 4 or not parts[0]:
+    gpu_fields = [part.strip() for part in line.rsplit(",", 3)]
+    if len(gpu_fields) != 4 or not gpu_fields[0]:
         return None
-    gpu: dict = {"name": parts[0][:100]}
+    gpu: dict = {"name": gpu_fields[0][:100]}
     for name, text, factor in (
-        ("use", parts[1], 0.01),
-        ("memory_used", parts[2], 1 << 20),
-        ("memory", parts[3], 1 << 20),
+        ("use", gpu_fields[1], 0.01),
+        ("memory_used", gpu_fields[2], 1 << 20),
+        ("memory", gpu_fields[3], 1 << 20),
     ):
         if text.isdecimal():
             gpu[name] = round(int(text) * factor, 2)

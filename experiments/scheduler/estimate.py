@@ -245,8 +245,8 @@ def _trend(durations: Sequence[float]) -> tuple[float, float]:
 
 def _most_of(values: list[float]) -> Range:
     """Return the 5th and the 95th percentile."""
-    parts = quantiles(values, n=20, method="inclusive")
-    return parts[0], parts[-1]
+    percentiles = quantiles(values, n=20, method="inclusive")
+    return percentiles[0], percentiles[-1]
 
 
 def estimate(

@@ -127,9 +127,9 @@ def _class(*names: str) -> str:
 
 def _csrf_field(context: Context) -> str:
     """Return the hidden field of a form: masked once for all forms of a template."""
-    kept = context.render_context
-    if "csrf_field" not in kept:
+    render_context = context.render_context
+    if "csrf_field" not in render_context:
         token = get_token(context["request"])
-        kept["csrf_field"] = f'<input type="hidden" name="csrfmiddlewaretoken" value="{token}">'
-    field: str = kept["csrf_field"]
+        render_context["csrf_field"] = f'<input type="hidden" name="csrfmiddlewaretoken" value="{token}">'
+    field: str = render_context["csrf_field"]
     return field

@@ -245,10 +245,10 @@ def sort_head(
     Filters stay, the page resets. A view can pass its default order as `sort` in the context. Written in Python: a
     table has dozens of them.
     """
-    kept = context.render_context
-    if "around_order" not in kept:  # once for all heads of a template
-        kept["around_order"] = around_order(context["request"].GET)
-    before, after = kept["around_order"]
+    render_context = context.render_context
+    if "around_order" not in render_context:  # once for all heads of a template
+        render_context["around_order"] = around_order(context["request"].GET)
+    before, after = render_context["around_order"]
     current = context["request"].GET.get("sort") or str(context.get("sort") or "")
     falling = "-" + key
     chosen = falling if current == key else key if current == falling else first + key

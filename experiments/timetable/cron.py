@@ -28,8 +28,8 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 def canonical(text: str) -> str:
     """Return the expression with single spaces and without aliases. Raise `TimetableError` for one that cannot be read,
     is never due, or is due more often than every `LEAST`."""
-    words = text.split()
-    expression = ALIASES.get(text.strip().casefold(), " ".join(words))
+    cron_fields = text.split()
+    expression = ALIASES.get(text.strip().casefold(), " ".join(cron_fields))
     if expression.startswith("@"):
         raise TimetableError(f"“{expression[:40]}” is unknown. Aliases are {', '.join(ALIASES)}.")
     if len(expression.split()) != 5:

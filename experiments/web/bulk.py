@@ -263,10 +263,10 @@ def _question_on(
         for experiment in picked
     ]
     reached = [experiment for experiment, row in zip(picked, rows, strict=True) if not row.why_not]
-    words = f"{status.ACTIONS[verb].label} {plural(len(reached), 'experiment')}"
+    label = f"{status.ACTIONS[verb].label} {plural(len(reached), 'experiment')}"
     danger = verb in ("stop", "delete")
     effects = [TOGETHER[verb][0](reached)]
-    return BulkSelection(f"{words}?", effects, words, rows + beyond, "pick", is_danger=danger)
+    return BulkSelection(f"{label}?", effects, label, rows + beyond, "pick", is_danger=danger)
 
 
 def _why_not(experiment: Experiment, request: SignedInRequest, verb: str) -> str:

@@ -32,8 +32,8 @@ class Boundary:
 
     def __str__(self) -> str:
         """What pages show: empty without a boundary."""
-        parts = [f"run as {self.accounts}"] if self.accounts else []
-        return "; ".join([*parts, *([str(self.sandbox)] if self.sandbox else [])])
+        measures = [f"run as {self.accounts}"] if self.accounts else []
+        return "; ".join([*measures, *([str(self.sandbox)] if self.sandbox else [])])
 
     def check(self) -> None:
         """Prepare this machine for it. Raise BoundaryError when trials cannot run within it."""
@@ -66,15 +66,15 @@ class Boundary:
     def for_a_check(self, folder: Path) -> tuple[list[str], Mapping[str, str]]:
         """Return the beginning of a command line that runs an interpreter within it, in this folder, and the
         environment that it inherits. Raise BoundaryError where the account depends on the workspace."""
-        words: list[str] = []
+        prefix: list[str] = []
         environment: Mapping[str, str] = os.environ
         if self.sandbox:
-            words = self.sandbox.argv([], cwd=folder, readable=[folder])
+            prefix = self.sandbox.argv([], cwd=folder, readable=[folder])
         if self.accounts:
             account = self.accounts.first()
-            words = [*account.prefix, *words]
+            prefix = [*account.prefix, *prefix]
             environment = account.environment(environment, homes=self.data / "homes")
-        return words, environment
+        return prefix, environment
 
     def _take_back_all(self) -> None:
         """Take back the folders that a killed worker has left to accounts. Their processes have ended."""
@@ -170,11 +170,11 @@ class TrialBoundary:
     def wrapped(self, argv: Sequence[str], *, cwd: Path, readable: Sequence[Path | None] = ()) -> list[str]:
         """Return the command line that runs `argv` within the boundary. `readable`: what it needs to see besides its
         own folder and the system."""
-        words = list(argv)
+        command = list(argv)
         if sandbox := self.boundary.sandbox:
             root = self.folder.root
             seen = [root / ".package", *filter(None, readable), *self._shown]
             if not cwd.is_relative_to(self.folder.path):
                 seen.append(cwd)
-            words = sandbox.argv(words, cwd=cwd, readable=seen, writable=[self.folder.path])
-        return [*self.account.prefix, *words] if self.account else words
+            command = sandbox.argv(command, cwd=cwd, readable=seen, writable=[self.folder.path])
+        return [*self.account.prefix, *command] if self.account else command

@@ -185,21 +185,21 @@ def fault_of_url(url: str) -> str:
     if not url or len(url) > MAX_ADDRESS or not url.isascii() or not url.isprintable() or " " in url:
         return example
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        parsed_url = urlsplit(url)
+        port = parsed_url.port
     except ValueError:
         return example
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if parsed_url.scheme not in ("http", "https") or not parsed_url.hostname or port == 0:
         return example
-    if parts.username is not None or parts.password is not None:
+    if parsed_url.username is not None or parsed_url.password is not None:
         return "Remove the user name and password from the URL. Check the signature of messages instead."
     return ""
 
 
 def _hint(url: str) -> str:
     """Return scheme and host, with the last four characters of what follows."""
-    parts = urlsplit(url)
-    path = url.split(parts.netloc, 1)[1].strip("/")
-    return f"{parts.scheme}://{parts.netloc}/{f'…{path[-4:]}' if len(path) > 8 else '…' if path else ''}"[
+    parsed_url = urlsplit(url)
+    path = url.split(parsed_url.netloc, 1)[1].strip("/")
+    return f"{parsed_url.scheme}://{parsed_url.netloc}/{f'…{path[-4:]}' if len(path) > 8 else '…' if path else ''}"[
         :200
     ]

@@ -23,8 +23,8 @@ _FOLDED = re.compile(
 def key_of(trial: Trial) -> str:
     """Equal for trials that failed alike: numbers, paths and addresses in the detail do not count."""
     text = " ".join(_FOLDED.sub(_fold, trial.detail).casefold().split())
-    parts = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
-    return hashlib.sha1(parts.encode(), usedforsecurity=False).hexdigest()[:12]
+    evidence = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
+    return hashlib.sha1(evidence.encode(), usedforsecurity=False).hexdigest()[:12]
 
 
 def cause_of(trial: Trial) -> str:

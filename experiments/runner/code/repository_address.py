@@ -38,11 +38,11 @@ def check_repository(address: str) -> str:
 
 def _check_url(address: str) -> str:
     try:
-        parts = urlsplit(address)
-        host, password = parts.hostname, parts.password
+        parsed_url = urlsplit(address)
+        host, password = parsed_url.hostname, parsed_url.password
     except ValueError:
         return "This is not a valid URL."
-    if parts.scheme.casefold() != "file" and not host:
+    if parsed_url.scheme.casefold() != "file" and not host:
         return "The URL has no host."
     if (host or "").startswith("-"):
         return "A host name must not begin with “-”."

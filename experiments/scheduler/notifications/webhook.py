@@ -47,11 +47,11 @@ def signature(secret: str, body: bytes, at: int) -> str:
 
 def post(url: str, body: bytes, headers: dict[str, str]) -> str:
     """Post a document. Return the status, `200 OK`. Raise `NotDelivered`, or `AddressRefused`."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    connection = _Connection(host, port, is_encrypted=parts.scheme == "https")
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    parsed_url = urlsplit(url)
+    host = parsed_url.hostname or ""
+    port = parsed_url.port or (443 if parsed_url.scheme == "https" else 80)
+    connection = _Connection(host, port, is_encrypted=parsed_url.scheme == "https")
+    target = (parsed_url.path or "/") + (f"?{parsed_url.query}" if parsed_url.query else "")
     everything = {"Content-Type": "application/json", "User-Agent": f"Trialdeck/{__version__}", **headers}
     watchdog = threading.Timer(DEADLINE_S, connection.abort)
     watchdog.daemon = True

@@ -81,10 +81,10 @@ class AuditQuery:
         return entries.order_by("-pk")
 
 
-def _contains(words: str) -> Q:
-    labels = [verb for verb, (label, _) in VERBS.items() if words.casefold() in label.casefold()]
+def _contains(text: str) -> Q:
+    labels = [verb for verb, (label, _) in VERBS.items() if text.casefold() in label.casefold()]
     columns = ("subject", "who", "token", "address", "details")
     condition = Q(verb__in=labels)
     for column in columns:
-        condition |= Q(**{f"{column}__icontains": words})
+        condition |= Q(**{f"{column}__icontains": text})
     return condition

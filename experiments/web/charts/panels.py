@@ -242,12 +242,12 @@ def _curve(view: ChartView, trial: Trial, points: dict[int, metric_series.Points
         value = trial.value if trial.value is not None else trial.last_value
     else:
         value = number_or_none(trial.final_metrics.get(view.objective))
-    words = f"#{trial.number}" if value is None else f"#{trial.number}, {format_value(value)}"
+    tooltip = f"#{trial.number}" if value is None else f"#{trial.number}, {format_value(value)}"
     params = trial.params if isinstance(trial.params, dict) else {}
     return Curve(
         number=trial.number,
         points=points.get(trial.pk, []),
-        tooltip=f"{words}; {view.params_text(params)}",
+        tooltip=f"{tooltip}; {view.params_text(params)}",
         href=view.href(trial.number),
         is_live=trial.state in status.TRIAL_ALIVE,
     )
@@ -267,9 +267,9 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
     ]:
         took = span(max(0.0, ((ended or view.now) - begun).total_seconds()))
         end = f"{local(ended):%H:%M:%S}" if ended else "now"
-        words = [f"#{number}", f"{local(begun):%H:%M:%S} – {end}", took, WORDS.get(state, state)]
+        facts = [f"#{number}", f"{local(begun):%H:%M:%S} – {end}", took, WORDS.get(state, state)]
         if value is not None:
-            words.insert(1, format_value(value))
+            facts.insert(1, format_value(value))
         runs.append(
             Run(
                 number=number,
@@ -277,7 +277,7 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
                 started_at=local(begun),
                 ended_at=local(ended) if ended else None,
                 state=state,
-                tooltip=", ".join(words),
+                tooltip=", ".join(facts),
                 href=view.href(number),
             )
         )

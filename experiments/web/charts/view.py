@@ -173,13 +173,13 @@ class ChartView:
         """Return the tooltip of a trial: number, value, state if it did not succeed, parameters."""
         key = mark.number, mark.value  # which differs by objective
         if (text := self._tooltips.get(key)) is None:
-            words = [f"#{mark.number}"]
+            facts = [f"#{mark.number}"]
             if mark.value is not None:
-                words.append(format_value(mark.value))
+                facts.append(format_value(mark.value))
             if mark.state != TrialState.SUCCEEDED:
-                words.append(WORDS.get(mark.state, mark.state))
+                facts.append(WORDS.get(mark.state, mark.state))
             params = self.params_text(mark.params)
-            text = f"{', '.join(words)}; {params}" if params else ", ".join(words)
+            text = f"{', '.join(facts)}; {params}" if params else ", ".join(facts)
             self._tooltips[key] = text
         return text
 

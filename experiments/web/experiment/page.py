@@ -176,11 +176,11 @@ def back_from(request: HttpRequest, default: str) -> str:
         referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
         return default
-    parts = urlsplit(referer)
+    parsed_url = urlsplit(referer)
     try:
-        page = resolve(parts.path)
+        page = resolve(parsed_url.path)
     except Resolver404:
         return default
     if page.url_name in DIALOGS:
         return default
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return f"{parsed_url.path}?{parsed_url.query}" if parsed_url.query else parsed_url.path

@@ -145,9 +145,9 @@ def range_of(definition: dict[str, Any] | None) -> str:
         return ""
     values = definition["_value"]
     if definition["_type"] == "choice":
-        words = [value if isinstance(value, str) else json.dumps(value) for value in values[:6]]
+        samples = [value if isinstance(value, str) else json.dumps(value) for value in values[:6]]
         more = f" and {len(values) - 6:,} more" if len(values) > 6 else ""
-        return f"choice {', '.join(word[:40] for word in words)}{more}"
+        return f"choice {', '.join(word[:40] for word in samples)}{more}"
     low, high, *step = values
     high = high - 1 if definition["_type"] in ("randint", "lograndint") else high
     by = f", step {step[0]:g}" if step else ""

@@ -97,5 +97,5 @@ def _call(settings: Settings) -> tuple[str, str, str]:
 def _most_of(values: list[float]) -> Range:
     if len(values) < 2:
         return values[0], values[0]
-    parts = quantiles(values, n=10, method="inclusive")
-    return parts[0], parts[-1]
+    deciles = quantiles(values, n=10, method="inclusive")
+    return deciles[0], deciles[-1]
