@@ -13,6 +13,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
+from django.db.models import F
+
 from experiments import database_clock, downloads
 from experiments.models import (
     Artifact,
@@ -24,6 +26,7 @@ from experiments.models import (
     Point,
     Revision,
     Trial,
+    status,
 )
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import OutsideFolder, open_regular
@@ -203,81 +206,91 @@ class _Exporter:
 
     # --- trials ------------------------------------------------------------------------------------------
 
-    def _chunks(self, *, is_whole: bool = False) -> Iterator[list[Trial]]:
-        """Yield the trials that have ended, by number, a few at a time; `is_whole`: with all columns. The states are
-        compared here, because a query for states and an order by number would read all trials each time."""
+    def _chunks(self) -> Iterator[list[Trial]]:
+        """Yield the trials that have ended, by number, a few at a time. The states are compared here, because a query
+        for states and an order by number would read all trials each time."""
         last = 0
-        rows = self.experiment.trials.order_by("number")
-        if is_whole:
-            rows = rows.select_related("revision", "rerun_of")
-            rows = rows.defer("revision__document", "revision__resolved", "rerun_of__params", "rerun_of__raw")
-        else:
-            rows = rows.only("experiment", "number", "state")  # the manager reads the first of each row
+        rows = self.experiment.trials.order_by("number").only("experiment", "rerun_of", *COLUMNS, *INSTANTS)
+        rows = rows.annotate(revision_number=F("revision__number"))
         while trials := list(rows.filter(number__gt=last)[:TRIALS_AT_ONCE]):
             yield [trial for trial in trials if trial.is_settled]
             last = trials[-1].number
 
+    def _numbers(self) -> Iterator[dict[int, int]]:
+        """Yield the numbers of the same trials, by key."""
+        last = 0
+        rows = self.experiment.trials.order_by("number").values_list("pk", "number", "state")
+        while trials := list(rows.filter(number__gt=last)[:TRIALS_AT_ONCE]):
+            yield {key: number for key, number, state in trials if state in status.TRIAL_SETTLED}
+            last = trials[-1][1]
+
     def _trials(self) -> Iterator[dict[str, Any]]:
-        for chunk in self._chunks(is_whole=True):
+        for chunk in self._chunks():
             comments: dict[int, list[Comment]] = defaultdict(list)
             for comment in Comment.objects.filter(trial__in=chunk).select_related("by").order_by("pk"):
                 comments[comment.trial_id].append(comment)
             values: dict[int, list[list[Any]]] = defaultdict(list)
             for row in MetricValue.objects.filter(trial__in=chunk):
                 values[row.trial_id].append([row.name, row.number, row.is_final])
+            sources = Trial.objects.filter(
+                pk__in={trial.rerun_of_id for trial in chunk if trial.rerun_of_id},
+                state__in=status.TRIAL_SETTLED,  # others are not in the file
+            )
+            number_of = dict(sources.order_by().values_list("pk", "number"))
             for trial in chunk:
-                yield _trial_document(
-                    trial, comments[trial.pk], sorted(values[trial.pk], key=lambda row: row[0])
-                )
+                source = number_of.get(trial.rerun_of_id or 0)
+                rows = sorted(values[trial.pk], key=lambda row: row[0])
+                yield _trial_document(trial, comments[trial.pk], rows, rerun_of=source)
 
     def _points(self) -> Iterator[list[Any]]:
-        for chunk in self._chunks():
-            numbers = {trial.pk: trial.number for trial in chunk}
+        for numbers in self._numbers():
             columns = ("trial_id", "name", "step", "value", "text")
             rows = Point.objects.filter(trial__in=numbers).order_by().values_list(*columns)
             some = list(rows[: ROWS_AT_ONCE + 1])
             if len(some) > ROWS_AT_ONCE:
-                for trial in chunk:
-                    yield from self._long_series(trial)
+                for key, number in numbers.items():
+                    yield from self._long_series(key, number)
                 continue
             # Sorted here, because databases compare names differently.
             some.sort(key=lambda row: (numbers[row[0]], row[1], row[2]))
             for key, *point in some:
                 yield [numbers[key], *point]
 
-    def _long_series(self, trial: Trial) -> Iterator[list[Any]]:
-        for name in sorted(Point.names_of(trial.pk, at_most=ROWS_AT_ONCE)):
-            rows = Point.objects.filter(trial=trial, name=name).order_by("step")
+    def _long_series(self, key: int, number: int) -> Iterator[list[Any]]:
+        for name in sorted(Point.names_of(key, at_most=ROWS_AT_ONCE)):
+            rows = Point.objects.filter(trial=key, name=name).order_by("step")
             after = -(2**63)
             while some := list(
                 rows.filter(step__gte=after).values_list("step", "value", "text")[:ROWS_AT_ONCE]
             ):
                 for step, value, text in some:
-                    yield [trial.number, name, step, value, text]
+                    yield [number, name, step, value, text]
                 if some[-1][0] == 2**63 - 1:
                     break
                 after = some[-1][0] + 1
 
     def _logs(self) -> Iterator[list[Any]]:
-        for chunk in self._chunks() if self.has_logs else ():
-            keys = LogPiece.objects.filter(trial__in=chunk).order_by().values_list("trial_id", flat=True)
+        for numbers in self._numbers() if self.has_logs else ():
+            keys = LogPiece.objects.filter(trial__in=numbers).order_by().values_list("trial_id", flat=True)
             with_log = set(keys.distinct())
-            for trial in chunk:
-                if trial.pk not in with_log:
+            for key, number in numbers.items():
+                if key not in with_log:
                     continue
                 after = -1
-                rows = LogPiece.objects.filter(trial=trial).order_by("offset")
+                rows = LogPiece.objects.filter(trial=key).order_by("offset")
                 while pieces := list(rows.filter(offset__gt=after)[:16]):
                     for piece in pieces:
-                        yield [trial.number, piece.offset, base64.b64encode(bytes(piece.data)).decode()]
+                        yield [number, piece.offset, base64.b64encode(bytes(piece.data)).decode()]
                     after = pieces[-1].offset
 
     # --- artifacts ---------------------------------------------------------------------------------------
 
     def _files(self, archive: zipfile.ZipFile, stored: list[dict[str, Any]]) -> Iterator[bytes]:
-        for chunk in self._chunks():
+        for numbers in self._numbers():
             rows = (
-                Artifact.objects.of(self.experiment).filter(trial__in=chunk).select_related("trial", "worker")
+                Artifact.objects.of(self.experiment)
+                .filter(trial__in=numbers)
+                .select_related("trial", "worker")
             )
             for artifact in sorted(rows, key=lambda row: (row.trial.number, row.name)):
                 artifact.experiment = self.experiment
@@ -335,13 +348,15 @@ def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _trial_document(trial: Trial, comments: list[Comment], values: list[list[Any]]) -> dict[str, Any]:
+def _trial_document(
+    trial: Trial, comments: list[Comment], values: list[list[Any]], *, rerun_of: int | None
+) -> dict[str, Any]:
     document = {name: getattr(trial, name) for name in COLUMNS}
     document |= {name: instant(getattr(trial, name)) for name in INSTANTS}
     return {
         **document,
-        "revision": trial.revision.number,
-        "rerun_of": _rerun_of(trial),
+        "revision": trial.revision_number,
+        "rerun_of": rerun_of,
         "metric_values": values,
         "comments": [
             {
@@ -354,14 +369,11 @@ def _trial_document(trial: Trial, comments: list[Comment], values: list[list[Any
     }
 
 
-def _rerun_of(trial: Trial) -> int | None:
-    """Return the number of the trial that this one reruns, if the file has it."""
-    source = trial.rerun_of
-    return source.number if source and source.trashed_at is None and source.is_settled else None
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def json_line(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    return _encode(value).encode() + b"\n"
 
 
 def instant(moment: datetime | None) -> str | None:

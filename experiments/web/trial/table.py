@@ -218,7 +218,7 @@ def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial
     return (
         columns.with_metrics(trials, metrics)
         .only(*DRAWN)
-        .annotate(
+        .annotate(  # type: ignore[no-redef]  # declared in the model, for those who read them
             worker_name=F("worker__name"),
             revision_number=F("revision__number"),
             rerun_of_number=F("rerun_of__number"),
