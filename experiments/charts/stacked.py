@@ -96,5 +96,5 @@ def _drawing(
     if limit is not None:
         at = y.at(limit)
         parts.append(element("line", class_="limit", x1=first, x2=end, y1=at, y2=at))
-        parts.append(label(first + 4, at - 4, limit_name))
+        parts.append(label(first + 4, at - 4, limit_name, class_="ink halo"))
     return parts
