@@ -211,7 +211,7 @@ class _Exporter:
         for states and an order by number would read all trials each time."""
         last = 0
         rows = self.experiment.trials.order_by("number").only("experiment", "rerun_of", *COLUMNS, *INSTANTS)
-        rows = rows.annotate(revision_number=F("revision__number"))
+        rows = rows.annotate(revision_number=F("revision__number"))  # type: ignore[no-redef]
         while trials := list(rows.filter(number__gt=last)[:TRIALS_AT_ONCE]):
             yield [trial for trial in trials if trial.is_settled]
             last = trials[-1].number
