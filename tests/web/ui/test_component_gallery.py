@@ -20,8 +20,8 @@ TEMPLATES = Path(__file__).parents[3] / "templates"
 COMPONENTS = sorted((TEMPLATES / "components").rglob("_*.html"))
 ALL = (TEMPLATES / "patterns/_all.html").read_text()
 
-# What base.html includes is on every page, this one's too.
-BASE = (TEMPLATES / "base.html").read_text()
+# What base.html and its sidebar include is on every page; the choice of the theme cannot be there twice.
+BASE = "".join((TEMPLATES / name).read_text() for name in ("base.html", "layouts/_sidebar.html"))
 OF_THE_FRAME = {*re.findall(r'"components/(_\w+\.html)"', BASE), "_crumb.html"}
 BY_ANOTHER = {
     "_field_errors.html": '{% include "components/form/_field.html"',
