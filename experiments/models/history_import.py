@@ -69,7 +69,7 @@ class HistoryImport(models.Model):
         experiment_id: int | None
         project_id: int | None
 
-    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    public_id = models.CharField("ID", max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="imports")
     by = models.ForeignKey(User, models.PROTECT, related_name="imports")
     file_name = models.CharField(max_length=200)

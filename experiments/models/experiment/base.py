@@ -59,7 +59,7 @@ class ExperimentBase(models.Model):
     else:
         revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="+")
 
-    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    public_id = models.CharField("ID", max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="experiments")
     project = models.ForeignKey(Project, models.PROTECT, related_name="experiments")
     name = models.CharField(max_length=200)

@@ -8,7 +8,7 @@ from django.db import models
 class FormerExperiment(models.Model):
     """The ID of a permanently deleted experiment. External links and files may still name it, so it is never reused."""
 
-    public_id = models.CharField(max_length=8, primary_key=True)
+    public_id = models.CharField("ID", max_length=8, primary_key=True)
 
     def __str__(self) -> str:
         return self.public_id

@@ -72,6 +72,7 @@ class Delivery(models.Model):
 
     class Meta:
         ordering = ["-pk"]
+        verbose_name_plural = "deliveries"
         constraints = [
             models.UniqueConstraint(fields=["occurrence", "rule", "channel"], name="delivery_once"),
         ]

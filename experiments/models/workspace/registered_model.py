@@ -68,7 +68,7 @@ class Model(models.Model):
     of the workers' machines (LOCAL and its path), which the console never serves.
     """
 
-    public_id = models.CharField(max_length=8, unique=True, default=new_public_id, editable=False)
+    public_id = models.CharField("ID", max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="models")
     project = models.ForeignKey(Project, models.PROTECT, related_name="models")
     name = models.CharField(max_length=200)
