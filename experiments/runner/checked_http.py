@@ -3,16 +3,14 @@ each redirect, and a connection goes only to an address that was checked."""
 
 import http.client
 import socket
-import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from experiments.runner import allow_lists
 
 MOST_REDIRECTS = 5
 _PORTS = {"https": 443, "http": 80}
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def open_url(url: str, *, timeout_s: float) -> Any:
@@ -25,22 +23,6 @@ def open_url(url: str, *, timeout_s: float) -> Any:
     return opener.open(url, timeout=timeout_s)
 
 
-def redirect_of(url: str, *, timeout_s: float) -> str:
-    """Return the URL that this one redirects to, which may be refused itself; "" if it does not redirect.
-
-    Raise NotAllowed, OSError, HTTPException or ValueError.
-    """
-    _check(url)
-    opener = urllib.request.build_opener(_NoRedirects, _PinnedHTTP, _PinnedHTTPS)
-    try:
-        opener.open(url, timeout=timeout_s).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-        location = error.headers.get("Location", "") if error.code in _REDIRECTS else ""
-        return urljoin(url, location) if location else ""
-    return ""
-
-
 def host_and_port(url: str) -> tuple[str, int]:
     """Return where a URL of http or https leads. Raise ValueError for any other URL."""
     parsed_url = urlsplit(url)
@@ -51,11 +33,6 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 def _check(url: str) -> None:
     allow_lists.check_host(*host_and_port(url))
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):

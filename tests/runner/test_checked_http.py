@@ -10,6 +10,7 @@ import pytest
 from experiments.runner import checked_http
 from experiments.runner.allow_lists import NotAllowed
 from experiments.runner.code.checkout import Repositories, SourceError
+from experiments.runner.tool_process import Cancelled
 from tests.runner.code.test_checkout import git
 
 pytestmark = pytest.mark.once
@@ -20,16 +21,22 @@ def never():
 
 
 class Redirecting(SimpleHTTPRequestHandler):
-    """Serves a folder; what is below /to/HOST/ is redirected to that host, what is below /loop/ to itself."""
+    """Serves a folder; what is below /to/HOST/ is redirected to that host, what is below /loop/ to itself. What is
+    below /silent/ is redirected the first time, and then not answered."""
 
     paths: list[str] = []
+    ending: threading.Event
 
     def do_GET(self):
         self.paths.append(self.path)
         _, first, *rest = self.path.split("/", 3)
         port = self.server.server_address[1]
         target = {"to": lambda: f"http://{rest[0]}:{port}/{rest[1]}", "loop": lambda: self.path}.get(first)
-        if target is None:
+        if first == "silent" and len(self.paths) > 1:
+            self.ending.wait()
+        elif first == "silent":
+            self.send_error(302)
+        elif target is None:
             super().do_GET()
         else:
             self.send_response(302)
@@ -55,10 +62,11 @@ def site(tmp_path, monkeypatch):
     git(tmp_path, "clone", "-q", "--bare", str(origin), str(folder / "code.git"))
     git(folder / "code.git", "update-server-info")
     (folder / "model.bin").write_bytes(b"weights")
-    Redirecting.paths = []
+    Redirecting.paths, Redirecting.ending = [], threading.Event()
     server = ThreadingHTTPServer(("0.0.0.0", 0), partial(Redirecting, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
+    Redirecting.ending.set()
     server.shutdown()
     server.server_close()
 
@@ -101,6 +109,14 @@ def test_a_repository_that_redirects_to_itself_ends(site, only_first, tmp_path):
     """TD-Z1: a loop is an error, not a wait."""
     with pytest.raises(SourceError, match="redirects more than 5 times"):
         resolve(tmp_path, f"http://127.0.0.1:{site}/loop/code.git")
+
+
+def test_stop_ends_the_search_for_a_redirect(site, only_first, tmp_path):
+    """TD-S2: a host that answers no more must not hold a trial that was stopped."""
+    sources = Repositories(tmp_path / "sources")
+    address = f"http://127.0.0.1:{site}/silent/code.git"
+    with pytest.raises(Cancelled):
+        sources.resolve(address, "branch", "", is_cancelled=lambda: len(Redirecting.paths) > 1)
 
 
 def test_a_repository_at_a_refused_address_is_not_asked_for(site, tmp_path):

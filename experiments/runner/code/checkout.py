@@ -11,9 +11,9 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urljoin
 
 from experiments.runner import allow_lists, checked_http
 from experiments.runner.code.repository_address import PROTOCOLS, check_reference, check_repository
@@ -31,7 +31,8 @@ _SAFE = (
 _PIECE = re.compile(r"^(?=diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
 _REDIRECTED = re.compile(r"returned error: 30[12378]\b")
 MOST_REDIRECTS = 5
-REDIRECT_TIMEOUT_S = 20.0
+_LOCATION = re.compile(r"Recv header: location: (\S+)", re.IGNORECASE)
+_REFERENCES = "/info/refs?service=git-upload-pack"  # which git asks for first
 Check = Callable[[], bool]
 
 
@@ -165,10 +166,35 @@ class Repositories:
                 self._git([*_pinned(address), *command, "--", address, *operands], is_cancelled)
                 return
             except ToolError as failed:
-                if not _REDIRECTED.search(failed.output) or not (target := _redirected(address)):
+                if not _REDIRECTED.search(failed.output) or not (
+                    target := self._redirected(address, is_cancelled)
+                ):
                     raise
                 address = target
         raise SourceError(f"The repository {address[:150]} redirects more than {MOST_REDIRECTS} times.")
+
+    def _redirected(self, address: str, is_cancelled: Check) -> str:
+        """Return the repository that this one redirects to, "" if that cannot be found out. Raise SourceError if it is
+        not allowed."""
+        try:
+            command = [*_pinned(address), "ls-remote", "--quiet", "--", address]
+            self._git(command, is_cancelled, env={"GIT_TRACE_CURL": "1", "GIT_TRACE_CURL_NO_DATA": "1"})
+            return ""
+        except ToolError as failed:
+            location = _LOCATION.search(failed.output)
+        target = urljoin(f"{address.rstrip('/')}{_REFERENCES}", location[1].strip()) if location else ""
+        if not target.endswith(_REFERENCES):
+            return ""
+        target = target.removesuffix(_REFERENCES)
+        if message := check_repository(target):
+            raise SourceError(f"The repository {address[:150]} redirects to {target[:150]}: {message}")
+        try:
+            allow_lists.check_repository(target)
+        except allow_lists.NotAllowed as refusal:
+            raise SourceError(
+                f"The repository {address[:150]} redirects to another host. {refusal}"
+            ) from refusal
+        return target
 
     def _remove_leftovers(self, mirror: Path) -> None:
         """Remove what a killed git left (after a power failure, for example). We hold the lock of this mirror."""
@@ -268,25 +294,6 @@ def _pinned(address: str) -> list[str]:
         return options  # git says what is wrong with the name
     listed = ",".join(f"[{each}]" if each.version == 6 else str(each) for each in addresses)
     return [*options, "-c", f"http.curloptResolve={host}:{port}:{listed}"]
-
-
-def _redirected(address: str) -> str:
-    """Return the repository that this one redirects to, "" if that cannot be found out. Raise SourceError if it is not
-    allowed."""
-    query = "/info/refs?service=git-upload-pack"
-    try:
-        target = checked_http.redirect_of(address.rstrip("/") + query, timeout_s=REDIRECT_TIMEOUT_S)
-        if not target.endswith(query):
-            return ""
-        target = target.removesuffix(query)
-        if message := check_repository(target):
-            raise SourceError(f"The repository {address[:150]} redirects to {target[:150]}: {message}")
-        allow_lists.check_repository(target)
-    except allow_lists.NotAllowed as refusal:
-        raise SourceError(f"The repository {address[:150]} redirects to another host. {refusal}") from refusal
-    except (OSError, HTTPException, ValueError):
-        return ""
-    return target
 
 
 def _reason(failed: ToolError) -> str:
