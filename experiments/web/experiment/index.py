@@ -19,7 +19,7 @@ from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.query_parameters import number, text
 from experiments.web.trial.trial_query import without
 from experiments.web.ui.controls import BulkAction
-from experiments.web.ui.filter_line import FilterLine, completions, kept_values
+from experiments.web.ui.filter_line import FilterLine, completions, hidden_fields_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
@@ -124,13 +124,13 @@ def _bulk_actions(user: User, workspace: Workspace) -> list[BulkAction]:
 def _line(request: SignedInRequest, page: index_table.Page, workspace: Workspace) -> FilterLine:
     """Return the line above the list."""
     selection = page.selection
-    hidden_fields = kept_values(request.GET, ("filter", "last", "page", "sort", "size"))
+    hidden_fields = hidden_fields_of(request.GET, ("filter", "last", "page", "sort", "size"))
     return FilterLine(
         noun="experiments",
         text=selection.filter,
         applied=selection.applied,
         error=selection.error,
-        kept=[*hidden_fields, *([("last", selection.applied)] if selection.applied else [])],
+        hidden_fields=[*hidden_fields, *([("last", selection.applied)] if selection.applied else [])],
         complete_url=reverse("experiments-complete", args=[workspace.slug]),
         placeholder="state:running creator:me (tag:cvpr or best>0.8), name or ID",
         fields=list(fields(request.user).values()),

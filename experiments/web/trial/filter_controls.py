@@ -8,7 +8,7 @@ from experiments.filters.language import quoted
 from experiments.models import status
 from experiments.web.experiment.page import url_of
 from experiments.web.ui.controls import Chip
-from experiments.web.ui.filter_line import FilterLine, kept_values
+from experiments.web.ui.filter_line import FilterLine, hidden_fields_of
 from experiments.web.ui.requests import SignedInRequest
 
 from .trial_query import TrialQuery
@@ -22,7 +22,7 @@ def line_of(request: SignedInRequest, query: TrialQuery) -> FilterLine:
     numeric = next(iter(parameters), "value")
     own = ("filter", "last", "page")
     hidden_fields = [
-        *kept_values(request.GET, own),
+        *hidden_fields_of(request.GET, own),
         *([("last", selection.applied)] if selection.applied else []),
     ]
     return FilterLine(
@@ -30,7 +30,7 @@ def line_of(request: SignedInRequest, query: TrialQuery) -> FilterLine:
         text=selection.filter,
         applied=selection.applied,
         error=selection.error,
-        kept=hidden_fields,
+        hidden_fields=hidden_fields,
         complete_url=url_of(query.experiment, "trials-complete"),
         placeholder=f"state:failed {quoted(fields.parameter(numeric))}<1e-3 value>0.8",
         fields=fields.all(),

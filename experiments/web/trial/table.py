@@ -22,7 +22,7 @@ from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.experiment.pareto_front import FILTER, on_front
 from experiments.web.ui import descriptions
 from experiments.web.ui.controls import BulkAction, Tab
-from experiments.web.ui.filter_line import kept_values
+from experiments.web.ui.filter_line import hidden_fields_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import SIZE, Pager, page_of
 from experiments.web.ui.query_checks import takes
@@ -325,7 +325,7 @@ def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> d
         "shown": len(chosen) + len(columns.FIXED),
         "total": len(offered) + len(columns.FIXED),
         "most": columns.MOST if len(offered) > columns.MOST else None,
-        "kept": kept_values(query, own),
+        "hidden_fields": hidden_fields_of(query, own),
         "pinned": [column.key for column in chosen if column.is_pinned],
         "is_customized": columns.QUERY_NAME in query,
     }

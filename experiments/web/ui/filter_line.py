@@ -26,14 +26,14 @@ SYNTAX = (
 
 @dataclass(frozen=True)
 class FilterLine:
-    """What `filters/_line.html` draws. `noun` is what it filters; `kept` are the other parameters of the
+    """What `filters/_line.html` draws. `noun` is what it filters; `hidden_fields` are the other parameters of the
     address; `applied` is the filter that the table shows while `text` cannot be read."""
 
     noun: str
     text: str
     applied: str
     error: FilterError | None
-    kept: Sequence[tuple[str, str]]
+    hidden_fields: Sequence[tuple[str, str]]
     complete_url: str
     placeholder: str
     fields: Sequence[Field]
@@ -63,7 +63,7 @@ class FilterLine:
         return self.text[: error.start] + quoted(error.suggestion) + self.text[error.end :]
 
 
-def kept_values(query: QueryDict, without: Collection[str]) -> list[tuple[str, str]]:
+def hidden_fields_of(query: QueryDict, without: Collection[str]) -> list[tuple[str, str]]:
     """Return the parameters of an address that a form on its page sends again."""
     return [
         (name, value) for name, values in query.lists() for value in values if name not in without and value
