@@ -7,7 +7,7 @@ import shutil
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from experiments import schema
+from experiments import migration_check
 
 LEAST_FREE_BYTES = 1 << 20  # in the data folder: SQLite, secrets and logs are written there
 
@@ -36,9 +36,9 @@ def schema_problems() -> list[str]:
     if _is_current:
         return []
     try:
-        wrong = schema.problem()
+        wrong = migration_check.problem()
         if wrong:
-            is_newer = wrong not in (schema.EMPTY, schema.OLDER)
+            is_newer = wrong not in (migration_check.EMPTY, migration_check.OLDER)
             return ["the database is of a newer version" if is_newer else "the database lacks migrations"]
     except DatabaseError:
         return ["the database does not respond"]

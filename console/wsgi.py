@@ -14,10 +14,10 @@ def warn_of_schema() -> None:
     """Log in one sentence that the database is empty, older or newer: each page will answer 503 until it is not."""
     from django.db import DatabaseError, connections
 
-    from experiments import schema
+    from experiments import migration_check
 
     try:
-        if wrong := schema.problem():
+        if wrong := migration_check.problem():
             logging.getLogger(__name__).error(wrong)
     except DatabaseError as error:
         logging.getLogger(__name__).error(

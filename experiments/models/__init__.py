@@ -9,8 +9,8 @@ from experiments.models.notifications.channel import Channel, ChannelKind
 from experiments.models.notifications.delivery import Delivery, DeliveryStatus
 from experiments.models.notifications.occurrence import Kind, Occurrence
 from experiments.models.notifications.rule import Frequency, Rule, Scope
-from experiments.models.trial.annotations import Comment
 from experiments.models.trial.base import Source
+from experiments.models.trial.comments import Comment
 from experiments.models.trial.metric_value import MetricValue
 from experiments.models.trial.model import Trial
 from experiments.models.trial.outcome import Failure, Outcome

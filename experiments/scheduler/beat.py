@@ -1,4 +1,4 @@
-"""The beat: every few seconds it detects lost workers and dispatches the conductor for each active experiment."""
+"""The beat: every few seconds, declare silent workers lost and dispatch the conductor for each active experiment."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections
 
 from experiments import database_clock, dispatch, histograms
-from experiments.models import Experiment, Lease, Queue, Refused, Worker
+from experiments.models import Experiment, Lease, Queue, Refused
 from experiments.models.lease import BEAT_S
 from experiments.scheduler import hypervolume, importance, schedules
 from experiments.scheduler.expired_rows import purge
 from experiments.scheduler.fallback_scheduler import FallbackScheduler
+from experiments.scheduler.lost_workers import LeaseWatch
 from experiments.scheduler.notifications.outbox import Outbox
 from experiments.scheduler.retention_rules import Retention
 from experiments.scheduler.usage_limits import enforce
@@ -30,34 +31,6 @@ PURGE_EVERY_S = 3600.0
 MEASURE_EVERY_S = 60.0
 LIMITS_EVERY_S = 10.0
 BACKGROUND_EVERY_S = 10.0
-
-
-class LeaseWatch:
-    """Detects expired leases: heartbeat counters that stay unchanged, by this process's own monotonic clock.
-
-    A clock that jumps, or a database outage, must not expire all leases: a counter gets a full lease when it is first
-    seen, and all counters get one after an error.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[int, tuple[object, int, float]] = {}
-
-    def lost(self, now: float) -> list[tuple[Worker, int]]:
-        """Return (worker, counter) of the workers with an expired lease. `now` is in monotonic seconds."""
-        present = {worker.pk: worker for worker in Worker.objects.present()}
-        self._seen = {pk: seen for pk, seen in self._seen.items() if pk in present}
-        lost = []
-        for pk, worker in present.items():
-            boot, beat, since = self._seen.get(pk, (None, -1, now))
-            if (boot, beat) != (worker.boot, worker.beat):
-                self._seen[pk] = (worker.boot, worker.beat, now)
-            elif now - since > worker.lease_s:
-                lost.append((worker, beat))
-        return lost
-
-    def forgive(self) -> None:
-        """Give all workers a full lease."""
-        self._seen.clear()
 
 
 class Beat:

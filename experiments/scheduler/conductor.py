@@ -37,7 +37,7 @@ from experiments.models import (
 )
 from experiments.models.experiment.lifecycle import EXHAUSTED, RERUNS_AT_ONCE
 from experiments.models.notifications.occurrence import BUDGET_SHARE
-from experiments.models.trial.breaker import break_off
+from experiments.models.trial.auto_pause import pause_on_repeated_failures
 from experiments.runner.keeper.supervisor import GIVE_UP_S
 from experiments.scheduler import experiment_outcome, proposal_rows
 from experiments.scheduler.early_stopping import apply_early_stopping
@@ -80,7 +80,7 @@ def _step(experiment: Experiment) -> None:
         return
     if experiment.may_stop_early:
         apply_early_stopping(experiment, cache_of(experiment).early_stopping)
-    break_off(experiment)
+    pause_on_repeated_failures(experiment)
     rerun_failed(experiment)
     note_used_time(experiment)
     if why := experiment.why_no_more():

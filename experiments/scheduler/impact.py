@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from experiments import database_clock
 from experiments.models import Experiment, Queue, Settings, TrialState, Worker, status
-from experiments.models.experiment.settings import PROPOSAL_FIELDS
+from experiments.models.experiment.settings_update import PROPOSAL_FIELDS
 from experiments.search import engine
 from experiments.search.engine import PastTrial, Problem
 from experiments.search.validation import with_defaults

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
-from experiments import schema
+from experiments import migration_check
 from experiments.models import Experiment, Outcome, Refused, Trial, Worker, plain_sql, status
 from experiments.runner import lease
 from experiments.worker.db_connection import give_back_connection
@@ -67,7 +67,7 @@ class Heartbeat:
             except DatabaseError as error:
                 logger.warning("No heartbeat: %s", error)
                 close_old_connections()
-                if why := schema.blamed_for(error):  # it was upgraded while this worker ran
+                if why := migration_check.blamed_for(error):  # it was upgraded while this worker ran
                     logger.error("This worker ends: %s", why)
                     self.worker.end_because(why)
                     return

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import request_counts
+from experiments import rate_limits
 
 
 @pytest.fixture(autouse=True)
 def three_an_hour(settings):
     settings.API_RATE = "3/h"
-    request_counts._broker_paused_until = 0.0
+    rate_limits._broker_paused_until = 0.0
     yield
-    request_counts._broker_paused_until = 0.0
-    request_counts.process_cache.clear()
-    request_counts._client.cache_clear()
+    rate_limits._broker_paused_until = 0.0
+    rate_limits.process_cache.clear()
+    rate_limits._client.cache_clear()
 
 
 def walk(api, bob, carol):
@@ -30,7 +30,7 @@ def walk(api, bob, carol):
 
 def test_the_broker_counts_for_all_web_processes(api, bob, carol, broker):
     walk(api, bob, carol)
-    client = request_counts._client(request_counts.settings.CELERY_BROKER_URL)
+    client = rate_limits._client(rate_limits.settings.CELERY_BROKER_URL)
     keys = client.keys("trialdeck:rate:*")
     assert len(keys) == 2 and all(client.ttl(key) > 3000 for key in keys)  # and they end by themselves
     client.delete(*keys)
@@ -43,7 +43,7 @@ def test_each_process_counts_alone_while_the_broker_is_away(api, bob, carol, set
 
 @pytest.mark.once
 def test_a_setting_is_read_as_it_is_written():
-    assert [request_counts.limit(text) for text in ("600/min", "20/s", "5000/h", "0")] == [
+    assert [rate_limits.limit(text) for text in ("600/min", "20/s", "5000/h", "0")] == [
         (600, 60),
         (20, 1),
         (5000, 3600),

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.management.commands import demo
 from experiments.models import Experiment, Settings, Workspace
-from experiments.models.sample import SPACE
+from experiments.models.sample_experiment import SPACE
 from tests.support.crew import Crew
 from tests.support.waiting import eventually
 

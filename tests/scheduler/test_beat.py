@@ -18,7 +18,8 @@ from experiments.models import (
     User,
     Worker,
 )
-from experiments.scheduler.beat import Beat, LeaseWatch
+from experiments.scheduler.beat import Beat
+from experiments.scheduler.lost_workers import LeaseWatch
 from tests.people import look_at
 from tests.support.valkey import Valkey
 

@@ -15,7 +15,7 @@ from experiments.api.protocol.auth import ApiRequest
 from experiments.api.protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from experiments.api.serialization import RequestBody, responses, time_of
 from experiments.models import Comment, Trial
-from experiments.models.trial.annotations import LONGEST_COMMENT
+from experiments.models.trial.comments import LONGEST_COMMENT
 from experiments.permissions import require, require_comment
 
 from .trials import TrialOut, find_trial, serialize

@@ -8,7 +8,7 @@ from django.db import transaction
 from experiments.management.arguments import check_database
 from experiments.models import Experiment, Workspace
 from experiments.models.account.user import ensure_owner
-from experiments.models.sample import start_sample
+from experiments.models.sample_experiment import start_sample
 
 
 class Command(BaseCommand):

@@ -17,7 +17,7 @@ from experiments.models.event import Event
 from experiments.models.settings import Invalid, Settings
 from experiments.models.status import ExperimentState, Overtaken, Refused, TrialState
 
-from .settings import BUDGET, SettingsVerbs
+from .settings_update import BUDGET, SettingsVerbs
 
 if TYPE_CHECKING:
     from experiments.models.trial.model import Trial

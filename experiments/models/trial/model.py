@@ -18,15 +18,15 @@ from experiments.models.notifications.occurrence import Occurrence
 from experiments.models.status import ExperimentState, Refused, TrialState
 from experiments.models.usage import limit
 
-from .annotations import AnnotationVerbs
+from .auto_pause import pause_on_repeated_failures
 from .base import Source, is_number
-from .breaker import break_off
+from .comments import CommentVerbs
 from .metric_value import MetricValue
 from .outcome import Failure, Outcome
 from .pareto_front import FrontTrial
 
 
-class Trial(AnnotationVerbs):
+class Trial(CommentVerbs):
     """Every change of the row happens with the experiment locked, and every change of its state through `move`."""
 
     class Meta:
@@ -240,7 +240,7 @@ class Trial(AnnotationVerbs):
                 self._inform(value)
             if to == TrialState.FAILED:
                 Occurrence.of_failure(self.experiment, self.number)
-                break_off(self.experiment)  # before the next trial starts
+                pause_on_repeated_failures(self.experiment)  # before the next trial starts
             if failure == Failure.WORKER_LOST:
                 self._retry()
             self.experiment.enqueue_trials()

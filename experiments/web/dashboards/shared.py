@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
-from experiments import database_clock, request_counts
+from experiments import database_clock, rate_limits
 from experiments.models import Experiment, ShareLink, Tile, TileKind
 from experiments.models.dashboards.dashboard import MAX_TITLE
 from experiments.web.account.passwords import address_of
@@ -71,9 +71,9 @@ def _open(request: HttpRequest, secret: str) -> ShareLink | HttpResponse:
     request.user = AnonymousUser()
     link = ShareLink.find(secret, database_clock.now())
     if link is None:
-        excess = request_counts.count(f"share-wrong:{address_of(request)}", rate=WRONG_RATE)
+        excess = rate_limits.count(f"share-wrong:{address_of(request)}", rate=WRONG_RATE)
         return _too_many(request, excess) if excess else _gone(request)
-    excess = request_counts.count(f"share:{link.pk}", rate=RATE)
+    excess = rate_limits.count(f"share:{link.pk}", rate=RATE)
     return _too_many(request, excess) if excess else link
 
 
@@ -133,7 +133,7 @@ def _gone(request: HttpRequest) -> HttpResponse:
     return _closed(render(request, "shared/gone.html", {"sentence": GONE}, status=404))
 
 
-def _too_many(request: HttpRequest, excess: request_counts.Excess) -> HttpResponse:
+def _too_many(request: HttpRequest, excess: rate_limits.Excess) -> HttpResponse:
     sentence = f"Too many requests. Try again in {excess.retry_after_s} s."
     response = _closed(render(request, "shared/gone.html", {"sentence": sentence}, status=429))
     response["Retry-After"] = str(excess.retry_after_s)

@@ -9,14 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.views.defaults import server_error
 
-from experiments import schema
+from experiments import migration_check
 from experiments.messages import database_away
 
 
 def broken(request: HttpRequest) -> HttpResponse:
     """500, or 503 with the reason. Makes no query, unless a table is missing: the database may be what is broken."""
     error = sys.exc_info()[1]
-    if wrong_schema := schema.blamed_for(error):
+    if wrong_schema := migration_check.blamed_for(error):
         text = loader.get_template("503.html").render({"reason": wrong_schema})
         return HttpResponse(text, status=503)
     if not isinstance(error, OperationalError | InterfaceError):

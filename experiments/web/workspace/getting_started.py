@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from experiments.models import Role, Token
-from experiments.models.sample import start_sample
+from experiments.models.sample_experiment import start_sample
 from experiments.permissions import require
 from experiments.web.ui.requests import SignedInRequest
 

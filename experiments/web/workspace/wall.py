@@ -39,7 +39,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import wall_turns
+from . import wall_rotation
 from .index import get_workspace
 from .needs_attention import needs
 
@@ -73,8 +73,8 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     that are on the wall; `hold` keeps one. A fixed number of queries, and those of the tiles of a dashboard."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
-    turns = wall_turns.turns_of(request, workspace, PAGES)
-    turn, is_held = wall_turns.current(request, turns, seconds=TURN_S)
+    turns = wall_rotation.turns_of(request, workspace, PAGES)
+    turn, is_held = wall_rotation.current(request, turns, seconds=TURN_S)
     now, compute = database_clock.now(), Compute(workers=visible_workers(request.user))
     seen = Experiment.objects.visible_to(request.user).filter(
         workspace=workspace, visibility=Visibility.WORKSPACE
@@ -116,7 +116,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "turn": turn,
         "turns": turns,
         "is_held": is_held,
-        "links": wall_turns.Links.of(request, turns, turn),
+        "links": wall_rotation.Links.of(request, turns, turn),
         "dashboard_html": dashboard_html,
         "turn_s": TURN_S,
         "needs_count": need_rows.count,

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from experiments import request_counts
+from experiments import rate_limits
 from experiments.models import (
     AuditEntry,
     Baseline,
@@ -33,10 +33,10 @@ LINKS = "/w/lab/links/"
 
 @pytest.fixture(autouse=True)
 def no_requests_yet():
-    request_counts.process_cache.clear()
-    request_counts._broker_paused_until = 0.0
+    rate_limits.process_cache.clear()
+    rate_limits._broker_paused_until = 0.0
     yield
-    request_counts.process_cache.clear()
+    rate_limits.process_cache.clear()
 
 
 def link_to(target, by, **fields) -> str:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from experiments import database_clock
 from experiments.models import Dashboard, Experiment, Outcome, Trial, User, Worker, Workspace
-from experiments.web.workspace import wall, wall_turns
+from experiments.web.workspace import wall, wall_rotation
 from tests.people import as_, look_at, make_settings
 
 pytestmark = pytest.mark.once
@@ -145,7 +145,7 @@ def test_without_automl_there_is_none(lab, alice):
 @pytest.fixture
 def at(monkeypatch):
     """Sets the clock by which pages take turns, in seconds."""
-    return lambda seconds: monkeypatch.setattr(wall_turns.time, "time", lambda: seconds)
+    return lambda seconds: monkeypatch.setattr(wall_rotation.time, "time", lambda: seconds)
 
 
 def shown(client: Client, query: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Check that the database has the schema of this version, for every process that would fail on another one."""
+"""Check that the database has exactly the migrations of this version."""
 
 from __future__ import annotations
 

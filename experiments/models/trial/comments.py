@@ -1,4 +1,4 @@
-"""Annotations of a trial: comments, and a star for the team."""
+"""Comments on a trial, and its star, which the whole team sees."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Comment(models.Model):
         return self.by.username if self.by else "deleted user"
 
 
-class AnnotationVerbs(CopyVerbs):
+class CommentVerbs(CopyVerbs):
     """The methods that leave a mark on a trial, in any state, and change nothing of its result."""
 
     class Meta:

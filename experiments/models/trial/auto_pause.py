@@ -1,4 +1,4 @@
-"""The breaker: pause an experiment whose trials fail with the same error."""
+"""Auto-pause (setting `breaker`): pause an experiment whose trials fail with the same error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BREAKER_SHARE = 0.8  # of the last trials, that failed with the same error
 
 
-def break_off(experiment: Experiment) -> None:
+def pause_on_repeated_failures(experiment: Experiment) -> None:
     """Pause the experiment when four in five of the last `breaker` trials (a setting) failed with the same error."""
     limit = experiment.settings.breaker
     enough = ceil(limit * BREAKER_SHARE)

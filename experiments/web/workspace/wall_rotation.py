@@ -1,4 +1,4 @@
-"""The pages of a wall, in turn: which there are, and which of them is shown now."""
+"""The rotation of a wall: its pages, and the one that is shown now."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Links:
-    """Where the keys of a wall lead: addresses that hold a page, or let them take turns again."""
+    """The URLs behind a wall's keyboard shortcuts: hold a page, or resume the rotation."""
 
     hold: str
     resume: str
@@ -72,8 +72,8 @@ class Links:
 
 
 def turns_of(request: SignedInRequest, workspace: Workspace, pages: Mapping[str, str]) -> list[Turn]:
-    """Return the pages in the address, or all and the dashboards that are on the wall. Two queries at most: dashboards,
-    and their tiles."""
+    """Return the pages that the URL selects; by default all pages, then the dashboards on the wall. Make at most
+    two queries: dashboards, and their tiles."""
     names, keys = request.GET.getlist("page"), request.GET.getlist("dashboard")
     for name in names:
         if name and name not in pages:
@@ -123,8 +123,8 @@ def _dashboards(
 
 
 def _parts(tiles: Sequence[Tile]) -> list[list[Tile]]:
-    """Return the tiles page by page, in their order: rows of six columns, two to a page; a row with a drawing, whose
-    text would be too small otherwise, fills a page."""
+    """Return the tiles of each page, in order. A page has two rows of six columns. A row with a drawing fills a page,
+    because its text would be too small otherwise."""
     rows: list[list[Tile]] = []
     used = COLUMNS
     for tile in tiles:

@@ -10,7 +10,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client, RequestFactory
 
 from console import health
-from experiments import schema
+from experiments import migration_check
 from experiments.web.ui.error_pages import broken
 from experiments.worker.heartbeat import Heartbeat
 
@@ -19,18 +19,18 @@ pytestmark = pytest.mark.django_db
 
 def newer() -> str:
     MigrationRecorder(connection).record_applied("experiments", "9999_future")
-    return schema.NEWER.format("9999_future")
+    return migration_check.NEWER.format("9999_future")
 
 
 def older() -> str:
     rows = MigrationRecorder(connection).migration_qs.filter(app="experiments")
     rows.filter(name=max(rows.values_list("name", flat=True))).delete()
-    return schema.OLDER
+    return migration_check.OLDER
 
 
 def empty() -> str:
     MigrationRecorder(connection).migration_qs.all().delete()
-    return schema.EMPTY
+    return migration_check.EMPTY
 
 
 def missing_table() -> DatabaseError:
@@ -44,7 +44,7 @@ def test_what_fails_for_a_missing_table_says_which_version_is_wrong(make, monkey
     """TD-S1: the page of the web server, `/readyz`, and a worker beside which the database was migrated."""
     monkeypatch.setattr(health, "_is_current", False)
     sentence = make()
-    assert schema.problem() == sentence
+    assert migration_check.problem() == sentence
     assert Client().get("/readyz").status_code == 503
     error = missing_table()
     try:
@@ -63,6 +63,6 @@ def test_what_fails_for_a_missing_table_says_which_version_is_wrong(make, monkey
 
 def test_a_fault_of_another_kind_is_not_blamed_on_the_version():
     """TD-S1: nor is a missing table where all migrations are there."""
-    assert schema.problem() == "" and schema.blamed_for(missing_table()) == ""
+    assert migration_check.problem() == "" and migration_check.blamed_for(missing_table()) == ""
     newer()
-    assert schema.blamed_for(ValueError("no such thing")) == ""
+    assert migration_check.blamed_for(ValueError("no such thing")) == ""
