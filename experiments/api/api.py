@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Router
 
 from trialdeck import __version__
 
@@ -43,6 +43,18 @@ api = NinjaAPI(
     openapi_url=None,
     docs_url=None,
 )
+
+
+def answer_head(router: Router) -> None:
+    """Let each GET endpoint of `router` answer HEAD too, as Django's views do: the server drops the body."""
+    for path_view in router.path_operations.values():
+        for operation in list(path_view.operations):
+            if "GET" in operation.methods:
+                head = operation.clone()
+                head.methods, head.include_in_schema = ["HEAD"], False
+                path_view.operations.append(head)
+
+
 api.add_decorator(json_view)
 api.add_decorator(query_names.note_parameters, mode="view")
 errors.register_handlers(api)
@@ -72,6 +84,7 @@ for module in (
     audit,
     retention,
 ):
+    answer_head(module.router)
     api.add_router("", module.router)
 
 

@@ -284,6 +284,27 @@ def test_a_token_of_a_lesser_role_gets_what_a_person_of_that_role_gets(api, else
     assert call(callers["carol"], "POST /workspaces/{workspace}/projects", samples).status_code == 422
 
 
+def test_head_answers_like_get_without_the_body(api, samples, alice):
+    """As everywhere on the web, so that a link checker or `curl -I` learns whether something is there."""
+    wrong = []
+    for name, route in ROUTES.items():
+        method, path = name.split(" ")
+        if method == "GET":
+            answer = call(api(alice), name, samples, method="HEAD")
+            wanted = int(route.wanted.split()[PEOPLE.index("alice")])
+            if answer.status_code != wanted or answer.getvalue():
+                wrong.append(f"HEAD {path}: {answer.status_code} instead of {wanted}")
+    assert wrong == []
+    assert call(Caller(), "GET /me", samples, method="HEAD").status_code == 401
+
+
+def test_what_is_no_get_address_refuses_head(api, alice, samples):
+    answer = call(api(alice), "POST /experiments/{public_id}/stop", samples, method="HEAD")
+    assert answer.status_code == 405 and answer["Allow"] == "POST"
+    answer = api(alice).send("PUT", "/me")
+    assert answer["Allow"] == "GET, HEAD" and "Allowed here: GET, HEAD." in answer.json()["detail"]
+
+
 def walk(callers: dict[str, Caller], samples: dict[str, Experiment]) -> list[str]:
     """What answers otherwise than ROUTES says."""
     wrong = []
@@ -302,7 +323,7 @@ def _key(model: type) -> str:
     return str(next(iter(model.objects.order_by("pk").values_list("pk", flat=True)), 0))
 
 
-def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpResponse:
+def call(caller: Caller, name: str, samples: dict[str, Experiment], *, method: str = "") -> HttpResponse:
     route = ROUTES[name]
     values: dict[str, Callable | str] = {
         "workspace": "lab",
@@ -324,6 +345,6 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment]) -> HttpRespo
         "delivery": _key(Delivery),
         "view": str(next(iter(SavedView.objects.values_list("pk", flat=True)), 0)),
     }
-    method, path = name.split(" ")
+    verb, path = name.split(" ")
     path = re.sub(r"{(\w+)}", lambda match: values[match[1]], path)
-    return caller.send(method, path, route.body, query=route.query)
+    return caller.send(method or verb, path, route.body, query=route.query)

@@ -34,6 +34,7 @@ def _as_json(response: HttpResponse) -> HttpResponse:
     allowed = response.headers.get("Allow")
     if allowed is None:
         return error_response(response.status_code)
+    allowed = ", ".join(sorted(allowed.split(", ")))  # django-ninja's are in no order
     converted = error_response(405, f"Method not allowed. Allowed here: {allowed}.")
     converted.status_code = response.status_code
     converted["Allow"] = allowed

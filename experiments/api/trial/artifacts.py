@@ -139,12 +139,8 @@ def store_artifacts(request: ApiRequest, public_id: str, body: StoreIn) -> dict[
     return {"files": Artifact.store(experiment, body.destination, by=request.user)}
 
 
-DOWNLOAD_PATH = "/experiments/{slug:public_id}/artifacts/{int:artifact}/download"
-
-
-@router.api_operation(["HEAD"], DOWNLOAD_PATH, include_in_schema=False)
 @router.get(
-    DOWNLOAD_PATH,
+    "/experiments/{slug:public_id}/artifacts/{int:artifact}/download",
     response=DOWNLOAD_RESPONSES,
     openapi_extra={"responses": DOWNLOAD_OPENAPI},
     summary="Download an artifact",

@@ -125,7 +125,6 @@ def read_model(request: ApiRequest, workspace: str, model: str) -> dict[str, Any
     }
 
 
-@router.api_operation(["HEAD"], MODEL_PATH + "/download", include_in_schema=False)
 @router.get(
     MODEL_PATH + "/download",
     response=DOWNLOAD_RESPONSES,
