@@ -22,6 +22,8 @@ from experiments.scheduler.impact import Consequences
 DASH = "—"
 MAX_DECIMALS = 12
 IN_FULL = 10**18  # whole numbers below this are written in full
+YEAR_S = 365 * 86_400
+OVER_A_YEAR = "over a year"  # further ahead, an estimate has no meaning
 STATES = EXPERIMENT_STATES | TRIAL_STATES  # a word in both lists has the same label and glyph
 
 # Numbers
@@ -182,6 +184,12 @@ def duration_short(span: timedelta | float | None) -> str:
 def duration_range(spans: tuple[float, float]) -> str:
     """Return a range of spans in seconds: `12 m – 2 h`, and one of them where both read the same."""
     first, last = map(duration_short, spans)
+    return first if first == last else f"{first} – {last}"
+
+
+def end_range(spans: tuple[float, float]) -> str:
+    """Return a range as `duration_range` does, for an estimated end: further ahead, only `over a year`."""
+    first, last = (OVER_A_YEAR if span > YEAR_S else duration_short(span) for span in spans)
     return first if first == last else f"{first} – {last}"
 
 

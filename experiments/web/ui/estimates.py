@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from experiments.messages import clock, count, duration
+from experiments.messages import OVER_A_YEAR, YEAR_S, clock, count, duration
 from experiments.models import Experiment, Trial, TrialState
 from experiments.scheduler.estimate import Estimate, Finished, Running, progress
 
@@ -18,12 +18,12 @@ DAY_S = 86_400
 
 
 def ends(estimate: Estimate, now: datetime) -> SafeString | str:
-    """Return `15:10–15:45`, `about 15:10` or `in 4 m to 9 m`; empty without an estimate."""
+    """Return `15:10–15:45`, `about 15:10`, `in 4 m to 9 m` or `in over a year`; empty without an estimate."""
     if estimate.end_s is None:
         return ""
     least, most = estimate.end_s
-    if most < SOON_S:
-        return f"in {_rough(least)} to {_rough(most)}"
+    if most < SOON_S or most > YEAR_S:
+        return f"in {span_range((least, most))}"
     first, last = now + timedelta(seconds=least), now + timedelta(seconds=most)
     if most - least < 60 or (most > DAY_S and first.date() == last.date()):
         return format_html("about {}", clock(last))
@@ -32,10 +32,16 @@ def ends(estimate: Estimate, now: datetime) -> SafeString | str:
 
 def ends_in(estimate: Estimate) -> str:
     """Return `in 1 h 22 m to 1 h 57 m`; empty without an estimate, or where `ends` says it already."""
-    if estimate.end_s is None or estimate.end_s[1] < SOON_S:
+    if estimate.end_s is None or not SOON_S <= estimate.end_s[1] <= YEAR_S:
         return ""
-    least, most = map(_rough, estimate.end_s)
-    return f"in {least} to {most}" if least != most else f"in {most}"
+    return f"in {span_range(estimate.end_s)}"
+
+
+def span_range(spans: tuple[float, float]) -> str:
+    """Return how long something will take, in seconds from a first to a last: `1 h 22 m to 1 h 57 m`, `12 m` where both
+    read the same, `300 d to over a year`."""
+    least, most = map(_rough, spans)
+    return f"{least} to {most}" if least != most else most
 
 
 def slot_time(seconds: float) -> tuple[str, str]:
@@ -92,11 +98,15 @@ def trial_progress(trial: Trial, finished: Finished, now: datetime) -> TrialProg
     if so_far is None:
         return TrialProgress(None, step, "")
     left = "almost done" if so_far.left_s < 1 else f"about {_rough(so_far.left_s)} left"
+    if so_far.left_s > YEAR_S:
+        left = f"{OVER_A_YEAR} left"
     return TrialProgress(so_far.share, step, left)
 
 
 def _rough(seconds: float) -> str:
     """Return a span no more exact than an estimate is: in steps of 5 s from 20 s on, of minutes from 2 minutes on."""
+    if seconds > YEAR_S:
+        return OVER_A_YEAR
     rounded_s = max(0, round(seconds))
     step = 60 if rounded_s >= 120 else 5 if rounded_s >= 20 else 1
     return duration(round(rounded_s / step) * step)

@@ -291,6 +291,15 @@ def test_a_running_trial_tells_how_far_it_is(running, bob):
     assert '2.0 <span class="of">slot h</span>' in " ".join(html.split())
 
 
+def test_a_running_trial_whose_worker_was_removed_says_so(running, bob):
+    """No lone dot where the worker and its heartbeat would stand."""
+    experiment = running(taken=1)
+    Trial.objects.update(worker=None)
+    html = overview(bob, experiment)
+    block = html.split("Running now")[1].split("<h2>")[0]
+    assert "Worker removed" in block and "·" not in block
+
+
 def test_an_ended_experiment_has_no_estimate(in_state, bob):
     html = overview(bob, in_state("completed"))
     assert "<dt>Ends</dt>" not in html and "<progress" not in html

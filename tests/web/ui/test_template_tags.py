@@ -9,7 +9,9 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from experiments import messages
+from experiments.scheduler.estimate import Estimate
 from experiments.templatetags import ui
+from experiments.web.ui import estimates
 
 pytestmark = pytest.mark.once
 
@@ -190,3 +192,24 @@ def test_a_range_that_reads_the_same_at_both_ends_is_written_once():
     """TD-D7, TD-X4"""
     assert messages.duration_range((30, 7200)) == "30 s – 2 h"
     assert messages.duration_range((61, 62)) == "1 m"
+
+
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("end_s", "ends", "note", "short"),
+    [
+        ((60, 600), "in 1 m to 10 m", "", "1 m – 10 m"),
+        ((2 * DAY_S, 300 * DAY_S), None, "in 2 d to 300 d", "2 d – 300 d"),
+        ((300 * DAY_S, 400 * DAY_S), "in 300 d to over a year", "", "300 d – over a year"),
+        ((400 * DAY_S, 9e15), "in over a year", "", "over a year"),  # 9e15 s is beyond every calendar
+    ],
+)
+def test_an_estimate_of_more_than_a_year_is_no_number(end_s, ends, note, short):
+    """TD-C2: noise that looks exact."""
+    estimate = Estimate(end_s=end_s)
+    shown = estimates.ends(estimate, timezone.now())
+    assert shown == ends if ends else "–" in shown
+    assert estimates.ends_in(estimate) == note
+    assert ui.end_range(end_s) == short

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from statistics import quantiles
 
 from experiments import database_clock
+from experiments.messages import YEAR_S
 from experiments.models import Experiment, Queue, Settings, User, Workspace
 from experiments.scheduler.estimate import Finished, finished_trials, simulate, slots_for
 from experiments.scheduler.wait_reasons import Compute
@@ -72,7 +73,9 @@ def start_estimate(
     if settings.max_duration_s is not None:
         end_s = min(end_s[0], settings.max_duration_s), min(end_s[1], settings.max_duration_s)
     now = database_clock.now()
-    moments = now + timedelta(seconds=end_s[0]), now + timedelta(seconds=end_s[1])
+    moments = None
+    if end_s[1] <= YEAR_S:
+        moments = now + timedelta(seconds=end_s[0]), now + timedelta(seconds=end_s[1])
     return replace(
         start, trial_s=_most_of(finished.durations), end_s=end_s, compute_s=compute_s, moments=moments
     )

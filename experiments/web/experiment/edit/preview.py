@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from experiments import database_clock
-from experiments.messages import Consequence, consequences
+from experiments.messages import YEAR_S, Consequence, consequences
 from experiments.models import Experiment, ExperimentState, Settings, status
 from experiments.scheduler.estimate import Estimate
 from experiments.scheduler.impact import Consequences, impact_of
 from experiments.web.experiment.forms.edit_form import EditForm
+from experiments.web.ui.estimates import span_range
 
 from .settings_diff import Change, changes
 
@@ -21,13 +22,14 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class EstimateView:
-    """An estimate as the page shows it: times of day, or spans when the end is near or the experiment is paused."""
+    """An estimate as the page shows it: times of day, or a span when the end is near or more than a year ahead, or the
+    experiment is paused."""
 
     unknown: str = ""
     compute: Range | None = None
     moments: tuple[datetime, datetime] | None = None
     latest: datetime | None = None
-    spans: Range | None = None
+    span: str = ""
     latest_span: float | None = None
 
 
@@ -75,9 +77,10 @@ def change_preview(form: EditForm) -> ChangePreview | None:
 
 def _view(experiment: Experiment, estimate: Estimate) -> EstimateView:
     unknown, compute = estimate.unknown, estimate.compute_s
-    is_soon = estimate.end_s is not None and estimate.end_s[1] < SOON_S
-    if experiment.state == ExperimentState.PAUSED or is_soon:
-        return EstimateView(unknown, compute, spans=estimate.end_s, latest_span=estimate.latest_s)
+    is_span = estimate.end_s is not None and not SOON_S <= estimate.end_s[1] <= YEAR_S
+    if experiment.state == ExperimentState.PAUSED or is_span:
+        span = span_range(estimate.end_s) if estimate.end_s else ""
+        return EstimateView(unknown, compute, span=span, latest_span=estimate.latest_s)
     now = database_clock.now()
     moments = latest = None
     if estimate.end_s:

@@ -223,6 +223,9 @@ def test_the_estimate_comes_from_earlier_trials_of_the_command(client, lab, bob,
     estimate = client.post(NEW, {**form, "preview": "1"}).context["estimate"]
     assert (estimate.trial_count, estimate.trial_s) == (2, (60.0, 60.0))
     assert estimate.end_s[0] < 600 < estimate.end_s[1], "ten trials, one after the other"
+    Trial.objects.update(duration_s=1e12)  # a clock that jumped
+    page = client.post(NEW, {**form, "preview": "1"}).content.decode()
+    assert "over a year" in page and "if started now" not in page
 
 
 def test_samples_are_drawn_on_the_scale_of_the_parameter():
