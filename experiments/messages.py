@@ -198,7 +198,7 @@ def ago(moment: datetime | None) -> str:
     if moment is None:
         return DASH
     seconds = (database_clock.now() - moment).total_seconds()
-    text = "now" if seconds < 1 else f"{duration_short(seconds)} ago"
+    text = "now" if seconds < 1 else f"{_elapsed(seconds)} ago"
     return _time(
         timezone.localtime(moment), text, format_html(' data-age="{}" data-form="ago"', round(seconds, 1))
     )
@@ -210,8 +210,13 @@ def running(span: timedelta | float | None) -> str:
 
 
 def running_short(span: timedelta | float | None) -> str:
-    """Return a running duration in one unit, which the browser keeps counting: `7 m`."""
-    return _ticking(span, duration_short, "short")
+    """Return the larger unit of a running duration, which the browser keeps counting: `7 m`."""
+    return _ticking(span, _elapsed, "short")
+
+
+def _elapsed(seconds: float) -> str:
+    """Return the units that have passed: `7 m` until the eighth minute is over."""
+    return " ".join(duration(round(seconds)).split()[:2])
 
 
 def _ticking(span: timedelta | float | None, form: Callable[[float], str], name: str) -> str:

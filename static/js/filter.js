@@ -1,67 +1,52 @@
-// The filter line (filters/_line.html): the keyboard in its completions, which htmx brings for what is typed.
-customElements.define("filter-line", class extends HTMLElement {
-  connectedCallback() { connect(this.querySelector("input"), document.getElementById("completions")); }
-});
+// The filter of a table (filters/_line.html): the keyboard in its completions, which htmx brings for what is typed.
+const box = document.querySelector("#filter [role=combobox]"), list = document.getElementById("completions");
+const menu = document.getElementById("cell-menu");
+const marked = () => list.querySelector("[aria-selected=true]");
 
-function connect(box, list) {
-  const marked = () => list.querySelector("[aria-selected=true]");
-
-  function mark(item) {
-    for (const one of list.querySelectorAll("[role=option]")) one.ariaSelected = String(one === item);
-    list.hidden = !item;
-    box.ariaExpanded = String(Boolean(item));
-    box.setAttribute("aria-activedescendant", item?.id ?? "");
-    item?.scrollIntoView({ block: "nearest" });
-  }
-
-  function move(by) {
-    const items = [...list.querySelectorAll("[role=option]")];
-    if (list.hidden || !items.length) htmx.trigger(box, "complete");
-    else mark(items.at((items.indexOf(marked()) + by) % items.length));
-  }
-
-  function close() {
-    const wasOpen = !list.hidden;
-    mark(null);
-    return wasOpen;
-  }
-
-  function choose(item) {
-    if (!item || list.hidden) return false;
-    box.value = item.dataset.text;
-    box.setSelectionRange(item.dataset.at, item.dataset.at);
-    mark(null);
-    if (item.dataset.more) htmx.trigger(box, "complete");
-    return true;
-  }
-
-  const KEYS = { ArrowDown: () => move(+1), ArrowUp: () => move(-1), Tab: (event) => !event.shiftKey && choose(marked()), Escape: close };
-  box.addEventListener("keydown", (event) => { if (KEYS[event.key] && KEYS[event.key](event) !== false) event.preventDefault(); });
-  box.addEventListener("htmx:configRequest", ({ detail }) => { detail.parameters.at = box.selectionStart; });
-  // A cell of the table is a button of this form: its condition goes with the text. htmx only knows buttons within.
-  box.form.addEventListener("htmx:configRequest", ({ target, detail: { parameters, triggeringEvent } }) => {
-    const { name, value } = (target === box.form && triggeringEvent?.submitter) || {};
-    if (name) parameters[name] = value;
-  });
-  // What was typed would stay, whatever the answer wrote.
-  document.addEventListener("htmx:afterSwap", ({ target }) => { if (target.contains(box) && document.activeElement !== box) box.value = box.defaultValue; });
-  box.addEventListener("blur", close);
-  box.form.addEventListener("submit", close);
-  list.addEventListener("pointerdown", (event) => event.preventDefault()); // the box keeps the focus
-  list.addEventListener("click", ({ target }) => choose(target.closest("[role=option]")));
-  list.addEventListener("htmx:afterSwap", () => mark(document.activeElement === box ? marked() : null));
+/** Marks this completion; without one, the list closes. */
+function mark(option) {
+  marked()?.setAttribute("aria-selected", "false");
+  option?.setAttribute("aria-selected", "true");
+  option?.scrollIntoView({ block: "nearest" });
+  list.hidden = !option;
+  box.ariaExpanded = String(!list.hidden);
+  box.setAttribute("aria-activedescendant", option?.id ?? "");
 }
 
-// A click on a cell offers its conditions; without script it adds the first of them, "only this value".
-document.addEventListener("click", (event) => {
-  const cell = event.target.closest?.(".cell-btn"), menu = document.getElementById("cell-menu");
-  if (!cell || !menu) return;
+function move(by) {
+  const options = [...list.querySelectorAll("[role=option]")];
+  if (list.hidden || !options.length) htmx.trigger(box, "complete");
+  else mark(options.at((options.indexOf(marked()) + by) % options.length));
+}
+
+function choose(option) {
+  box.value = option.dataset.text;
+  box.setSelectionRange(option.dataset.at, option.dataset.at);
+  mark(null);
+  if (option.dataset.more) htmx.trigger(box, "complete");
+}
+
+box.addEventListener("keydown", (event) => {
+  const { key, shiftKey } = event, option = list.hidden ? null : marked();
+  if (key === "ArrowDown") move(+1);
+  else if (key === "ArrowUp") move(-1);
+  else if (option && key === "Tab" && !shiftKey) choose(option);
+  else if (option && key === "Escape") mark(null);
+  else return;
   event.preventDefault();
-  const [, field, value] = cell.value.match(/^("(?:\\.|[^"\\])*"|[^=]*)=(.*)$/s);
-  menu.querySelector("code").textContent = cell.value;
-  for (const choice of menu.querySelectorAll("button")) {
-    choice.value = field + choice.dataset.operator + value;
-    choice.hidden = /[<>]/.test(choice.dataset.operator) && Number.isNaN(Number(value));
-  }
-  menu.showPopover({ source: cell });
 });
+box.addEventListener("htmx:configRequest", ({ detail }) => { detail.parameters.at = box.selectionStart; });
+box.addEventListener("blur", () => mark(null));
+box.form.addEventListener("submit", () => mark(null));
+list.addEventListener("mousedown", (event) => event.preventDefault()); // the box keeps the focus
+list.addEventListener("click", ({ target }) => [target.closest("[role=option]")].filter(Boolean).forEach(choose));
+list.addEventListener("htmx:afterSwap", () => mark(document.activeElement === box ? marked() : null));
+
+document.addEventListener("htmx:afterSwap", ({ target }) => {
+  if (!target.contains(box)) return;
+  menu?.hidePopover();
+  if (document.activeElement !== box) box.value = box.defaultValue; // what was typed would stay, whatever the answer wrote
+});
+
+// The conditions of a cell open at it.
+menu?.addEventListener("htmx:afterSwap", ({ detail }) => menu.showPopover({ source: detail.requestConfig.triggeringEvent.submitter }));

@@ -9,8 +9,6 @@ const banner = document.getElementById("live-lost");
 
 const pollOf = (fragment) => polls.get(fragment) ?? polls.set(fragment, { failures: 0, heardAt: performance.timeOrigin, askedAt: performance.timeOrigin }).get(fragment);
 
-const besides = ({ id }) => [...document.querySelectorAll(`[data-beside="${CSS.escape(id)}"]`)];
-
 function on(name, act) {
   document.addEventListener(`htmx:${name}`, (event) => {
     if (event.target.matches?.("[data-live]")) act(pollOf(event.target), event);
@@ -22,7 +20,8 @@ on("configRequest", (poll, event) => {
   const pause = failures ? event.target.dataset.live * 2 ** (failures - 1) : document.hidden * REST_S;
   const isAsked = triggeringEvent && !document.hidden;
   if (!isAsked && Date.now() - askedAt < Math.min(pause, REST_S) * 1000) return event.preventDefault();
-  const beside = besides(event.target).filter((each) => isAsked || Date.now() - pollOf(each).askedAt > each.dataset.every * 1000 - EARLY_MS);
+  const beside = [...document.querySelectorAll(`[data-beside="${CSS.escape(event.target.id)}"]`)]
+    .filter((each) => isAsked || Date.now() - pollOf(each).askedAt > each.dataset.every * 1000 - EARLY_MS);
   for (const each of [event.target, ...beside]) pollOf(each).askedAt = Date.now();
   if (beside.length) headers["Live-With"] = beside.map(({ id, dataset }) => `${id}=${dataset.tag}`).join(" ");
   headers["If-None-Match"] = `"${event.target.dataset.tag}"`;
@@ -45,20 +44,17 @@ function say() {
   bar.querySelector("[data-live-age]").textContent = `updated ${short((Date.now() - Math.min(...all.map((poll) => poll.heardAt))) / 1000)} ago`;
 }
 
-const UNITS = [["s", 1, 59.5], ["m", 60, 59.5 * 60], ["h", 3600, 47.5 * 3600], ["d", 86400, Infinity]];
+const UNITS = [["s", 1, 0], ["m", 60, 60], ["h", 3600, 3600], ["d", 86400, 2 * 86400]]; // name, length, where it begins
 
-/** In one unit: 12 m. */
-function short(seconds) {
-  const [unit, length] = UNITS.find(([, , until]) => seconds < until);
-  return `${Math.round(seconds / length)} ${unit}`;
-}
-
-/** In two units: 12 m 05 s. */
-function long(seconds) {
-  const whole = Math.round(seconds), at = Math.max(0, UNITS.findLastIndex(([unit, length]) => whole >= length * (unit === "d" ? 2 : 1)));
+/** In two units, as the server writes it: 12 m 05 s. */
+function duration(seconds) {
+  const whole = Math.round(seconds), at = UNITS.findLastIndex(([, , begin]) => whole >= begin);
   const [unit, length] = UNITS[at], [smaller, part] = UNITS[at - 1] ?? [], rest = part && Math.floor((whole % length) / part);
-  return `${Math.floor(whole / length)} ${unit}${rest ? ` ${unit === "d" ? rest : String(rest).padStart(2, "0")} ${smaller}` : ""}`;
+  return `${Math.floor(whole / length)} ${unit}${rest ? ` ${String(rest).padStart(unit === "d" ? 1 : 2, "0")} ${smaller}` : ""}`;
 }
+
+/** In the larger of them: 12 m. */
+const short = (seconds) => duration(seconds).match(/\S+ \S+/)[0];
 
 const written = new WeakMap(); // element -> { age, at }: what the server wrote, and since when it stands here
 
@@ -68,7 +64,7 @@ function tick() {
     const { age, form } = element.dataset;
     if (written.get(element)?.age !== age) written.set(element, { age, at: Date.now() });
     const seconds = Number(age) + (Date.now() - written.get(element).at) / 1000;
-    const text = form ? short(seconds) + (form === "ago" ? " ago" : "") : long(seconds);
+    const text = form ? short(seconds) + (form === "ago" ? " ago" : "") : duration(seconds);
     if (seconds >= 1 && element.textContent !== text) element.textContent = text;
   }
   say();

@@ -54,3 +54,28 @@ def test_columns_are_chosen_on_a_phone_without_script(open_as, running, carol, b
     page.get_by_role("button", name="Apply columns").click()
     expect(page.locator("thead")).to_contain_text("Peak memory")
     assert "Worker" not in heads(page) and not is_wider_than_its_window(page)
+
+
+def test_a_click_on_a_value_offers_its_conditions(open_as, running, bob, broker):
+    """TD-C3: bounds of a number, which the filter takes; Escape gives the focus back to the cell."""
+    experiment = running(taken=2)
+    url = reverse("experiment-trials", args=["lab", experiment.public_id]) + "?sort=number"
+    low, high = sorted(trial.params["lr"] for trial in experiment.trials.filter(number__in=(1, 2)))
+    page = open_as(bob, url)
+    page.get_by_role("combobox", name="Filter").fill("state:running")
+    cell = page.locator(f'.cell-btn[value="lr={high}"]')
+    menu = page.locator("#cell-menu")
+    cell.click()
+    expect(menu.locator("code")).to_have_text(f"lr={high}")
+    expect(menu.get_by_role("button", name="Only this value")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(menu).to_be_hidden()
+    expect(cell).to_be_focused()
+    page.locator(f'.cell-btn[value="lr={low}"]').click()
+    menu.get_by_role("button", name="At most this value").click()
+    expect(page.get_by_role("combobox", name="Filter")).to_have_value(f"state:running lr<={low}")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(menu).to_be_hidden()
+    plain = open_as(bob, url, java_script_enabled=False)
+    plain.locator(f'.cell-btn[value="lr={high}"]').click()
+    expect(plain.get_by_role("combobox", name="Filter")).to_have_value(f"lr={high}")

@@ -24,8 +24,8 @@ Cell = Callable[[Trial, object], str]  # the trial, and its value where the colu
 
 
 def writer(column: Column, fields: TrialFields) -> Cell:
-    """Return the function that writes the cells of a column. A click on a value adds the condition that selects it to
-    the filter; what is the same in all rows is written once."""
+    """Return the function that writes the cells of a column. A click on a value offers its conditions (cell_menu.py),
+    and without JavaScript adds the one that selects it to the filter; what is the same in all rows is written once."""
     css = escape(column.css)
     if column.is_parameter or column.is_metric:
         field = fields.parameter(column.label) if column.is_parameter else fields.metric(column.label)
@@ -91,7 +91,8 @@ def _class(css: str) -> str:
 
 
 def _button(term: str, text: str) -> str:
-    return f'<button class="cell-btn" form="filter" name="and" value="{term}" title="{term}">{text}</button>'
+    attributes = f'class="cell-btn" type="submit" form="filter" name="cell" value="{term}" title="{term}"'
+    return f"<button {attributes}>{text}</button>"
 
 
 def _text(key: str, trial: Trial) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.saved_views import apply_view, saved_views, views_of
 
-from . import cells, column_html, columns, reruns
+from . import cell_menu, cells, column_html, columns, reruns
 from .columns import PARAMETER, Column
 from .filter_controls import line_of, state_chips
 from .row_html import RowWriter
@@ -79,6 +79,8 @@ class Row:
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the table of trials, in a fixed number of queries."""
     experiment = get_experiment(request, workspace_slug, public_id)
+    if request.htmx and (condition := cell_menu.condition_of(request.GET.get("cell", ""))):
+        return cell_menu.draw(request, condition)
     place = {name: request.GET.get(name, "") for name in PLACE}
     saved = saved_views(request.user, experiment.workspace, experiment)
     applied, view = apply_view(without(canonical(request.GET), PLACE), saved)

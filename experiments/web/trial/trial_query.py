@@ -29,6 +29,7 @@ LONGEST_KEY = 40  # of a group of failures
 ORDER_AND_FILTERS: dict[str, Parameter] = {
     "filter": text(),
     "and": text(),
+    "cell": text(),
     "last": text(),
     "state": choice(*status.TRIAL_STATES),
     "failure": text(),
@@ -43,13 +44,13 @@ _GROUP = re.compile(r"\berror_group[:=]\"?([0-9a-f]{12})\b")
 
 
 def canonical(query: QueryDict) -> QueryDict:
-    """Return the address with all its filters in one line: a click on a cell adds a condition (`and`), and a link of
-    an earlier version names a group of failures (`failure`). `last` only serves a line that cannot be read."""
-    merged = without(query, ("and", "failure"))
+    """Return the address with all its filters in one line: the menu of a cell adds a condition (`and`), as does the
+    cell itself without JavaScript (`cell`), and a link of an earlier version names a group of failures (`failure`).
+    `last` only serves a line that cannot be read."""
+    merged = without(query, ("and", "cell", "failure"))
     group = query.get("failure", "").replace("\0", "")[:LONGEST_KEY]
-    filter = joined(
-        query.get("filter", ""), query.get("and", ""), f"error_group:{quoted(group)}" if group else ""
-    )
+    added = (query.get("and", ""), query.get("cell", ""), f"error_group:{quoted(group)}" if group else "")
+    filter = joined(query.get("filter", ""), *added)
     if filter or "filter" in merged:
         merged["filter"] = filter
     return merged

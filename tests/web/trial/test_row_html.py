@@ -34,7 +34,8 @@ def status(state: str, label: str) -> str:
 
 
 def button(term: str, text: str) -> str:
-    return f'<button class="cell-btn" form="filter" name="and" value="{term}" title="{term}">{text}</button>'
+    attributes = f'class="cell-btn" type="submit" form="filter" name="cell" value="{term}" title="{term}"'
+    return f"<button {attributes}>{text}</button>"
 
 
 def cells(html: str) -> list[str]:

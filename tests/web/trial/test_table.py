@@ -343,12 +343,32 @@ def test_the_filter_line_selects_counts_and_stays_in_every_link(hundred, bob):
 def test_a_click_on_a_cell_adds_to_the_filter(hundred, bob):
     """TD-C3: with the value in full, beside what the line has already."""
     html = unescape(row(table(bob, hundred, "?filter=number<50"), 7))
-    term = re.search(r'form="filter" name="and" value="(lr=[^"]*)"', html)[1]
+    term = re.search(r'form="filter" name="cell" value="(lr=[^"]*)"', html)[1]
     assert term == f"lr={hundred.trials.get(number=7).params['lr']}"
-    page = table(bob, hundred, f"?filter=number<50+or+number=60&and={quote(term)}")
-    assert numbers(page) == [7] and f'value="(number<50 or number=60) {term}"' in unescape(
-        page.content.decode()
-    )
+    for name in ("cell", "and"):
+        page = table(bob, hundred, f"?filter=number<50+or+number=60&{name}={quote(term)}")
+        html = unescape(page.content.decode())
+        assert numbers(page) == [7] and f'value="(number<50 or number=60) {term}"' in html
+
+
+@pytest.mark.parametrize(
+    ("term", "field", "value", "operators"),
+    [
+        ("lr=1e-05", "lr", "1e-05", ["=", "<=", ">=", "!="]),
+        ('"p.a=b"=-3', '"p.a=b"', "-3", ["=", "<=", ">=", "!="]),
+        ('opt="a=b"', "opt", '"a=b"', ["=", "!="]),
+        ("worker=w1", "worker", "w1", ["=", "!="]),
+    ],
+)
+def test_the_menu_of_a_cell_offers_bounds_for_numbers(hundred, bob, term, field, value, operators):
+    """TD-C3: the conditions of the value; nothing of the page is replaced."""
+    url = f"/w/lab/experiments/{hundred.public_id}/trials/"
+    answer = as_(bob).get(url, {"cell": term}, headers={"HX-Request": "true", "HX-Target": "view"})
+    html = answer.content.decode()
+    offered = [unescape(each) for each in re.findall(r'name="and"\s+value="([^"]*)"', html)]
+    assert offered == [f"{field}{operator}{value}" for operator in operators]
+    assert (answer["HX-Retarget"], answer["HX-Reswap"]) == ("#cell-menu", "innerHTML")
+    assert "<table" not in html
 
 
 def test_an_error_names_the_place_and_keeps_the_last_result(hundred, bob):
