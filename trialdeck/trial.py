@@ -7,6 +7,7 @@ from __future__ import annotations  # for Python 3.8
 
 import json
 import os
+import time
 from collections.abc import Mapping
 
 TYPE_CHECKING = False  # as in typing, without the time that importing it takes
@@ -119,6 +120,8 @@ def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> Non
     values = metric if isinstance(metric, Mapping) else {"default": metric}
     if not values:
         raise _bad("A metric must be a number or a dict of numbers by name, not an empty dict.")
+    if "final" not in kind:
+        kind["time"] = round(time.time(), 3)
     records = [{"name": _name(name), **kind, "value": _number(name, value)} for name, value in values.items()]
     path = os.environ.get("TRIALDECK_METRICS")
     if not path:

@@ -1,6 +1,6 @@
 """A metric value that a trial reported, in whatever dialect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_POINTS = 100_000  # of one series; later points are counted, not stored
 MAX_SERIES = 1_000  # of one trial
@@ -14,7 +14,7 @@ class Report:
     `value` is a finite number, or None when the reported value is not; then `text` is that value (at most 200
     characters). A `text` beside a number is the whole number that `value` had to round. `final`: the result of the
     trial, else a point of the series at `step`. `progress`: steps done and steps in all, where the trial told the
-    latter.
+    latter. `at`: when the trial reported it, in seconds since 1970 by the clock of its machine, if the report has it.
     """
 
     name: str
@@ -23,3 +23,4 @@ class Report:
     text: str = ""
     final: bool = False
     progress: tuple[int, int] | None = None
+    at: float | None = field(default=None, compare=False)

@@ -244,7 +244,7 @@ class _Exporter:
 
     def _points(self) -> Iterator[list[Any]]:
         for numbers in self._numbers():
-            columns = ("trial_id", "name", "step", "value", "text")
+            columns = ("trial_id", "name", "step", "value", "text", "elapsed_s")
             rows = Point.objects.filter(trial__in=numbers).order_by().values_list(*columns)
             some = list(rows[: ROWS_AT_ONCE + 1])
             if len(some) > ROWS_AT_ONCE:
@@ -254,17 +254,17 @@ class _Exporter:
             # Sorted here, because databases compare names differently.
             some.sort(key=lambda row: (numbers[row[0]], row[1], row[2]))
             for key, *point in some:
-                yield [numbers[key], *point]
+                yield _point_document(numbers[key], *point)
 
     def _long_series(self, key: int, number: int) -> Iterator[list[Any]]:
         for name in sorted(Point.names_of(key, at_most=ROWS_AT_ONCE)):
             rows = Point.objects.filter(trial=key, name=name).order_by("step")
             after = -(2**63)
             while some := list(
-                rows.filter(step__gte=after).values_list("step", "value", "text")[:ROWS_AT_ONCE]
+                rows.filter(step__gte=after).values_list("step", "value", "text", "elapsed_s")[:ROWS_AT_ONCE]
             ):
-                for step, value, text in some:
-                    yield [number, name, step, value, text]
+                for row in some:
+                    yield _point_document(number, name, *row)
                 if some[-1][0] == 2**63 - 1:
                     break
                 after = some[-1][0] + 1
@@ -312,6 +312,13 @@ class _Exporter:
                         stream.write(piece)
                         yield from self.sink.take(at_least=CHUNK)
                 stored.append({**document, "size": size, "sha256": digest.hexdigest()})
+
+
+def _point_document(
+    number: int, name: str, step: int, value: float | None, text: str, elapsed_s: float | None
+) -> list[Any]:
+    point = [number, name, step, value, text]
+    return point if elapsed_s is None else [*point, elapsed_s]
 
 
 def _content(artifact: Artifact) -> Iterator[bytes] | None:

@@ -33,18 +33,19 @@ def test_every_point_comes_once_in_order(api, measured, bob):
         (number, name, step) for number in (1, 2, 3) for name in ("accuracy", "loss") for step in range(25)
     ]
     assert [(item["trial"], item["name"], item["step"]) for item in results] == wanted
-    assert results[-1] == {"trial": 3, "name": "loss", "step": 24, "value": 3.24, "text": None}
+    last = {"trial": 3, "name": "loss", "step": 24, "value": 3.24, "text": None, "elapsed_s": None}
+    assert results[-1] == last
     results = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7, name="loss")
     assert len(results) == 75 and {item["name"] for item in results} == {"loss"}
     assert walk(api(bob), f"/experiments/{measured.public_id}/metrics", name="x") == []
 
 
 def test_a_trials_points_are_its_own(api, measured, bob):
-    Point.objects.filter(trial__number=2, step=3, name="loss").update(value=None, text="nan")
+    Point.objects.filter(trial__number=2, step=3, name="loss").update(value=None, text="nan", elapsed_s=1.5)
     results = walk(api(bob), path_of(measured, "/2/metrics"), limit=20)
     assert len(results) == 50 and {item["trial"] for item in results} == {2}
     assert [item for item in results if item["text"]] == [
-        {"trial": 2, "name": "loss", "step": 3, "value": None, "text": "nan"}
+        {"trial": 2, "name": "loss", "step": 3, "value": None, "text": "nan", "elapsed_s": 1.5}
     ]
     cursor = api(bob).get(path_of(measured, "/2/metrics"), limit=20).json()["next"]
     error_of(api(bob).get(path_of(measured, "/3/metrics"), cursor=cursor), 400)

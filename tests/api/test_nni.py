@@ -54,8 +54,8 @@ def mixed(running: Callable[..., Experiment], alice: User) -> Experiment:
     first, two, three = experiment.trials.filter(state="running")
     Point.keep(
         [
-            Point(trial=first, name="accuracy", step=0, value=0.125),
-            Point(trial=first, name="loss", step=0, value=2),
+            Point(trial=first, name="accuracy", step=0, value=0.125, elapsed_s=1.25),
+            Point(trial=first, name="loss", step=0, value=2, elapsed_s=1.5),
             Point(trial=first, name="accuracy", step=1, value=None, text="NaN"),
             Point(trial=three, name="accuracy", step=0, value=0.5),
             Point(trial=three, name="loss", step=4, value=None, text="diverged"),
@@ -156,6 +156,9 @@ def test_metrics_are_told_one_record_a_step(mixed, nni, carol):
     assert brief(client.get("metric-data-range/0/0")) == first
     assert brief(client.get("metric-data-range/0/99999999999999999999")) == first + third
     assert brief(client.get("metric-data-latest")) == [first[2], third[0]]
+    started = client.get(f"trial-jobs/{mixed.public_id}-1")["startTime"]
+    times = [record["timestamp"] - started for record in client.get(f"metric-data/{mixed.public_id}-1")][:2]
+    assert times == [1500, 0], "the first step's last metric; the other one has no time"
     text = client.send("GET", f"trial-file/{mixed.public_id}-1/stdout")
     assert (text.content.decode(), text["Content-Type"]) == ("hello\ufffd", "text/plain; charset=utf-8")
     assert client.send("GET", f"trial-file/{mixed.public_id}-1/stderr").content == b"stderr is empty."

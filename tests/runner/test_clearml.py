@@ -50,6 +50,14 @@ def task_of(run_context: RunContext) -> Path:
     return run_context.folder.path / "clearml" / "offline" / "7f3k2m9q-3" / "task.json"
 
 
+def test_a_scalar_has_the_time_of_its_event():
+    """TD-C5: ClearML writes milliseconds."""
+    reports, _ = read(
+        line(scalar("loss", "train", 0.5), {**scalar("loss", "train", 0.5, 1), "timestamp": "x"})
+    )
+    assert [report.at for report in reports] == [1795271348.671, None]
+
+
 def test_scalars_are_points_and_their_last_values_are_results() -> None:
     """CML-T1: title and series make the name; what is no scalar, and what it measures of the machine, is left out."""
     reports, reader = read(

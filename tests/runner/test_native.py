@@ -17,6 +17,14 @@ def read(tmp_path, *lines: object) -> tuple[list[Report], MetricsReader]:
     return reader.drain(), reader
 
 
+def test_a_point_has_the_time_at_which_it_was_reported(tmp_path):
+    """TD-C5: seconds since 1970; anything else is no time, and the point counts all the same."""
+    moments = [1764460800.125, 1764460800, None, "2026-01-01", True, -1, float("nan"), 1e300]
+    reports, reader = read(tmp_path, *({"value": 1, "time": moment} for moment in moments), {"value": 1})
+    assert [report.at for report in reports] == [1764460800.125, 1764460800.0, *[None] * 7]
+    assert reader.faults == 0
+
+
 def test_points_and_finals_come_in_order(tmp_path):
     reports, reader = read(
         tmp_path,

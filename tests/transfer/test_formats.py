@@ -148,7 +148,7 @@ def mlflow_sqlite(path: Path) -> bytes:
         )
         db.executemany("INSERT INTO params VALUES (?, ?, ?)", [(run, *pair) for pair in params.items()])
         for step, loss in losses:
-            cells = (run, "loss", 0.0 if math.isnan(loss) else loss, step, step, math.isnan(loss))
+            cells = (run, "loss", 0.0 if math.isnan(loss) else loss, 10**12 + step, step, math.isnan(loss))
             db.execute("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", cells)
         if losses:
             db.execute("INSERT INTO latest_metrics VALUES (?, ?, ?, ?, ?, ?)", cells)
@@ -205,7 +205,8 @@ def test_mlflow_runs_are_imported(kind: str, tmp_path: Path, lab: Workspace, bob
         ("stopped", 0.75, "", {"lr": 0.02, "opt": "sgd", "model__depth": 3}),
     ]
     first = experiment.trials.get(number=1)
-    assert list(first.points.values_list("name", "step", "value")) == [("loss", 0, 1.0), ("loss", 5, 0.5)]
+    points = first.points.values_list("name", "step", "value", "elapsed_s")
+    assert list(points) == [("loss", 0, 1.0, 0.0), ("loss", 5, 0.5, 0.005)]
     assert first.started_at and first.duration_s == pytest.approx(5, abs=0.1)
     assert experiment.settings.space_document["lr"] == {"_type": "loguniform", "_value": [0.001, 0.1]}
     left_out = dict(experiment.history_import.preview["studies"][0]["left_out"])
@@ -279,7 +280,7 @@ def test_wandb_runs_of_the_api_are_imported(lab: Workspace, bob: User) -> None:
             "state": state,
             "config": {"lr": {"value": 0.1 * n}, "_wandb": {"x": 1}, "net": {"depth": n}},
             "summary": json.dumps({"acc": 0.5 + n / 10, "_runtime": 12, "text": "x"}),
-            "history": [{"_step": 0, "acc": 0.1}, {"_step": 9, "acc": 0.2 * n}],
+            "history": [{"_step": 0, "acc": 0.1}, {"_step": 9, "acc": 0.2 * n, "_runtime": 2.5}],
             "created_at": "2026-01-01T10:00:00",
         }
         for n, state in ((1, "finished"), (2, "killed"))
@@ -289,7 +290,7 @@ def test_wandb_runs_of_the_api_are_imported(lab: Workspace, bob: User) -> None:
         assert experiment.imported_from == "wandb"
         first, second = experiment.trials.order_by("number")
         assert (first.state, first.value, second.state) == ("succeeded", 0.6, "stopped")
-        assert list(second.points.values_list("step", flat=True)) == [0, 9]
+        assert list(second.points.values_list("step", "elapsed_s")) == [(0, None), (9, 2.5)]
         assert first.params == {"lr": 0.1, "net": {"depth": 1}}
 
 

@@ -99,7 +99,14 @@ def full(running: Callable[..., Experiment], worker: Worker, alice: User, bob: U
     )
     experiment.update(make_settings(**{**experiment.settings.document(), "concurrency": 3}), by=bob, seen=1)
     first, second = experiment.trials.filter(state="running").order_by("number")
-    Point.keep([Point(trial=first, name="accuracy", step=step, value=step / 3) for step in range(20)])
+    Point.keep(
+        [
+            Point(
+                trial=first, name="accuracy", step=step, value=step / 3, elapsed_s=step / 7 if step else None
+            )
+            for step in range(20)
+        ]
+    )
     Point.keep([Point(trial=first, name="löss", step=2**40, value=None, text="nan")])
     LogPiece.keep([LogPiece(trial=first, offset=at, size=3, data=b"\x00ab") for at in (0, 3, 900)])
     folder = TrialFolder(django_settings.DATA / "trials", experiment.public_id, first.number)

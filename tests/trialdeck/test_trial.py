@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ print(trialdeck.get_experiment_id(), trialdeck.get_trial_id(), trialdeck.get_seq
 
 def test_reports_reach_the_worker(tmp_path):
     """NNI-T1"""
+    began = round(time.time(), 3)
     done = run(
         """
 trialdeck.report_intermediate_result(0.5)
@@ -66,6 +68,8 @@ trialdeck.report_final_result({"default": 0.9, "loss": 1})
         tmp_path,
     )
     assert (done.stdout, done.stderr) == ("", "")
+    points = [report for report in reports(tmp_path) if not report.final]
+    assert all(began <= (report.at or 0) <= time.time() for report in points), "with the time of the report"
     assert reports(tmp_path) == [
         Report("accuracy", 0, 0.5),
         Report("accuracy", 1, 0.75),

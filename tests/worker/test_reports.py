@@ -66,3 +66,27 @@ def test_a_trial_that_is_behind_says_so_until_it_is_not(
     while store([reports]):
         pass
     assert notes() == []
+
+
+def test_points_have_the_time_since_the_start_of_their_trial(
+    reports: TrialReports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-C5: as the trial reported it; where it did not, or impossibly, as the worker read it."""
+    began, moments = 1_764_460_800.0, {0: 0.25, 1: 39.5, 2: -5, 3: 500, 4: None, 5: 40.75}
+    lines = ({"value": 1, "step": n, "time": s and began + s} for n, s in moments.items())
+    file = tmp_path / "timed.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def stored(began_at: float | None) -> dict[int, float | None]:
+        monkeypatch.setattr(reporting.time, "time", lambda: began)
+        monkeypatch.setattr(reporting, "_steady_s", lambda: 1000.0)
+        timed = TrialReports(reports.trial, Masker(set()), began_at=began_at)
+        timed.start([MetricsReader(file, "accuracy", below=tmp_path)], LogReader(tmp_path / "log"))
+        monkeypatch.setattr(reporting, "_steady_s", lambda: 1040.0)
+        store([timed])
+        points = Point.objects.filter(trial=reports.trial.pk, name="accuracy")
+        return dict(points.values_list("step", "elapsed_s"))
+
+    assert stored(None) == {0: 0.25, 1: 39.5, 2: 40.0, 3: 40.0, 4: 40.0, 5: 40.75}
+    Point.objects.all().delete()
+    assert stored(began) == {0: 0.25, 1: 39.5, 2: None, 3: 500.0, 4: None, 5: 40.75}, "after the worker's end"

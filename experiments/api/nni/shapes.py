@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -24,7 +24,7 @@ DURATION = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([smhd]?)\s*", re.ASCII)
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Row = dict[str, Any]  # values of TRIAL_FIELDS
-PointRow = tuple[str, int, float | None, str]  # name, step, value, text
+PointRow = tuple[str, int, float | None, str, float | None]  # name, step, value, text, elapsed_s
 
 
 # --- the experiment --------------------------------------------------------------------------------------------
@@ -203,19 +203,23 @@ def latest(experiment: Experiment, row: Row) -> dict[str, Any]:
 def periodical(experiment: Experiment, row: Row, points: Iterable[PointRow]) -> Iterator[dict[str, Any]]:
     """Yield one record per step; `points` are ordered by step. The value of a step with several metrics is a dict."""
     for step, group in groupby(points, key=lambda point: point[1]):
+        of_step = list(group)
         values = {
             "default" if name == experiment.metric else name: _number(value, text)
-            for name, _, value, text in group
+            for name, _, value, text, _ in of_step
         }
-        yield _metric(
-            experiment, row, "PERIODICAL", step, values["default"] if [*values] == ["default"] else values
-        )
+        value = values["default"] if [*values] == ["default"] else values
+        elapsed_s = max((point[4] for point in of_step if point[4] is not None), default=None)
+        at = None
+        if elapsed_s is not None and row["started_at"]:
+            at = row["started_at"] + timedelta(seconds=elapsed_s)
+        yield _metric(experiment, row, "PERIODICAL", step, value, at=at)
 
 
 def _metric(
     experiment: Experiment, row: Row, kind: str, sequence: int, value: object, *, at: datetime | None = None
 ) -> dict[str, Any]:
-    """Return NNI's metric record. Points have no timestamp, so the start of the trial is used."""
+    """Return NNI's metric record. Without `at`, its time is the start of the trial."""
     return {
         "timestamp": ms(at or row["started_at"] or row["created_at"]),
         "trialJobId": trial_id(experiment, row),

@@ -307,7 +307,8 @@ def _points(experiment: Experiment, trial_conditions: dict[str, object]) -> dict
     """Return the points of each trial, by its primary key, ordered by step."""
     conditions: dict[str, Any] = {f"trial__{name}": value for name, value in trial_conditions.items()}
     points = Point.objects.filter(trial__experiment=experiment, trial__trashed_at=None, **conditions)
-    rows = points.order_by("trial", "step", "name").values_list("trial", "name", "step", "value", "text")
+    columns = ("trial", "name", "step", "value", "text", "elapsed_s")
+    rows = points.order_by("trial", "step", "name").values_list(*columns)
     fetched = list(rows[: MAX_POINTS + 1])
     if len(fetched) > MAX_POINTS:
         raise Refused(

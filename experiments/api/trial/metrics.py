@@ -31,6 +31,9 @@ class PointOut(BaseModel):
     step: int
     value: float | None
     text: str | None
+    elapsed_s: float | None = Field(
+        description="Seconds from the start of the trial to the report; null where it is not known."
+    )
 
 
 @router.get(
@@ -88,4 +91,5 @@ def serialize(point: Point) -> dict[str, Any]:
         "step": point.step,
         "value": point.value,
         "text": point.text or None,
+        "elapsed_s": point.elapsed_s,
     }

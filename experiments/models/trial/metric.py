@@ -11,7 +11,8 @@ from experiments.runner.report import MAX_NAME, MAX_POINTS
 
 __all__ = ["MAX_POINTS", "Point", "PointRow"]
 
-PointRow = tuple[int, str, int, float | None, str]  # trial, name, step, value, text
+# trial, name, step, value, text, elapsed_s
+PointRow = tuple[int, str, int, float | None, str, float | None]
 
 
 def distinct_names(table: str, column: str, key: int | None, *, at_most: int) -> list[str]:
@@ -32,13 +33,15 @@ def distinct_names(table: str, column: str, key: int | None, *, at_most: int) ->
 
 class Point(models.Model):
     """An intermediate result. `value` is None when the trial reported something other than a finite number, which
-    `text` then holds. Steps are numbered by the trial, from 0."""
+    `text` then holds. Steps are numbered by the trial, from 0. `elapsed_s`: seconds from the start of the trial to the
+    report; None where that is not known."""
 
     trial = models.ForeignKey("Trial", models.CASCADE, related_name="points")
     name = models.CharField(max_length=MAX_NAME)
     step = models.BigIntegerField()
     value = models.FloatField(null=True)
     text = models.CharField(max_length=200, blank=True)
+    elapsed_s = models.FloatField(null=True, blank=True)
 
     class Meta:
         ordering = ["name", "step"]
@@ -50,7 +53,10 @@ class Point(models.Model):
     @classmethod
     def keep(cls, points: list[Self]) -> None:
         """Store points, replacing existing ones. Of several points with the same step the last one wins."""
-        cls.keep_rows((point.trial_id, point.name, point.step, point.value, point.text) for point in points)
+        cls.keep_rows(
+            (point.trial_id, point.name, point.step, point.value, point.text, point.elapsed_s)
+            for point in points
+        )
 
     @classmethod
     def keep_rows(cls, rows: Iterable[PointRow]) -> None:
@@ -59,18 +65,21 @@ class Point(models.Model):
         if not latest:
             return
         # psycopg refuses whole numbers among others in an array, and SQLite those of more than 64 bits.
-        latest = [(*row[:3], None if row[3] is None else float(row[3]), row[4]) for row in latest]
-        insert = f"INSERT INTO {cls._meta.db_table} (trial_id, name, step, value, text)"  # noqa: S608
+        latest = [(*row[:3], None if row[3] is None else float(row[3]), *row[4:]) for row in latest]
+        table = cls._meta.db_table
+        insert = f"INSERT INTO {table} (trial_id, name, step, value, text, elapsed_s)"  # noqa: S608
+        # A second reading of the same reports may not know when they were made.
         replace = (
-            "ON CONFLICT (trial_id, name, step) DO UPDATE SET value = excluded.value, text = excluded.text"
+            "ON CONFLICT (trial_id, name, step) DO UPDATE SET value = excluded.value, text = excluded.text, "
+            f"elapsed_s = COALESCE(excluded.elapsed_s, {table}.elapsed_s)"
         )
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
-                arrays = "%s::bigint[], %s::text[], %s::bigint[], %s::float8[], %s::text[]"
+                arrays = "%s::bigint[], %s::text[], %s::bigint[], %s::float8[], %s::text[], %s::float8[]"
                 columns = [list(column) for column in zip(*latest, strict=True)]
                 cursor.execute(f"{insert} SELECT * FROM unnest({arrays}) {replace}", columns)
             else:
-                cursor.executemany(f"{insert} VALUES (%s, %s, %s, %s, %s) {replace}", latest)
+                cursor.executemany(f"{insert} VALUES (%s, %s, %s, %s, %s, %s) {replace}", latest)
 
     @classmethod
     def names_of(cls, trial_pk: int | None, *, at_most: int) -> list[str]:

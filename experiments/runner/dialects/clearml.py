@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments.runner.dialects.clearml_publish import MAX_PATH, MAX_TASK, Publisher
 from experiments.runner.dialects.clearml_reports import sample_parts
-from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
+from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none, time_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_SERIES, Report
 from experiments.runner.safe_files import (
@@ -255,7 +255,8 @@ class ScalarReader(Reader):
         if is_single:
             return self._final(name, None, value, text)
         step = step_or_none(event.get("iter"))
-        point = self._point(name, step, value, text)
+        at_ms = time_or_none(event.get("timestamp"))
+        point = self._point(name, step, value, text, at=None if at_ms is None else at_ms / 1000)
         if name in self._last or len(self._last) < MAX_SERIES:
             self._last[name] = point or self._final(name, step, value, text)
         return point

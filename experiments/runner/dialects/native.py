@@ -2,14 +2,15 @@
 
 `{"name": "loss", "step": 3, "value": 0.25}` is a point, `{"name": "loss", "final": true, "value": 0.2}` a final
 result. `name` is optional or "default" (the objective), `step` is optional (the next one). A point may have the total
-number of steps as `of`, by which the trial's progress is shown.
+number of steps as `of`, by which the trial's progress is shown, and the time of the report as `time`, in seconds since
+1970.
 """
 
 import json
 import re
 from pathlib import Path
 
-from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
+from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none, time_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_NAME, MAX_SERIES, Report
 from experiments.runner.safe_files import write_new
@@ -87,7 +88,8 @@ class MetricsReader(Reader):
         step = step_or_none(record.get("step"))
         if record.get("final") is True:
             return self._final(name, step, value, text)
-        point = self._point(name, step, value, text, of=step_or_none(record.get("of")))
+        of, at = step_or_none(record.get("of")), time_or_none(record.get("time"))
+        point = self._point(name, step, value, text, of=of, at=at)
         if point is None and (begin := _BEGIN.match(line)) and len(self._full) < MAX_SERIES:
             self._full.add(begin[0])
         return point

@@ -93,9 +93,17 @@ class Reader:
             return None
 
     def _point(
-        self, name: str, step: int | None, value: float | None, text: str, *, of: int | None = None
+        self,
+        name: str,
+        step: int | None,
+        value: float | None,
+        text: str,
+        *,
+        of: int | None = None,
+        at: float | None = None,
     ) -> Report | None:
-        """Return a point of a series, or None when the series is full. `of`: the total number of steps."""
+        """Return a point of a series, or None when the series is full. `of`: the total number of steps; `at`: when
+        it was reported, in seconds since 1970."""
         count = self._counts.get(name, 0)
         if count >= MAX_POINTS or (count == 0 and len(self._counts) >= MAX_SERIES):
             self.dropped += 1
@@ -108,7 +116,7 @@ class Reader:
         if of is not None and of > 0:
             done = step if first > 0 else step + 1  # steps are numbered from 0, or as the trial numbers them
             progress = (min(max(done, 0), of), of)
-        return Report(name, step, value, text, progress=progress)
+        return Report(name, step, value, text, progress=progress, at=at)
 
     def _final(self, name: str, step: int | None, value: float | None, text: str) -> Report:
         last = max(self._next_step.get(name, 0) - 1, 0)
@@ -137,6 +145,13 @@ def step_or_none(step: object) -> int | None:
     if isinstance(step, bool) or not isinstance(step, (int, float)) or not abs(step) <= MAX_STEP:
         return None
     return int(step)
+
+
+def time_or_none(moment: object) -> float | None:
+    """Return a time in seconds since 1970, or None when it is missing or no number."""
+    if isinstance(moment, bool) or not isinstance(moment, (int, float)) or not 0 < moment < MAX_STEP:
+        return None
+    return float(moment)
 
 
 def is_name(name: object) -> TypeGuard[str]:

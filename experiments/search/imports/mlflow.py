@@ -34,6 +34,7 @@ def read_sqlite(database: sqlite_file.Database, staging: Staging) -> None:
     }
     trials: dict[str, int] = {}
     study_of: dict[str, int] = {}
+    started_of: dict[str, float | None] = {}
     numbers: dict[int, int] = defaultdict(int)
     columns = ("run_uuid", "experiment_id", "status", "start_time", "end_time", "lifecycle_stage")
     for run, experiment, status, started, ended, stage in database.rows(
@@ -44,7 +45,7 @@ def read_sqlite(database: sqlite_file.Database, staging: Staging) -> None:
         study = studies[experiment]
         key = _add_run(staging, study, numbers, status, started, ended, is_deleted=stage == "deleted")
         if key is not None:
-            trials[run], study_of[run] = key, study
+            trials[run], study_of[run], started_of[run] = key, study, _seconds(started)
     for run, name, value in database.rows("params", "run_uuid", "key", "value"):
         if run in trials:
             staging.add_param(trials[run], str(name), _param(str(value)))
@@ -52,12 +53,13 @@ def read_sqlite(database: sqlite_file.Database, staging: Staging) -> None:
         if run in trials and not str(name).startswith(SYSTEM):
             staging.add_metric(trials[run], str(name), *_value(value, is_nan))
     columns = ("run_uuid", "key", "step", "value", "is_nan", "timestamp")
-    for run, name, step, value, is_nan, _ in database.rows("metrics", *columns, order="timestamp"):
+    for run, name, step, value, is_nan, at_ms in database.rows("metrics", *columns, order="timestamp"):
         if run in trials and isinstance(step, int):
             if str(name).startswith(SYSTEM):
                 staging.leave_out(study_of[run], "values of system metrics")
             else:
-                staging.add_point(trials[run], str(name), step, *_value(value, is_nan))
+                elapsed_s = _elapsed(at_ms, started_of[run])
+                staging.add_point(trials[run], str(name), step, *_value(value, is_nan), elapsed_s=elapsed_s)
     for run, name, _ in database.rows("tags", "run_uuid", "key", "value"):
         if run in trials and not str(name).startswith("mlflow."):
             staging.leave_out(study_of[run], TAGS)
@@ -111,6 +113,12 @@ def _seconds(milliseconds: object) -> float | None:
     return milliseconds / 1000 if 0 <= milliseconds < 2e14 else None
 
 
+def _elapsed(at_ms: object, started: float | None) -> float | None:
+    """Return the seconds from the start of a run to a time of MLflow; None where one of them is not known."""
+    at = _seconds(at_ms)
+    return None if at is None or started is None or at < started else round(at - started, 3)
+
+
 def _remove_empty(staging: Staging, numbers: dict[int, int]) -> None:
     """Forget experiments without runs, such as MLflow's own Default."""
     if numbers:
@@ -158,7 +166,8 @@ def read_archive(archive: Archive, staging: Staging) -> None:
             is_deleted=meta.get("lifecycle_stage") == "deleted",
         )
         if trial is not None:
-            _read_run(archive, staging, study, trial, run, files[run])
+            started = _seconds(_milliseconds(meta.get("start_time")))
+            _read_run(archive, staging, study, trial, run, files[run], started=started)
     for folder in _unreadable_runs(archive, run_folders):
         staging.leave_out(studies.get(folder.parent, study), UNREADABLE)
     staging.remove_blank_trials(BLANK)
@@ -210,7 +219,14 @@ def _milliseconds(text: str | None) -> float | None:
 
 
 def _read_run(
-    archive: Archive, staging: Staging, study: int, trial: int, run: PurePosixPath, names: list[str]
+    archive: Archive,
+    staging: Staging,
+    study: int,
+    trial: int,
+    run: PurePosixPath,
+    names: list[str],
+    *,
+    started: float | None,
 ) -> None:
     for name in sorted(names):
         path = PurePosixPath(name).relative_to(run)
@@ -221,14 +237,16 @@ def _read_run(
         elif folder == "metrics" and key.startswith(SYSTEM):
             staging.leave_out(study, "values of system metrics")
         elif folder == "metrics" and key:
-            _read_metric(archive, staging, trial, key, name)
+            _read_metric(archive, staging, trial, key, name, started=started)
         elif folder == "tags" and not key.startswith("mlflow."):
             staging.leave_out(study, TAGS)
         elif folder == "artifacts":
             staging.leave_out(study, OTHER_FILES)
 
 
-def _read_metric(archive: Archive, staging: Staging, trial: int, key: str, name: str) -> None:
+def _read_metric(
+    archive: Archive, staging: Staging, trial: int, key: str, name: str, *, started: float | None
+) -> None:
     """Read `timestamp value step` lines; newer versions append the dataset. The last line is the final value."""
     last: tuple[float | None, str] | None = None
     for number, line in archive.lines(name):
@@ -240,6 +258,7 @@ def _read_metric(archive: Archive, staging: Staging, trial: int, key: str, name:
         except (ValueError, IndexError):
             raise ReadError(f"{name}, line {number:,} is not “timestamp value step”.") from None
         last = number_and_text(value)
-        staging.add_point(trial, key, step, *last)
+        elapsed_s = _elapsed(_milliseconds(columns[0].decode("latin-1")), started)
+        staging.add_point(trial, key, step, *last, elapsed_s=elapsed_s)
     if last is not None:
         staging.add_metric(trial, key, *last)

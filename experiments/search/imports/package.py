@@ -326,17 +326,22 @@ def _read_points(archive: Archive, staging: Staging, trials: dict[int, int]) -> 
     for where, row in _rows(archive, POINTS):
         if (
             not isinstance(row, list)
-            or len(row) != 5
+            or len(row) not in (5, 6)
             or row[0] not in trials
             or isinstance(row[0], bool)
             or not _is_text(MAX_NAME)(row[1])
             or not _is_big(row[2])
             or not _or_none(_is_number)(row[3])
             or not _is_text(200)(row[4])
+            or not _or_none(_is_duration)(row[5] if len(row) > 5 else None)
         ):
-            raise ReadError(f"{where} is not a point: [trial, metric, step, value, text].")
+            raise ReadError(
+                f"{where} is not a point: [trial, metric, step, value, text], with or without the seconds since the "
+                "start of the trial."
+            )
         value, text = (None, row[4]) if row[3] is None else number_and_text(row[3])
-        staging.add_point(trials[row[0]], row[1], row[2], value, text)
+        elapsed_s = row[5] if len(row) > 5 else None
+        staging.add_point(trials[row[0]], row[1], row[2], value, text, elapsed_s=elapsed_s)
 
 
 def logs(archive: Archive) -> Iterator[tuple[int, int, bytes]]:

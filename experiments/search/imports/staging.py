@@ -40,7 +40,8 @@ CREATE TABLE trial (
 CREATE TABLE param (trial INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL);
 CREATE TABLE metric (trial INTEGER NOT NULL, name TEXT NOT NULL, value REAL, text TEXT NOT NULL DEFAULT '');
 CREATE TABLE point (
-    trial INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value REAL, text TEXT NOT NULL DEFAULT ''
+    trial INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value REAL, text TEXT NOT NULL DEFAULT '',
+    elapsed REAL
 );
 CREATE TABLE space (study INTEGER NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL);
 CREATE TABLE left_out (study INTEGER NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL);
@@ -52,7 +53,8 @@ CREATE INDEX metric_by_trial ON metric (trial);
 CREATE INDEX point_by_trial ON point (trial, name, step);
 """
 
-Point = tuple[str, int, float | None, str]  # name, step, value, text of a value that is no finite number
+# name, step, value, text of a value that is no finite number, seconds since the start of the trial
+Point = tuple[str, int, float | None, str, float | None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Staging:
         self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;")
         self._db.executescript(_SCHEMA)
         self._db.execute("BEGIN")
-        self._points: list[tuple[int, str, int, float | None, str]] = []
+        self._points: list[tuple[int, str, int, float | None, str, float | None]] = []
         self._params: list[tuple[int, str, str]] = []
         self._metrics: list[tuple[int, str, float | None, str]] = []
         self._left_out: Counter[tuple[int, str]] = Counter()
@@ -173,14 +175,24 @@ class Staging:
         if len(self._metrics) >= BATCH:
             self._flush()
 
-    def add_point(self, trial: int, name: str, step: int, value: float | None, text: str = "") -> None:
-        """Add an intermediate value."""
+    def add_point(
+        self,
+        trial: int,
+        name: str,
+        step: int,
+        value: float | None,
+        text: str = "",
+        *,
+        elapsed_s: float | None = None,
+    ) -> None:
+        """Add an intermediate value. `elapsed_s`: seconds since the start of the trial, where the file has them."""
         if not -(2**63) <= step < 2**63:
             raise ReadError(f"The metric {name[:60]} has a step with too many digits.")
         self.point_count += 1
         if self.point_count > MAX_POINTS:
             raise ReadError(f"The file has more than {MAX_POINTS:,} intermediate values.")
-        self._points.append((trial, clean(name, limit=MAX_NAME), step, value, clean(text, limit=200)))
+        point = (trial, clean(name, limit=MAX_NAME), step, value, clean(text, limit=200), elapsed_s)
+        self._points.append(point)
         if len(self._points) >= BATCH:
             self._flush()
 
@@ -230,7 +242,7 @@ class Staging:
     def _flush(self) -> None:
         self._db.executemany("INSERT INTO param VALUES (?, ?, ?)", self._params)
         self._db.executemany("INSERT INTO metric VALUES (?, ?, ?, ?)", self._metrics)
-        self._db.executemany("INSERT INTO point VALUES (?, ?, ?, ?, ?)", self._points)
+        self._db.executemany("INSERT INTO point VALUES (?, ?, ?, ?, ?, ?)", self._points)
         self._params.clear()
         self._metrics.clear()
         self._points.clear()
@@ -308,7 +320,7 @@ class Staging:
 
     def points(self, trial: int) -> Iterator[Point]:
         """Yield the intermediate values of a trial by name and step. Of several with the same step the last counts."""
-        sql = "SELECT name, step, value, text FROM point WHERE trial = ? ORDER BY name, step, rowid"
+        sql = "SELECT name, step, value, text, elapsed FROM point WHERE trial = ? ORDER BY name, step, rowid"
         pending: Point | None = None
         for row in self._db.execute(sql, [trial]):
             if pending is not None and pending[:2] != row[:2]:

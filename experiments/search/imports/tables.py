@@ -403,10 +403,11 @@ def _add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]
     for place, row in enumerate(history if isinstance(history, list) else ()):
         if not isinstance(row, dict):
             continue
-        step = row.get("_step", place)
+        step, runtime_s = row.get("_step", place), cells.result_of(row.get("_runtime"))
+        elapsed_s = runtime_s if runtime_s is not None and 0 <= runtime_s < 1e9 else None
         for name, item in row.items():
             if not str(name).startswith("_") and isinstance(item, int | float) and isinstance(step, int):
-                staging.add_point(trial, str(name), step, *number_and_text(item))
+                staging.add_point(trial, str(name), step, *number_and_text(item), elapsed_s=elapsed_s)
     return 1
 
 

@@ -25,6 +25,7 @@ MOST_POINTS = 4000  # that are stored in one transaction
 MOST_LOG_BYTES = 1024 * 1024
 PAUSE_S = 0.005  # between two transactions
 BEHIND_S = 5.0  # that a trial is behind before it is said
+CLOCK_SLACK_S = 1.0  # by which a reported time may be later than its reading
 REST_BYTES = 64 * 1024  # of one source, that is stored in one transaction with the outcome
 
 
@@ -77,11 +78,14 @@ class TrialReports:
 
     Used by the writer thread while the trial runs, then by its slot. `finals` are the final results by name; `notes`
     are sentences about what was unusual, in addition to those of the readers. `masker` masks known secrets in all of
-    them.
+    them. `began_at`: when a trial started that is read only later, in seconds since 1970 by its machine's clock; by
+    default it starts now.
     """
 
-    def __init__(self, trial: Trial, masker: Masker) -> None:
+    def __init__(self, trial: Trial, masker: Masker, *, began_at: float | None = None) -> None:
         self.masker = masker
+        self._began_at = time.time() if began_at is None else began_at
+        self._began_steady_s = _steady_s() if began_at is None else None
         self.trial, self.settings = trial, trial.revision.settings
         self.has_rule = self.settings.early_stopping != "none"  # else an Update may still make it so
         self.has_ended = False
@@ -178,6 +182,7 @@ class TrialReports:
         batch = Batch(self)
         reports: list[Report] = []
         before = self.positions()
+        read_s = self._elapsed_now()
         for reader in self._readers:
             reports += reader.drain() if self.has_ended else reader.new(READ_BYTES)
         for piece in self._log.new(READ_BYTES) if self._log else ():
@@ -196,10 +201,23 @@ class TrialReports:
             if report.final:
                 self.finals[report.name] = report
             else:
-                batch.points.append((self.trial.pk, report.name, report.step, report.value, report.text))
+                elapsed_s = read_s if report.at is None else self._elapsed(report.at, read_s)
+                point = (self.trial.pk, report.name, report.step, report.value, report.text, elapsed_s)
+                batch.points.append(point)
         self._note_backlog(before)
         batch.notes = self._all_notes()
         return batch if batch.points or batch.pieces or batch.notes != self.stored_notes else None
+
+    def _elapsed_now(self) -> float | None:
+        """Return the seconds since the trial started; None when its reports are read only later."""
+        return None if self._began_steady_s is None else round(_steady_s() - self._began_steady_s, 3)
+
+    def _elapsed(self, at: float, read_s: float | None) -> float | None:
+        """Return the seconds from the start of the trial to `at`, which it reported. A time before its start or in the
+        future is not one: then the time of reading counts."""
+        elapsed_s = round(at - self._began_at, 3)
+        is_possible = elapsed_s >= 0 and (read_s is None or elapsed_s <= read_s + CLOCK_SLACK_S)
+        return elapsed_s if is_possible else read_s
 
     def _note_backlog(self, before: list[int]) -> None:
         """Note whether there is more to read than was read since these positions, and since when."""
@@ -255,7 +273,7 @@ class Batch:
         """Return the trial's own columns that pages show while it runs."""
         changes: dict[str, Any] = {}
         if objective_changes := self._of_objective():
-            _, _, step, value, _ = objective_changes[-1]
+            _, _, step, value, *_ = objective_changes[-1]
             changes |= {"last_step": step, "last_value": value}
         if self.progress:
             changes["steps_done"], changes["steps_total"] = self.progress
@@ -276,3 +294,8 @@ class Batch:
         if self.reports.has_rule and self._of_objective():
             Experiment.objects.filter(pk=trial.experiment_id).update(wake=F("wake") + 1)
             dispatch.experiment(trial.experiment_id)
+
+
+def _steady_s() -> float:
+    """Return the seconds of a clock that cannot be set, and that keeps counting while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from uuid import UUID
 
+from experiments import database_clock
 from experiments.models import Artifact, Outcome, Refused, Trial, status
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.output.log import LogReader
@@ -50,7 +51,8 @@ def outcome_of(trial: Trial, trials_folder: Path) -> Outcome | None:
 def _read(trial: Trial, root: Path) -> Outcome | None:
     settings = trial.revision.settings
     folder = TrialFolder(root, trial.experiment.public_id, trial.number)
-    reports = TrialReports(trial, masker_of(settings))
+    started_at = trial.started_at or database_clock.now()
+    reports = TrialReports(trial, masker_of(settings), began_at=started_at.timestamp())
     context = RunContext(
         folder=folder,
         experiment_id=trial.experiment.public_id,
