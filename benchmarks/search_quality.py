@@ -15,7 +15,7 @@ with the same sampler and Optuna's own defaults. The ways:
 In the lines with failing regions a part of the trials fails, and the share of failures is compared as well. Optuna's
 study is told that they were pruned, as its documentation recommends; a third study, that they failed, for information.
 
-What counts is the best value found, as its distance from the minimum (with two objectives the hypervolume, as its
+What to optimize is the best value found, as its distance from the minimum (with two objectives the hypervolume, as its
 distance from that of the whole front): median and quartiles over the seeds, of which Optuna and chance, which cost next
 to nothing, have three times as many. Ours is "worse" when a one-sided Mann-Whitney
 test says so at p < 0.01, of the value or of the share: of a hundred lines one is expected to, by chance alone, and is

@@ -33,7 +33,7 @@ def prepare(data: Path) -> int:
     if status.st_uid != os.geteuid() and os.geteuid() != 0:
         raise NotPrivate(
             f"The data folder {data} belongs to another user (uid {status.st_uid}). Start Trialdeck as that user, or "
-            "choose another folder, such as a new one in it, with TRIALDECK_DATA."
+            "choose another folder, such as a new subfolder, with TRIALDECK_DATA."
         )
     if status.st_mode & OTHERS and not _is_passage(data, stat.S_IMODE(status.st_mode)):
         _close(data, stat.S_IMODE(status.st_mode))
@@ -60,8 +60,8 @@ def _close(data: Path, mode: int) -> None:
     data.chmod(PRIVATE)
     if data.stat().st_mode & OTHERS:  # some network and Windows file systems ignore it
         raise NotPrivate(
-            f"The folder {data} is open to other users (mode {mode:o}), and its file system does not allow to change "
-            "that. Choose another folder with TRIALDECK_DATA."
+            f"The folder {data} is open to other users (mode {mode:o}), and its file system does not "
+            "allow changing that. Choose another folder with TRIALDECK_DATA."
         )
     for name in names:
         if name in OWN or name.endswith((".ready", ".log")) or name.startswith("db.sqlite3"):

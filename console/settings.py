@@ -123,8 +123,8 @@ if REMOTE_USER_HEADER and not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", REMOTE_USER_
     )
 if REMOTE_USER_HEADER and not TRUSTED_PROXIES:
     raise ImproperlyConfigured(
-        "TRIALDECK_REMOTE_USER_HEADER needs TRIALDECK_TRUSTED_PROXIES: from anywhere else the header could be "
-        "anybody's."
+        "TRIALDECK_REMOTE_USER_HEADER needs TRIALDECK_TRUSTED_PROXIES: from other addresses, anyone "
+        "could set the header."
     )
 OPENID = provider.from_environment(os.environ)
 
@@ -275,7 +275,7 @@ DEFAULT_FROM_EMAIL = _chosen("TRIALDECK_EMAIL_FROM") or (
 # Requests to the API by one token, or by one person's session.
 API_RATE = _chosen("TRIALDECK_API_RATE") or "600/min"
 if not re.fullmatch("[0-9]{1,9}(/(s|min|h))?", API_RATE):
-    raise ImproperlyConfigured("TRIALDECK_API_RATE must look like 600/min, 20/s or 5000/h; 0 is no limit.")
+    raise ImproperlyConfigured("TRIALDECK_API_RATE must look like 600/min, 20/s or 5000/h; 0 means no limit.")
 
 REQUIRE_SECOND_FACTOR = _chosen("TRIALDECK_REQUIRE_TWO_FACTOR")
 if REQUIRE_SECOND_FACTOR not in ("", "administrators", "all"):

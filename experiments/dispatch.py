@@ -149,7 +149,7 @@ def _try(send: Callable[[Connection], None]) -> bool:
     except UNAVAILABLE as error:
         _paused_until = time.monotonic() + PAUSE_S
         logger.warning(
-            "The broker is unavailable: %s. No messages are sent for %.0f s; workers and control look at the database.",
+            "The broker is unavailable: %s. No messages are sent for %.0f s; workers and control poll the database.",
             error,
             PAUSE_S,
         )

@@ -103,9 +103,9 @@ def of_model(model: Model, request: DownloadRequest) -> HttpResponseBase:
     if model.artifact is not None:
         return of_artifact(model.artifact, request)
     if not model.address:
-        raise Refused(f"The file of {model} is gone: its trial's output was deleted.")
+        raise Refused(f"The file of {model} was deleted with its trial's output.")
     if model.address.startswith(LOCAL):
-        raise Refused(f"The file is {model.address.removeprefix(LOCAL)} on the machines of the workers.")
+        raise Refused(f"The file is {model.address.removeprefix(LOCAL)} on the workers' machines.")
     if model.address.startswith(("http://", "https://")):
         return _response(FileLocation(address=model.address), request, where="")
     destination, _, name = model.address.rpartition("/")
@@ -257,8 +257,8 @@ def where_of(artifact: Artifact) -> str:
     )
     path = f"trials/{artifact.experiment.public_id}/{artifact.trial.number}/output/{artifact.name}"
     return (
-        f"The file is on the machine {machine}, in its data folder: {path}. Store it in an output destination (Store "
-        "files, on the tab Artifacts of the experiment) to download it here."
+        f"The file is on the machine {machine}, in its data folder: {path}. To download it here, store it "
+        "in an output destination (Store files, on the experiment's Artifacts tab)."
     )
 
 
@@ -270,7 +270,7 @@ def _in_store(destination: str, name: str, request: DownloadRequest) -> FileLoca
         return FileLocation(address=store.signed(name, for_s=SIGNED_FOR_S, method=request.method))
     except (DestinationError, StoreError) as error:
         raise Refused(
-            f"{str(error).rstrip('.')}. Its credentials must be in the environment of the web process, too."
+            f"{str(error).rstrip('.')}. Set its credentials in the environment of the web process as well."
         ) from error
 
 

@@ -64,7 +64,7 @@ class Counts:
 
 CLAIM_TO_START = Histogram(
     "trialdeck_claim_to_start_seconds",
-    "Time from the claim of a trial to the start of its process, with fetching code and packages.",
+    "Time from the claim of a trial to the start of its process, including fetching code and packages.",
     SHORT_S,
 )
 END_TO_NEXT_START = Histogram(
@@ -74,13 +74,13 @@ END_TO_NEXT_START = Histogram(
 )
 QUEUE_WAIT = Histogram(
     "trialdeck_queue_wait_seconds",
-    "Time from enqueued to the first trial of an experiment.",
+    "Time from enqueueing an experiment to the start of its first trial.",
     LONG_S,
     ("queue",),
 )
 REQUEST = Histogram(
     "trialdeck_request_seconds",
-    "Time from a request to the beginning of its response.",
+    "Time from a request to the start of its response.",
     SHORT_S,
     ("kind", "status"),
 )

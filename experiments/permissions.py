@@ -54,8 +54,8 @@ def missing(user: User, verb: str, row: Experiment | Model | Workspace) -> str:
         return f"You are not a member of the workspace {workspace}."
     if role.rank < needed.rank:
         return (
-            f"This needs the role {needed.label.lower()} in the workspace {workspace}; "
-            f"yours is {role.label.lower()}."
+            f"This requires the {needed.label.lower()} role in the workspace {workspace}; your role is "
+            f"{role.label.lower()}."
         )
     return ""
 
@@ -104,9 +104,9 @@ def may_delete_comment(user: User, comment: Comment, experiment: Experiment) -> 
 def require_comment(user: User, comment: Comment, experiment: Experiment, *, deletes: bool = False) -> None:
     """Raises `Forbidden` for a comment that is not this person's to edit, or with `deletes` to delete."""
     if deletes and not may_delete_comment(user, comment, experiment):
-        raise Forbidden("Only its author and owners of the workspace may delete a comment.")
+        raise Forbidden("Only its author and workspace owners can delete a comment.")
     if not deletes and not may_edit_comment(user, comment, experiment):
-        raise Forbidden("Only its author may edit a comment.")
+        raise Forbidden("Only its author can edit a comment.")
     _note(user, "experiment", experiment.pk, "comment")
 
 
@@ -145,7 +145,7 @@ def is_administrator(user: User) -> bool:
 def require_administrator(user: User) -> None:
     """Raises `Forbidden` with what is missing."""
     if not is_administrator(user):
-        raise Forbidden("This needs an administrator.")
+        raise Forbidden("Only administrators can do this.")
     _note(user, "installation", 0, "manage")
 
 

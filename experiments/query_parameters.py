@@ -42,10 +42,10 @@ def choice(*values: str) -> Parameter:
 
 
 def sorting(*keys: str) -> Parameter:
-    """One of these keys, with - before it for a falling order."""
+    """One of these keys, with - before it for descending order."""
 
     def refuse(value: str) -> str:
-        return "" if value.removeprefix("-") in keys else f"{listed(keys)}; -{keys[0]} for a falling order"
+        return "" if value.removeprefix("-") in keys else f"{listed(keys)}; -{keys[0]} for descending order"
 
     return Parameter(refuse)
 
@@ -71,7 +71,7 @@ def faults(query: QueryDict, allowed: Mapping[str, Parameter]) -> dict[str, str]
         if parameter is None:
             sentences[name] = unknown(name, allowed)
         elif len(values) > 1 and not parameter.is_repeatable:
-            sentences[name] = f"{quoted(name)} occurs {len(values)} times in the address. Allowed: once."
+            sentences[name] = f"{quoted(name)} occurs {len(values)} times in the URL. Allowed: once."
         else:
             for value in filter(None, map(str.strip, values)):
                 if allowed_here := parameter.refuse(value):
@@ -83,7 +83,7 @@ def unknown(name: str, allowed: Iterable[str]) -> str:
     """The sentence about a parameter that the address should not have."""
     names = sorted(allowed)
     takes = f"Allowed: {listed(names)}." if names else "Allowed: none."
-    return f"Unknown parameter {quoted(name)} in the address. {did_you_mean(name, names)}{takes}"
+    return f"Unknown parameter {quoted(name)} in the URL. {did_you_mean(name, names)}{takes}"
 
 
 def invalid(name: str, value: str, allowed: str) -> str:

@@ -72,7 +72,10 @@ def row_action(
             modeladmin.message_user(request, text, messages.WARNING)
             return None
         if len(rows) > MAX_ROWS:
-            text = f"Nothing was changed: select at most {MAX_ROWS} rows, with the search or a filter."
+            text = (
+                "Nothing was changed. Narrow the list with a search or filter, and select at most "
+                f"{MAX_ROWS} rows."
+            )
             modeladmin.message_user(request, text, messages.ERROR)
             return None
         if confirm and "yes" not in request.POST:
@@ -229,14 +232,14 @@ def _confirm_release(rows: Sequence[Worker]) -> list[str]:
         if worker.gone_at is None:
             age = duration(database_clock.now() - worker.heard_at)
             texts.append(
-                f"Last heartbeat of {worker}: {age} ago. If the worker is still alive, it ends its processes and "
-                "starts over. To let them finish first, drain the worker instead."
+                f"Last heartbeat of {worker}: {age} ago. If the worker is still alive, it ends its "
+                "processes and restarts. To let them finish first, drain the worker instead."
             )
     return texts
 
 
 WORKER_ACTIONS = (
     row_action("drain", label="Drain", done="Draining"),
-    row_action("undrain", label="Undrain", done="Taking trials again"),
-    row_action("release", label="Release lease", done="Declared lost", confirm=_confirm_release),
+    row_action("undrain", label="Undrain", done="Undrained"),
+    row_action("release", label="Release lease", done="Lease released", confirm=_confirm_release),
 )

@@ -47,8 +47,10 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
             "Permissions",
             {
                 "fields": ("is_active", "is_superuser"),
-                "description": "A superuser is an administrator: creates accounts and workspaces, and manages queues "
-                "and workers. All other permissions come from roles in workspaces.",
+                "description": (
+                    "Superusers are administrators: they create accounts and workspaces, and manage "
+                    "queues and workers. All other permissions come from workspace roles."
+                ),
             },
         ),
         ("Dates", {"fields": ("last_login", "date_joined")}),

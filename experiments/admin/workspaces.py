@@ -91,7 +91,7 @@ class WorkspaceForm(forms.ModelForm):
             active = Experiment.objects.active().filter(workspace=self.instance)
             if active.exists():
                 raise forms.ValidationError(
-                    "AutoML cannot be switched off while experiments of this workspace are active. Stop them first."
+                    "AutoML cannot be turned off while experiments in this workspace are active. Stop them first."
                 )
         return has_automl
 

@@ -186,7 +186,7 @@ class _Drawing:
         outside = sum(not self.low <= value <= self.high for value in values)
         if outside:
             parts.append(
-                f"{outside:,} of its points {'is' if outside == 1 else 'are'} outside of the axis range."
+                f"{outside:,} of its points {'is' if outside == 1 else 'are'} outside the axis range."
             )
         return " ".join(parts)
 

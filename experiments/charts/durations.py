@@ -29,7 +29,7 @@ STEPS_S = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400),
 )
-TITLE = "Run times"
+TITLE = "Durations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def durations(
     timed = [each for each in ended if finite(each.duration_s) is not None and each.duration_s >= 0]
     succeeded = [each.duration_s for each in timed if each.state == "succeeded"]
     middle = median(succeeded) if succeeded else None
-    description = f"Run times of {trials(len(timed))}."
+    description = f"Durations of {trials(len(timed))}."
     if middle is not None:
         description += f" Half of those that succeeded took at most {span(middle)}."
     edges = bins([each.duration_s for each in timed]) if timed else []
@@ -66,7 +66,7 @@ def durations(
         parts: list[Svg] = [
             grid(y.ticks, box),
             below(ticks, box),
-            caption("run time per trial", box, height - 4),
+            caption("duration per trial", box, height - 4),
         ]
         parts.append(element("g", *_bars(counts, edges, x, y)))
         if middle is not None:

@@ -46,7 +46,7 @@ def edf(
         shares = Linear(0, 1, start=box.bottom, end=box.top)
         parts: list[Svg] = []
         for quarter in range(5):
-            tick = Tick(quarter / 4, shares.at(quarter / 4), f"{25 * quarter} %")
+            tick = Tick(quarter / 4, shares.at(quarter / 4), f"{25 * quarter}%")
             parts.append(
                 element("line", class_="grid-line", x1=box.left, x2=box.right, y1=tick.at, y2=tick.at)
             )

@@ -387,7 +387,7 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
             )
     if outside:
         parts.append(
-            f"{trials(outside)} far from the others {'is' if outside == 1 else 'are'} outside of the axis range."
+            f"{trials(outside)} far from the others {'is' if outside == 1 else 'are'} outside the axis range."
         )
     if edits:
         after = sorted({edit.after for edit in edits})

@@ -149,7 +149,7 @@ def flag(name: str, is_so: Callable[[], Q]) -> Build:
     def flag_condition(value: Text) -> Q:
         word = value.text.casefold()
         if word not in (*YES, *NO):
-            raise value.error(f"“{name}” is yes or no")
+            raise value.error(f"“{name}” takes yes or no")
         return is_so() if word in YES else ~is_so()
 
     return lambda comparison: equal(comparison, flag_condition)

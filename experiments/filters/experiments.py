@@ -91,7 +91,7 @@ def fields(reader: User) -> dict[str, Field]:
         field.name: field
         for field in (
             Field("state", conditions.choice("state", states), "State", tuple(states)),
-            Field("creator", _creator(reader), "Username or user ID; me is you", (ME,)),
+            Field("creator", _creator(reader), "Username or user ID; me for yourself", (ME,)),
             Field("project", conditions.text("project__name"), "Name of the project"),
             Field("tag", _tag, "A tag"),
             Field("name", _name, "Name (~ matches a substring)"),
@@ -101,7 +101,10 @@ def fields(reader: User) -> dict[str, Field]:
             Field("algorithm", conditions.text("algorithm"), "Search algorithm"),
             Field("metric", conditions.text("metric"), "Objective metric"),
             Field(
-                "direction", conditions.choice("direction", DIRECTIONS), "Of the objective", tuple(DIRECTIONS)
+                "direction",
+                conditions.choice("direction", DIRECTIONS),
+                "Direction of the objective",
+                tuple(DIRECTIONS),
             ),
             Field("queue", conditions.text("queue__name", is_nullable=True), "Name of the queue"),
             Field(
@@ -123,7 +126,9 @@ def fields(reader: User) -> dict[str, Field]:
                 "Trials stopped early",
             ),
             Field("failed", _failed, "Share of the finished trials that failed: 0.5 or 50%"),
-            Field("max_trials", conditions.number("max_trials", is_whole=True), "Max trials; none: no limit"),
+            Field(
+                "max_trials", conditions.number("max_trials", is_whole=True), "Max trials; none for no limit"
+            ),
             Field("concurrency", conditions.number("concurrency", is_whole=True), "Trials in parallel"),
             Field("front", conditions.number("front_size", is_whole=True), "Trials on the Pareto front"),
             Field(

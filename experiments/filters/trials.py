@@ -188,8 +188,8 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
         Field(
             "source", conditions.choice("source", dict(Source.choices)), "Origin of the values", tuple(Source)
         ),
-        Field("attempt", conditions.number("attempt", is_whole=True), "Number in a chain of reruns"),
-        Field("error_group", _error_group(experiment), "Trials with the same error, by the key of the group"),
+        Field("attempt", conditions.number("attempt", is_whole=True), "Position in a chain of reruns"),
+        Field("error_group", _error_group(experiment), "Trials with the same error, by group key"),
         Field("exit_code", conditions.number("exit_code", is_whole=True), "Exit code"),
         Field(
             "signal",
@@ -208,10 +208,10 @@ def _fixed(experiment: Experiment) -> tuple[Field, ...]:
         Field("retries", conditions.number("retries", is_whole=True), "Retries after lost workers"),
         Field("cpu_time", conditions.duration("cpu_s"), "CPU time: 90s, 10m, 1h30m"),
         Field("peak_memory", conditions.size("peak_memory"), "Peak memory: 512MiB, 1.5GiB"),
-        Field("log_size", conditions.size("log_bytes"), "Size of its output: 10KiB, 2MB"),
-        Field("folder_size", conditions.size("folder_bytes"), "Size of its folder: 10KiB, 2MB"),
+        Field("log_size", conditions.size("log_bytes"), "Size of the output: 10KiB, 2MB"),
+        Field("folder_size", conditions.size("folder_bytes"), "Size of the folder: 10KiB, 2MB"),
         Field("pid", conditions.number("pid", is_whole=True), "Process ID"),
-        Field("steps_done", conditions.number("steps_done", is_whole=True), "Steps done, of those reported"),
+        Field("steps_done", conditions.number("steps_done", is_whole=True), "Steps completed, as reported"),
         Field("steps_total", conditions.number("steps_total", is_whole=True), "Total number of steps"),
     )
 
@@ -238,7 +238,7 @@ def _comment(comparison: Comparison) -> Q:
 def _note(comparison: Comparison) -> Q:
     if comparison.operator != "~":
         raise comparison.field.error(
-            f"“note” takes “~”, not “{comparison.operator}”; such as note~background"
+            f"“note” takes “~”, not “{comparison.operator}”, such as note~background"
         )
     return Q(AnyContains("notes", Value(comparison.values[0].text)))
 

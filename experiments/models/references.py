@@ -27,7 +27,7 @@ def require_model(workspace: Workspace, settings: Settings, *, before: Settings 
         return
     if not workspace.models.filter(public_id=public_id).exists():
         raise Invalid(
-            {"input_model": [f"There is no model {public_id!r} in this workspace that you can view."]}
+            {"input_model": [f"No model {public_id!r} that you can view exists in this workspace."]}
         )
 
 
@@ -69,7 +69,9 @@ def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, wha
         )
         seen = set(keys)
         names = _listed([str(experiment) for experiment in ran if experiment.pk in seen], len(ran))
-        raise Refused(f"{what} {names}. They could not be resumed or repeated without it: delete them first.")
+        raise Refused(
+            f"{what} {names}. Delete those experiments first: they cannot be resumed or rerun without it."
+        )
     return users
 
 

@@ -16,7 +16,7 @@ class SwitchedOff(Refused):
 
     def __init__(self, workspace: object) -> None:
         self.workspace = workspace
-        super().__init__(f"AutoML is switched off in the workspace {workspace}. An owner can switch it on.")
+        super().__init__(f"AutoML is turned off in the workspace {workspace}. An owner can turn it on.")
 
 
 class Forbidden(Exception):

@@ -66,7 +66,7 @@ class WarmResults(models.Model):
                 raise Invalid({"rows": [f"Result {number:,}: {why}"]})
             size += len(json.dumps(params))
             if size > MOST_CHARACTERS:
-                raise Invalid({"rows": [f"The results have more than {MOST_CHARACTERS // 1_000_000} MB."]})
+                raise Invalid({"rows": [f"The results exceed {MOST_CHARACTERS // 1_000_000} MB."]})
         result_rows = [[params, float(value)] for params, value in results]
         return cls.objects.create(
             workspace=workspace, creator=by, name=name, rows=result_rows, count=len(result_rows)

@@ -36,7 +36,7 @@ def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: 
     visible = type(experiment).objects.visible_to(by).filter(workspace=experiment.workspace)
     source = visible.filter(public_id=public_id).first()
     if source is None:
-        raise _invalid(f"There is no experiment {public_id} in this workspace that you can view.")
+        raise _invalid(f"No experiment {public_id} that you can view exists in this workspace.")
     if source.pk == experiment.pk:
         raise _invalid("An experiment already uses its own results.")
     if source.direction != settings.direction:
@@ -48,7 +48,7 @@ def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: 
     if not imported:
         raise _invalid(f"{source.name} has no results yet.")
     if not any(settings.searched.to_raw(params) is not None for params, _ in imported):
-        raise _invalid(f"No result of {source.name} (of {len(imported):,}) fits this search space.")
+        raise _invalid(f"No result of {source.name} fits this search space ({len(imported):,} checked).")
     return dataclasses.replace(settings, warm_start=mark)
 
 
@@ -66,7 +66,7 @@ def _require_telling(experiment: ExperimentBase, settings: Settings) -> None:
         why = f" The file does not have {_listed(lacking)}."
     elif unknown := [name for name in uploaded_names if name not in space_names]:
         why = f" The search space does not have {_listed(unknown)}."
-    raise _invalid(f"No result of {file.name} (of {file.count:,}) fits this search space.{why}")
+    raise _invalid(f"No result of {file.name} fits this search space ({file.count:,} checked).{why}")
 
 
 def _listed(names: list[str]) -> str:

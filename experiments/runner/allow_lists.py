@@ -71,7 +71,7 @@ def check_destination(text: str) -> None:
         return
     raise NotAllowed(
         f"The output destination {text} is not allowed on this worker. "
-        f"Allowed: {', '.join(allowed) or 'no folder of its machine'} (TRIALDECK_DESTINATIONS)."
+        f"Allowed: {', '.join(allowed) or 'no local folder'} (TRIALDECK_DESTINATIONS)."
     )
 
 
@@ -120,8 +120,8 @@ def addresses_of(host: str, port: int) -> list[Address]:
     for address in addresses:
         if is_near(address) and not any(address in network for network in _networks()):
             raise NotAllowed(
-                f"{host} leads to {address}, which is this machine, its link, or a cloud's metadata. An administrator "
-                "can allow its network in TRIALDECK_NETWORKS."
+                f"{host} resolves to {address}, which is a loopback, link-local or cloud metadata "
+                "address. An administrator can allow its network in TRIALDECK_NETWORKS."
             )
     return list(dict.fromkeys(addresses))
 

@@ -27,7 +27,7 @@ def host_and_port(url: str) -> tuple[str, int]:
     """Return where a URL of http or https leads. Raise ValueError for any other URL."""
     parsed_url = urlsplit(url)
     if parsed_url.scheme not in _PORTS or not parsed_url.hostname:
-        raise ValueError(f"{url} is not a URL of http or https")
+        raise ValueError(f"{url} is not an http or https URL")
     return parsed_url.hostname, parsed_url.port or _PORTS[parsed_url.scheme]
 
 

@@ -274,7 +274,7 @@ def _skip_heredocs(
             at = min(line_end + 1, len(command))
             if (line.lstrip("\t") if strips_tabs else line) == word:
                 break
-    hint = "is in a here-document; assign it to a shell variable before, and use that here."
+    hint = "is in a here-document; assign it to a shell variable first, and use that variable here."
     _fault_placeholders(command, begin, at, names, script, hint)
     return at
 

@@ -120,7 +120,7 @@ def settle_lost_trials(experiment: Experiment) -> None:
             left = reported_results.outcome_of(trial, django_settings.DATA / "trials")
             trial.settle(left or Outcome.lost(f"The worker {name} was lost."))
         elif trial.pk in overdue:
-            trial.settle(Outcome.lost(f"The worker {worker.name} did not confirm its end."))
+            trial.settle(Outcome.lost(f"The worker {worker.name} did not confirm the end of the trial."))
 
 
 def _doubtful_trials(experiment: int) -> QuerySet[Trial]:

@@ -271,7 +271,7 @@ def estimate(
             return Estimate(end_s=(0.0, 0.0), compute_s=(0.0, 0.0), latest_s=rest_s)
         return Estimate(unknown="No trial has finished yet, so durations are unknown.", latest_s=rest_s)
     if experiment.is_active and not slots:
-        return Estimate(unknown="No worker of the queue can run its trials.")
+        return Estimate(unknown="No worker in the queue can run these trials.")
     at_once = min(settings.concurrency, slots) if slots else settings.concurrency
     slow_s = max(finished.durations)
     if len(finished.durations) >= MANY:

@@ -29,7 +29,7 @@ GROWTH = 1.2  # a running experiment's importance is renewed after so many times
 LIMIT_S = 120.0
 POLL_S = 0.5
 NICENESS = 10
-FAILED = "The computation failed; the log of control has the reason."
+FAILED = "The computation failed. See the log of the control process."
 
 
 def due() -> Experiment | None:

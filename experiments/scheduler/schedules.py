@@ -83,7 +83,7 @@ def _lacks(user: User | None, source: Experiment) -> str:
     if not user.is_active:
         return f"the account {user} is disabled."
     if not Experiment.objects.visible_to(user).filter(pk=source.pk).exists():
-        return f"{user} can't see this experiment any more."
+        return f"{user} can no longer see this experiment."
     return f"{user}: {reason}" if (reason := missing(user, "clone", source)) else ""
 
 

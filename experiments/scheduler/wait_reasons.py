@@ -257,7 +257,7 @@ class Compute:
         if len(full) == len(self.serving(queue)):
             worker, more = self.serving(queue)[0], len(full) - 1
             where = f"disk of worker {worker} is {full[0]}% full"
-            return Hold(Kind.DISK_FULL, f"{where}, and of {_some(more, 'more worker')}" if more else where)
+            return Hold(Kind.DISK_FULL, f"{where}, as on {_some(more, 'more worker')}" if more else where)
         if lacking := self.cannot_fit(needed, queue):
             return Hold(Kind.NO_DEVICES, f"no worker of queue {queue} has {lacking}")
         return None

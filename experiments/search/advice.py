@@ -90,9 +90,7 @@ def never_tried(space: Mapping[str, Any], tried: Mapping[str, Collection[str]], 
             continue
         names = ", ".join(_text(value) for value in missing)
         advice.append(
-            Advice(
-                f"untried:{name}", f"No trial has had {name} = {names}, in {trials:,} trials.", "Add a trial…"
-            )
+            Advice(f"untried:{name}", f"None of the {trials:,} trials used {name} = {names}.", "Add a trial…")
         )
     return advice
 
@@ -117,7 +115,7 @@ def without_influence(
     return [
         Advice(
             "hold:" + ",".join(names),
-            f"{listed} {verb} less than 1 % of the variance of the results{'' if len(names) == 1 else ' each'}.",
+            f"{listed} {verb} less than 1% of the variance in the results{'' if len(names) == 1 else ' each'}.",
             "Hold at the best value…" if len(names) == 1 else "Hold at the best values…",
             {"fixed": {**fixed, **{name: best[name] for name in names}}},
         )
@@ -159,7 +157,7 @@ def grid_left(size: int | None, proposed: int, max_trials: int | None) -> list[A
     return [
         Advice(
             "grid",
-            f"The grid has {size:,} cells, and {remaining_points:,} of them lie beyond max trials.",
+            f"The grid has {size:,} combinations; max trials leaves {remaining_points:,} of them untried.",
             f"Raise to {size:,}…",
             {"max_trials": size},
         )
@@ -174,8 +172,8 @@ def repeated(digests: Sequence[str]) -> list[Advice]:
     return [
         Advice(
             "repeated",
-            f"{again:,} of the latest {len(digests):,} proposals repeat the parameters of another: the search may "
-            "have found all it can in this space.",
+            f"{again:,} of the latest {len(digests):,} proposals repeat earlier parameters: the "
+            "search may have found all it can in this space.",
         )
     ]
 

@@ -82,7 +82,7 @@ class ConstrainedSpace(Space):
         if self.size is not None and self.is_counted:
             return self.point(rng.randrange(self.size))
         if self.witness is None:
-            raise ValueError("No point of the search space that meets the constraints was found.")
+            raise ValueError("Found no point in the search space that meets the constraints.")
         return deepcopy(self.witness)
 
     @property

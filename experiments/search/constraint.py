@@ -328,7 +328,7 @@ def _invalid_character(character: str) -> str:
     if character == "^":
         return "Write ** for a power."
     if character in ".[]":
-        return "Put names with other characters than letters, digits and _ in backticks: `layer/size`."
+        return "Put names with characters other than letters, digits and _ in backticks: `layer/size`."
     return f"Unexpected character {character}."
 
 

@@ -49,7 +49,7 @@ def importances(
             prepared[name] = column
     names = list(prepared)[:MOST_COLUMNS]
     if not names:
-        raise NoImportance("No parameter has different values in all trials.")
+        raise NoImportance("No parameter varies across the trials.")
     from experiments.search.engine.optuna_study import fanova
 
     # The shares do not depend on scale and offset of the values; huge ones would overflow their squares.

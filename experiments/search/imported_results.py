@@ -198,7 +198,7 @@ def _parameter_columns(names: list[str]) -> dict[int, str]:
         if name.startswith(prefix) and name.removeprefix(prefix) and (prefix or name != "value")
     }
     if not parameters:
-        raise ResultsError(["Line 1: there is no parameter column besides value."])
+        raise ResultsError(["Line 1: value is the only column; add a column per parameter."])
     if len(parameters) > MAX_LEAVES or max(map(len, parameters.values())) > MAX_COLUMN:
         raise ResultsError(
             [f"Line 1: the maximum is {MAX_LEAVES:,} parameters with names of {MAX_COLUMN} characters."]

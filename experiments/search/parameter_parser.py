@@ -138,7 +138,7 @@ def _nested(name: str, path: str, values: list, faults: list[Fault], depth: int)
 
 def _branch_name_problem(name: object) -> str | None:
     if not isinstance(name, str) or not name.strip() or len(name) > 100:
-        return "The name of an object must be a text of 1 to 100 characters."
+        return "The name of an object must be a string of 1 to 100 characters."
     return _choice_problem(name)
 
 
@@ -152,7 +152,7 @@ def _choice_problem(value: object, depth: int = 0) -> str | None:
         if any(isinstance(item, Mapping) and "_type" in item for item in value.values()):
             return 'This object has parameters of its own; add a "_name" to make it a nested choice.'
         if not all(isinstance(key, str) for key in value):
-            return "The keys of an object must be texts."
+            return "The keys of an object must be strings."
         value = [*value, *value.values()]
     if isinstance(value, list):
         return next((problem for item in value if (problem := _choice_problem(item, depth + 1))), None)

@@ -46,10 +46,10 @@ def canonical(text: str) -> str:
             f"The expression cannot be read ({type(error).__name__}). The fields are {FIELDS}."
         ) from None
     if not due:
-        raise TimetableError("This date never comes. Check the day and the month.")
+        raise TimetableError("This date never occurs. Check the day and the month.")
     if any(after - before < LEAST for before, after in pairwise(due)):
         raise TimetableError(
-            f"An experiment can be repeated at most every {LEAST.seconds // 60} minutes. Enter fewer due times."
+            f"A schedule can run at most every {LEAST.seconds // 60} minutes. Choose less frequent times."
         )
     return expression
 
@@ -62,7 +62,7 @@ def next_after(expression: str, zone_name: str, after: datetime) -> datetime:
         instant = due.astimezone(UTC)
         if instant > after:  # not so in the second of two equal hours, which cronsim does not tell apart
             return instant
-    raise TimetableError("This date never comes. Check the day and the month.")
+    raise TimetableError("This date never occurs. Check the day and the month.")
 
 
 def next_times(expression: str, zone_name: str, after: datetime, count: int) -> list[datetime]:

@@ -26,7 +26,7 @@ from .writer import Writer
 logger = logging.getLogger(__name__)
 
 PAUSE_S = 0.01  # between two transactions, so that others get SQLite's lock
-FAILED = "The import failed because of an error in Trialdeck; the log of control has the details."
+FAILED = "The import failed because of an error in Trialdeck. See the log of the control process."
 
 
 class Ending(Exception):
@@ -121,7 +121,7 @@ def _preview(row: HistoryImport, staging: Staging) -> None:
         if document["trials"] or row.format == OWN:
             studies.append(document)
     if not studies:
-        raise ReadError("The file has no trial that has started.")
+        raise ReadError("The file has no started trials.")
     row.hold(state=ImportState.READY, format=row.format, preview={"studies": studies})
 
 

@@ -56,7 +56,7 @@ def checked(
     direction = direction or chosen["directions"].get(metric, "")
     if direction not in DIRECTIONS and "metric" not in errors:
         errors["direction"] = [
-            f"Choose the direction of {metric[:60]}: maximize or minimize. The file does not name it."
+            f"Choose the direction of {metric[:60]}: maximize or minimize. The file does not specify it."
         ]
     sources = [row["source"] for row in chosen["parameters"]]
     chosen_sources = sources if parameters is None else [source for source in sources if source in parameters]

@@ -58,7 +58,7 @@ def _keep(row: HistoryImport, pieces: list[LogPiece]) -> None:
 def _key_of(experiment: Experiment, number: int) -> int:
     key = Trial.everything.filter(experiment=experiment, number=number).values_list("pk", flat=True).first()
     if key is None:
-        raise ReadError(f"The file has a log or an artifact of trial {number:,}, but not the trial.")
+        raise ReadError(f"The file has a log or an artifact of trial {number:,}, but not the trial itself.")
     return key
 
 

@@ -67,7 +67,7 @@ class Writer:
         self.choices = row.choices
         self.study = next((study for study in staging.studies() if study.id == self.choices["study"]), None)
         if self.study is None:
-            raise ReadError("The file no longer has the study that was chosen.")
+            raise ReadError("The file no longer has the selected study.")
         self._last: tuple[int, dict[str, LastPoint]] = (-1, {})
         self.origin: dict[str, Any] = self.study.document.get("experiment", {})
 

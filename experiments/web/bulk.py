@@ -332,7 +332,7 @@ def _answer(request: SignedInRequest, done: str, rows: list[Chosen], back: str) 
     if not left_out:
         messages.success(request, f"{done}.")
     elif not all(row.why_not for row in rows):
-        messages.warning(request, " ".join([f"{done}. Not done:", *left_out[:MOST_REASONS], *more]))
+        messages.warning(request, " ".join([f"{done}. Skipped:", *left_out[:MOST_REASONS], *more]))
     else:
         messages.warning(request, " ".join(["No changes made.", *left_out[:MOST_REASONS], *more]))
     return redirect(back)

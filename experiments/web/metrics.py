@@ -126,7 +126,7 @@ def _workers(now: datetime) -> Iterator[Metric]:
     for state, count in states.items():
         workers.add_metric([state], count)
     yield workers
-    yield GaugeMetricFamily("trialdeck_slots", "Slots of the workers that are not gone.", value=slots)
+    yield GaugeMetricFamily("trialdeck_slots", "Slots of the workers that are online.", value=slots)
     yield GaugeMetricFamily("trialdeck_slots_busy", "Slots in which a trial runs.", value=busy)
 
 

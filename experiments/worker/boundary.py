@@ -128,8 +128,8 @@ class TrialBoundary:
         """Raise BoundaryError unless it may have this working directory, which is not in its own folder."""
         if self.account and not cwd.is_relative_to(self.folder.path) and not self.account.may_enter(cwd):
             raise BoundaryError(
-                f"The account {self.account.name}, as which this worker runs trials, may not enter the working "
-                f"directory {cwd}. Give it the right to, or enter another one."
+                f"The account {self.account.name}, which runs this worker's trials, has no access to "
+                f"the working directory {cwd}. Grant access, or enter another directory."
             )
 
     def give(self) -> None:

@@ -97,13 +97,13 @@ class Heartbeat:
         taken the name: its row is left alone."""
         worker = self.worker
         for run in list(worker.runs.values()):
-            run.lose("its worker was declared gone", grace_s=0)
+            run.lose("its worker was declared lost", grace_s=0)
         if other := worker.row.successor():
             raise CannotRun(
                 f"Another worker named {worker.name} runs on {other.host} (process {other.pid}) with another data "
                 "folder: choose another --name."
             )
-        logger.error("This worker was declared gone: registering again")
+        logger.error("This worker was declared lost: registering again")
         worker.row = worker.register()
 
     def reconcile(self, held: list[dict[str, Any]]) -> None:

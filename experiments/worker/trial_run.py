@@ -372,8 +372,8 @@ def _piece(trial: Trial, data: bytes) -> LogPiece:
 
 def _background(names: Sequence[str]) -> str:
     return (
-        f"Still running in the background when the command ended, and ended with it: {'; '.join(names)}. "
-        "Let the command wait for it: remove the & or end with wait."
+        f"Stopped because still running in the background when the command ended: {'; '.join(names)}. "
+        "To wait for background processes, remove the & or end the command with wait."
     )
 
 

@@ -46,7 +46,7 @@ dialog.addEventListener("cancel", (event) => { if (!mayClose(true)) event.preven
 function mayClose(isByKey) {
   if (!isUnsaved(dialog) || (isByKey && dialog.querySelector("[data-said]:not([hidden])"))) return true;
   const out = dialog.querySelector("[data-close]")?.textContent.trim() || "Cancel";
-  say(`What you typed is not saved. ${isByKey ? `Esc again, or ${out},` : out} leaves it.`);
+  say(`Your changes are not saved. ${isByKey ? `Press Esc again or ${out}` : `Press ${out}`} to discard them.`);
   return false;
 }
 

@@ -128,7 +128,7 @@ def test_it_drains_a_worker_and_lets_it_serve_again(door: Client, worker: Worker
     assert send(door, "worker", "drain", worker) == ["Draining: w1."]
     assert not Worker.objects.serving().exists()
     assert send(door, "worker", "drain", worker) == ["Already done, nothing changed: w1."]
-    assert send(door, "worker", "undrain", worker) == ["Taking trials again: w1."]
+    assert send(door, "worker", "undrain", worker) == ["Undrained: w1."]
     assert Worker.objects.serving().exists()
     history = door.get(reverse("admin:experiments_worker_history", args=[worker.pk])).content.decode()
     assert "Draining." in history and "root" in history
@@ -143,7 +143,7 @@ def test_a_released_worker_loses_its_trials_and_they_are_tried_again(
     assert "2 running trials will be marked as lost" in door.post(listed("worker"), ask).content.decode()
     worker.refresh_from_db()
     assert worker.gone_at is None
-    assert send(door, "worker", "release", worker) == ["Declared lost: w1."]
+    assert send(door, "worker", "release", worker) == ["Lease released: w1."]
     event = experiment.events.get(verb="release")
     assert (
         descriptions.feed_entries([event])[0].before == "root released a worker's trials"
@@ -217,7 +217,9 @@ def test_twenty_thousand_trials_are_listed_with_a_few_bounded_queries_and_not_ac
             assert door.get(listed("trial") + query).status_code == 200
         assert len(more) <= len(queries)
     message = send(door, "trial", "stop", experiment.trials.first(), select_across="1")
-    assert message == ["Nothing was changed: select at most 200 rows, with the search or a filter."]
+    assert message == [
+        "Nothing was changed. Narrow the list with a search or filter, and select at most 200 rows."
+    ]
     assert not Trial.objects.filter(state="stopping").exists()
 
 

@@ -389,7 +389,7 @@ def test_automl_stays_on_while_something_is_active(
     Member.objects.all().delete()
     forms = {f"members{n}-{what}_FORMS": 0 for n in ("", "-2") for what in ("TOTAL", "INITIAL")}
     response = door.post(address("workspace", "change", lab.pk), {"name": "Lab", **forms})
-    assert "AutoML cannot be switched off" in response.content.decode()
+    assert "AutoML cannot be turned off" in response.content.decode()
     experiment.stop(by=None)
     end_all(experiment)
     assert door.post(address("workspace", "change", lab.pk), {"name": "Lab", **forms}).status_code == 302

@@ -136,9 +136,9 @@ def test_only_a_digest_of_the_secret_is_kept(bob, lab):
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "word", "message"),
     [
-        ("GET", "/nothing", None, 404, "not_found", "Check the address"),
-        ("POST", "/nothing", None, 404, "not_found", "Check the address"),
-        ("GET", "/workspaces/nowhere", None, 404, "not_found", "Check the address"),
+        ("GET", "/nothing", None, 404, "not_found", "Check the URL"),
+        ("POST", "/nothing", None, 404, "not_found", "Check the URL"),
+        ("GET", "/workspaces/nowhere", None, 404, "not_found", "Check the URL"),
         ("PUT", "/me", None, 405, "method_not_allowed", "GET"),
         ("POST", "/workspaces/lab/projects", b"{", 400, "bad_request", "not valid JSON"),
         ("POST", "/workspaces/lab/projects", [1], 422, "invalid", "JSON object"),
@@ -162,7 +162,7 @@ def test_only_a_digest_of_the_secret_is_kept(bob, lab):
             "bad_request",
             "Did you mean limit? Allowed: cursor, limit.",
         ),
-        ("GET", "/me?x=1", None, 400, "bad_request", "Unknown parameter “x” in the address. Allowed: none."),
+        ("GET", "/me?x=1", None, 400, "bad_request", "Unknown parameter “x” in the URL. Allowed: none."),
         ("GET", "/workspaces?limit=1&limit=2", None, 400, "bad_request", "occurs 2 times"),
         ("GET", "/workspaces?cursor=x", None, 400, "bad_request", "cursor"),
     ],

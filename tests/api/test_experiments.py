@@ -88,7 +88,7 @@ def test_it_warns_of_settings_that_give_wrong_results(api, bob, lab, tmp_path):
     shared = {"source": "file", "metric_path": "result.json", "directory": str(tmp_path)}
     made = api(bob).post(EXPERIMENTS, {"name": "x", "settings": {**SETTINGS, **shared}}).json()
     (warning,) = made["warnings"]
-    assert warning["field"] == "metric_path" and "trials that run in parallel fail" in warning["message"]
+    assert warning["field"] == "metric_path" and "parallel trials fail" in warning["message"]
     cuts = {"settings": {"source": "stdout", "pattern": "loss=([0-9.]+)"}}
     path = f"/experiments/{made['id']}"
     for query in ({"dry_run": "true"}, {}):
@@ -153,7 +153,7 @@ def test_the_list_has_the_filters_of_the_page_and_is_walked_in_every_order(api, 
         ({"sort": "age"}, "Invalid sort: “age”. Allowed: "),
         ({"limit": "many"}, "Invalid limit: “many”. This must be a whole number."),
         ({"needs_attention": "perhaps"}, "Invalid needs_attention: “perhaps”."),
-        ({"state": "completed"}, "Unknown parameter “state” in the address. Did you mean status? Allowed: "),
+        ({"state": "completed"}, "Unknown parameter “state” in the URL. Did you mean status? Allowed: "),
         ({"creator": "own"}, "No creator “own” in this workspace. Allowed: alice, bob, carol."),
         ({"creator": "alic"}, "Did you mean alice? "),
         ({"project": "default"}, "No project “default” in this workspace. Did you mean Default? "),

@@ -362,7 +362,7 @@ def test_the_same_rights_as_everywhere(mixed, nni, api, dave, carol, bob, lab):
         assert status == (409 if "import" in path else 200)
     lab.has_automl = False
     lab.save(update_fields=["has_automl"])
-    assert "AutoML is switched off" in nni(bob, mixed).fails(409, "GET", "check-status")
+    assert "AutoML is turned off" in nni(bob, mixed).fails(409, "GET", "check-status")
 
 
 def test_a_fixed_number_of_queries(mixed, draft, nni, carol, django_assert_num_queries):

@@ -167,7 +167,7 @@ def test_where_automl_is_off_the_reason_is_given(api, running, bob):
     experiment = running()
     type(experiment.workspace).objects.update(has_automl=False)
     for rest in ("", "/1", "/1/log", "/1/metrics"):
-        assert "AutoML is switched off" in error_of(api(bob).get(path_of(experiment, rest)), 409)["detail"]
+        assert "AutoML is turned off" in error_of(api(bob).get(path_of(experiment, rest)), 409)["detail"]
 
 
 # --- verbs ---------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_ticked_trials_are_rerun_after_a_question(open_as, failing, bob, has_scr
     bar.get_by_role("button", name="Rerun failed").click()
     expect(page.get_by_role("heading", name="Rerun 2 trials?")).to_be_visible()
     page.get_by_role("button", name="Rerun 2 trials").click()
-    expect(page.get_by_text("Rerunning 2 trials as #4 to #5. Not done: #3")).to_be_visible()
+    expect(page.get_by_text("Rerunning 2 trials as #4 to #5. Skipped: #3")).to_be_visible()
     assert page.url.endswith("?sort=number"), "back where it was ticked"
     assert failing.trials.filter(source="rerun").count() == 2
 
@@ -63,7 +63,7 @@ def test_ticks_survive_what_arrives_live(open_as, failing, bob):
 
 def test_the_box_in_the_head_ticks_all_and_the_bar_clears_them(open_as, failing, bob):
     page = open_as(bob, url_of(failing))
-    everything = page.get_by_label("Select all trials of this page")
+    everything = page.get_by_label("Select all trials on this page")
     everything.check()
     expect(page.locator("tbody input:checked")).to_have_count(3)
     page.get_by_label("Select trial 2", exact=True).uncheck()
@@ -82,7 +82,7 @@ def test_experiments_are_stopped_together(open_as, running, draft, bob, broker):
     page.get_by_role("region", name="Selection").get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("Applies to 2 of the 3 selected")).to_be_visible()
     page.get_by_role("button", name="Stop 2 experiments").click()
-    expect(page.get_by_text("Stopping 2 experiments. Not done: three")).to_be_visible()
+    expect(page.get_by_text("Stopping 2 experiments. Skipped: three")).to_be_visible()
     for experiment in (first, second, third):
         experiment.refresh_from_db()
     assert [first.state, second.state, third.state] == ["stopping", "stopping", "draft"]

@@ -30,7 +30,9 @@ def test_what_was_typed_is_saved_by_a_key_and_never_lost_by_accident(open_as, bo
     edit.click()
     dialog.get_by_label("Image").press_sequentially("torch:3")
     page.mouse.click(5, 5)
-    expect(dialog.get_by_role("alert")).to_have_text("What you typed is not saved. Cancel leaves it.")
+    expect(dialog.get_by_role("alert")).to_have_text(
+        "Your changes are not saved. Press Cancel to discard them."
+    )
     dialog.get_by_label("Setup script").press("Control+Enter")
     page.wait_for_url("**/execution/#container")
     expect(page.locator("#container")).to_contain_text("torch:3")
@@ -38,7 +40,7 @@ def test_what_was_typed_is_saved_by_a_key_and_never_lost_by_accident(open_as, bo
     dialog.get_by_label("Image").press_sequentially("x")
     page.keyboard.press("Escape")
     expect(dialog.get_by_role("alert")).to_have_text(
-        "What you typed is not saved. Esc again, or Cancel, leaves it."
+        "Your changes are not saved. Press Esc again or Cancel to discard them."
     )
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)

@@ -145,7 +145,7 @@ def test_an_explosion_does_not_flatten_the_curve():
     root = read_chart(chart.svg)
     heights = [y for x, y in places(path(root, "own"))]
     assert heights[0] - heights[-1] > 100
-    assert "1 of its points is outside of the axis range." in chart.description
+    assert "1 of its points is outside the axis range." in chart.description
     window = root.find(".//clipPath")
     clipped = [g for g in root.iter("g") if g.get("clip-path")]
     assert [g.get("clip-path") for g in clipped] == [f"url(#{window.get('id')})"]

@@ -112,7 +112,7 @@ def test_an_outlier_stands_at_the_border_and_tells_its_true_value():
     mark = titled(root, "#60, 1.000e6, above the axis range")
     assert mark.find("path").get("class") == "dot"
     assert float(mark.find("path").get("d").split(",")[1].split("l")[0]) < 30
-    assert "1 trial far from the others is outside of the axis range" in chart.description
+    assert "1 trial far from the others is outside the axis range" in chart.description
     assert texts(root)[0].startswith("0.3")
 
 

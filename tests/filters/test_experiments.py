@@ -105,7 +105,7 @@ def test_what_is_found(experiments: None, alice: User, text: str, names: str) ->
         ("creater:me", "did you mean “creator”?"),
         ("state:runing", "Did you mean “running”?"),
         ("tag>a", "“tag” cannot be compared with “>”"),
-        ("imported:maybe", "“imported” is yes or no"),
+        ("imported:maybe", "“imported” takes yes or no"),
         ("tag~a", "“tag” cannot be compared with “~”"),
         ("failed>some", "“some” is not a number"),
     ],

@@ -239,12 +239,12 @@ def test_a_program_in_a_sandbox_can_save_its_work_when_it_is_stopped(draft, brok
 @pytest.mark.parametrize(
     ("boundary", "message"),
     [
-        ({"run_as": "nobody-here"}, "There is no account nobody-here on this machine"),
-        ({"run_as": "root"}, "no boundary"),
-        ({"run_as": "a b"}, "is no name of an account"),
+        ({"run_as": "nobody-here"}, "The account nobody-here does not exist on this machine"),
+        ({"run_as": "root"}, "would not isolate"),
+        ({"run_as": "a b"}, "is not a valid account name"),
         ({"run_as": "games,games"}, "listed twice"),
-        ({"run_as": "../x"}, "is no name of an account"),
-        ({"sandbox": "bubblewrap"}, "no boundary for root: add --run-as"),
+        ({"run_as": "../x"}, "is not a valid account name"),
+        ({"sandbox": "bubblewrap"}, "does not isolate root: add --run-as"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_at_the_start(broker, data, boundary, message):

@@ -172,7 +172,7 @@ def test_what_is_left_in_the_background_is_named(draft, contained, alice):
     experiment.enqueue(by=alice)
     live(experiment, contained)
     trial = experiment.trials.get()
-    assert trial.failure == "no_metric" and "ended with it: sleep 77. Let the command wait" in trial.detail
+    assert trial.failure == "no_metric" and "when the command ended: sleep 77. To wait" in trial.detail
     assert [note for note in trial.notes if "sleep 77" in note]
 
 

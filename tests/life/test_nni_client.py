@@ -246,7 +246,7 @@ def test_the_bridge_answers_programs_of_this_machine_only(
 @pytest.mark.parametrize(
     ("experiment_id", "changes", "sentence"),
     [
-        ("zzzzzzzz", {}, "Not found, or not visible to you. Check the address."),
+        ("zzzzzzzz", {}, "Not found, or not visible to you. Check the URL."),
         ("../../me", {}, "Invalid experiment ID '../../me'."),
         (None, {"TRIALDECK_TOKEN": "td_wrong"}, "Invalid token"),
         (

@@ -41,7 +41,7 @@ def test_without_a_request_the_system_acts(lab):
 
 def test_an_unknown_verb_is_refused(lab):
     """TD-Z5."""
-    with pytest.raises(ValueError, match=r"'link_crate' is no verb of the audit log"):
+    with pytest.raises(ValueError, match=r"'link_crate' is not an audit log verb"):
         audit.record("link_crate", workspace=lab)
 
 

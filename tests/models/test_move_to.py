@@ -68,7 +68,7 @@ def test_a_queue_that_is_not_granted_is_refused(
 ) -> None:
     gpu.workspaces.remove(lab)
     experiment = running()
-    with pytest.raises(Refused, match="gpu is not granted to the workspace"):
+    with pytest.raises(Refused, match="gpu is not available to the workspace"):
         experiment.move_to(gpu, by=alice)
     experiment.refresh_from_db()
     assert experiment.queue == Queue.default()

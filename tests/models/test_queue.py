@@ -222,7 +222,7 @@ def test_a_queue_in_which_something_is_under_way_stays(
             gpu.delete_for_good(by=root)
     waiting.refresh_from_db()
     assert waiting.state == "pending" and Queue.objects.filter(name="gpu").exists()
-    with pytest.raises(Refused, match="The queue default cannot be deleted"):
+    with pytest.raises(Refused, match="The default queue cannot be deleted"):
         Queue.default().delete_for_good(by=root)
 
 

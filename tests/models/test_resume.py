@@ -263,7 +263,7 @@ def test_page_and_api_offer_the_same(
     assert answer_before["to_resume"] == to_resume
     url = reverse("experiment-action", args=["lab", experiment.public_id, "resume"])
     page = as_(bob).get(url).content.decode()
-    assert "2 interrupted trials are retried with the same values, free of budget" in page
+    assert "2 interrupted trials are retried with the same values, without using the budget" in page
     assert "Rerun the failed trials (1)" in page and 'name="max_trials" value="3"' in page
     answer = api(bob).send("POST", f"/experiments/{experiment.public_id}/resume", {"rerun_failed": True})
     assert answer.status_code == 200, answer.content

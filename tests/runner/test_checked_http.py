@@ -121,7 +121,7 @@ def test_stop_ends_the_search_for_a_redirect(site, only_first, tmp_path):
 
 def test_a_repository_at_a_refused_address_is_not_asked_for(site, tmp_path):
     """TD-Z1: the address is checked when git connects, too, not only when the trial begins."""
-    with pytest.raises(SourceError, match="127.0.0.1 leads to 127.0.0.1, which is this machine"):
+    with pytest.raises(SourceError, match="127.0.0.1 resolves to 127.0.0.1, which is a loopback"):
         resolve(tmp_path, f"http://127.0.0.1:{site}/code.git")
     assert Redirecting.paths == []
 
@@ -157,7 +157,7 @@ def test_a_model_is_not_read_from_a_name_that_changes_after_the_check(site, only
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/model.bin", "http://", "model.bin"])
 def test_only_http_is_opened(url):
     """TD-Z1: urllib opens files, too."""
-    with pytest.raises(ValueError, match="is not a URL of http or https"):
+    with pytest.raises(ValueError, match="is not an http or https URL"):
         checked_http.open_url(url, timeout_s=1)
 
 

@@ -109,7 +109,7 @@ def test_slots_limit_what_runs_at_once(running, worker):
     worker.save(update_fields=["cores", "memory_mib", "slots"])
     three_fit = changed(experiment, concurrency=500, cores=1, memory_mib=2 << 10).after
     assert three_fit.end_s == pytest.approx(narrow.end_s, abs=20)
-    assert "can run it" in changed(experiment, concurrency=500, cores=9).after.unknown
+    assert "can run these" in changed(experiment, concurrency=500, cores=9).after.unknown
     low, high = narrow.end_s
     assert low < 60 < high, "15 + 2 trials of 10 s on 3 slots"
     assert wide.end_s[1] < low and narrow.compute_s == pytest.approx(wide.compute_s, abs=20)
@@ -145,7 +145,7 @@ def test_without_limits_or_workers_it_says_so(running, worker):
     took(experiment, 10)
     assert "until it is stopped" in changed(experiment, max_trials=None).after.unknown
     worker.leave()
-    assert "No worker of the queue can run its trials" in changed(experiment).after.unknown
+    assert "No worker in the queue can run these trials" in changed(experiment).after.unknown
 
 
 def test_one_finished_trial_gives_a_wide_range(running):

@@ -27,7 +27,7 @@ def test_stop_ends_although_the_worker_never_confirms_it(
     assert later(experiment, 10 + CONFIRMED_S - 5).state == "stopping"
     assert later(experiment, 6).state == "stopped"
     trial = experiment.trials.filter(state="stopped").first()
-    assert trial.detail == "stopped with its experiment; The worker w1 did not confirm its end."
+    assert trial.detail == "stopped with its experiment; The worker w1 did not confirm the end of the trial."
 
 
 def test_kill_now_shortens_the_wait_for_a_worker_that_does_nothing(

@@ -95,10 +95,10 @@ def test_it_is_paused_when_its_author_has_lost_the_rights(nightly, lab, alice, b
     nightly.refresh_from_db()
     assert not clones(nightly) and nightly.is_paused
     wanted = {
-        "viewer": "bob: This needs the role operator",
-        "left": "bob can't see this experiment",
+        "viewer": "bob: This requires the operator role",
+        "left": "bob can no longer see this experiment",
         "disabled": "the account bob is disabled",
-        "private": "bob can't see this experiment",
+        "private": "bob can no longer see this experiment",
         "deleted": "the account that scheduled it was deleted",
     }
     assert nightly.note.startswith(f"Paused: {wanted[loss]}")
@@ -115,7 +115,7 @@ def test_what_refuses_a_start_is_noted_and_the_next_time_is_tried(nightly, lab, 
     queue.grant(by=alice, is_open=False)
     run_due(NIGHT)
     nightly.refresh_from_db()
-    assert "is not granted to the workspace" in nightly.note and not nightly.is_paused
+    assert "is not available to the workspace" in nightly.note and not nightly.is_paused
     assert not clones(nightly), "no draft is left behind"
 
 

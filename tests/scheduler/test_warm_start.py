@@ -75,11 +75,15 @@ def test_what_would_tell_nothing_is_refused(
     assert why() == "source has no results yet."
     end_all(source, Outcome(value=0.5))
     assert why(direction="minimize") == "source has the direction maximize, the opposite of this experiment."
-    assert why(space_document=FINITE, command="x") == "No result of source (of 1) fits this search space."
+    assert (
+        why(space_document=FINITE, command="x") == "No result of source fits this search space (1 checked)."
+    )
     assert "such as abcd2345" in why(warm_start="no id")
-    assert why(warm_start="zzzzzzzz").startswith("There is no experiment zzzzzzzz in this workspace")
+    assert why(warm_start="zzzzzzzz").startswith(
+        "No experiment zzzzzzzz that you can view exists in this workspace"
+    )
     Experiment.objects.filter(pk=source.pk).update(visibility="private")
-    assert why().startswith("There is no experiment")
+    assert why().startswith("No experiment")
     source.stop(by=alice)
     end_all(source)
     second = running("second", taken=1)
@@ -116,7 +120,7 @@ def test_uploaded_results_inform_as_those_of_an_experiment(
     elsewhere = Workspace.open("elsewhere", owner=alice)
     assert why(elsewhere, file.mark) == f"There are no uploaded results {file.mark} in this workspace."
     assert why(lab, "file:zzzzzzzz") == "There are no uploaded results file:zzzzzzzz in this workspace."
-    none = "No result of known.csv (of 12) fits this search space."
+    none = "No result of known.csv fits this search space (12 checked)."
     assert (
         why(lab, file.mark, space_document=other, command="x") == f"{none} The file does not have momentum."
     )

@@ -83,7 +83,7 @@ def test_parameters_without_influence_are_held_at_the_best_value() -> None:
     space = {"lr": LR, "momentum": LR, "decay": LR}
     shares = {"lr": 0.98, "momentum": 0.009, "decay": 0.001}
     (piece,) = advice.without_influence(space, shares, {"lr": 1e-3, "momentum": 0.9, "decay": 1e-4}, {})
-    assert piece.text == "momentum and decay explain less than 1 % of the variance of the results each."
+    assert piece.text == "momentum and decay explain less than 1% of the variance in the results each."
     assert piece.change == {"fixed": {"momentum": 0.9, "decay": 1e-4}}
     assert advice.without_influence(space, {}, {"lr": 1e-3}, {}) == []
     assert (

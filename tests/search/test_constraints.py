@@ -94,7 +94,7 @@ def test_a_constraint_means_what_it_says(text, is_met):
         ("a ^ 2 < 1", "Column 3: Write ** for a power."),
         ("a < 1 a", "Column 7: Unexpected a."),
         ("aa < 1 or adn < 1", "Column 1: Unknown parameter aa."),
-        ("k.x < 1", "Column 2: Put names with other characters"),
+        ("k.x < 1", "Column 2: Put names with characters other"),
         ("a + 1", "Column 1: Expected a condition but got a value"),
         ("a < 1 or 3", "Column 10: Expected a condition"),
         ("a < 'x'", "Column 5: Arithmetic and ordering require numbers"),

@@ -107,7 +107,7 @@ def test_it_reads_what_people_have(text: str, results: list, skipped: int) -> No
             ["Line 1: the column value is missing; name the results column value and keep one objective."],
         ),
         ("lr,lr,value\n", ["Line 1: the column lr occurs twice; remove one."]),
-        (",value\n0,1\n", ["Line 1: there is no parameter column besides value."]),
+        (",value\n0,1\n", ["Line 1: value is the only column; add a column per parameter."]),
         (
             "lr,value\n1,\n",
             ["The file contains no results: none of its 1 rows is a finished trial with a number as value."],

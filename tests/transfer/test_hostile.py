@@ -89,9 +89,9 @@ EXPERIMENT, TRIALS, POINTS, LOGS = "experiment.json", "trials.jsonl", "points.js
 CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "a newer version": (in_manifest(version=2), "format version 2; this console reads version 1"),
     "a version of another type": (in_manifest(version=True), "format version True"),
-    "another format": (in_manifest(format="x"), "names another format"),
+    "another format": (in_manifest(format="x"), "has another format"),
     "no members": (in_manifest(members=[]), "lacks the field members"),
-    "NaN": (replaced(TRIALS, b'"value":0.25', b'"value":NaN'), "trials.jsonl, line 1 has the number NaN"),
+    "NaN": (replaced(TRIALS, b'"value":0.25', b'"value":NaN'), "trials.jsonl, line 1 contains NaN"),
     "a huge number": (
         replaced(TRIALS, b'"value":0.25', b'"value":1' + b"0" * 400),
         "invalid value in the field value",
@@ -111,10 +111,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
         "in the field state",
     ),
     "an unknown field": (replaced(TRIALS, b'{"number":1,', b'{"pid":1,"number":1,'), "unknown field: 'pid'"),
-    "a number twice": (replaced(TRIALS, b'{"number":2,', b'{"number":1,'), "in the order of their numbers"),
+    "a number twice": (replaced(TRIALS, b'{"number":2,', b'{"number":1,'), "must be ordered by number"),
     "a revision that is missing": (
         replaced(TRIALS, b'"revision":1', b'"revision":9'),
-        "names a revision or trial",
+        "refers to a revision or trial",
     ),
     "a point of no trial": (
         replaced(POINTS, b'[1,"accuracy"', b'[99,"accuracy"'),
@@ -169,13 +169,13 @@ def test_what_is_wrong_in_an_export_is_named(archive: bytes, lab: Workspace, bob
             wrong[what] = error
     assert wrong == {}
     changed = repacked(archive, replaced(TRIALS, b"0.25", b"0.75"), signs=False)
-    assert "trials.jsonl is not as it was exported" in why(lab, bob, changed)
+    assert "trials.jsonl has changed since the export" in why(lab, bob, changed)
 
 
 def test_a_file_that_is_cut_off_is_refused(archive: bytes, lab: Workspace, bob: User) -> None:
     """TD-D8: at whatever byte it ends."""
     for share in (0.1, 0.5, 0.9, 0.999):
-        assert "damaged or cut off" in why(lab, bob, archive[: int(len(archive) * share)])
+        assert "damaged or truncated" in why(lab, bob, archive[: int(len(archive) * share)])
     middle = bytearray(archive)
     middle[len(middle) // 3] ^= 0xFF
     assert why(lab, bob, bytes(middle))
@@ -197,13 +197,13 @@ def packed(*entries: tuple[str, bytes], link: bool = False, encrypted: bool = Fa
 def test_archives_that_leave_their_folder_are_refused(lab: Workspace, bob: User) -> None:
     """TD-D8, TD-Z2: names with .., absolute ones, links, encryption; names that occur twice."""
     for name in ("../x", "a/../../x", "/etc/passwd", "C:\\x", "a\\b"):
-        assert "outside of its folder" in why(lab, bob, packed((name, b"x")))
+        assert "outside its folder" in why(lab, bob, packed((name, b"x")))
     assert "has a link" in why(lab, bob, packed(("manifest.json", b"/etc/passwd"), link=True))
     assert "encrypted" in why(lab, bob, packed(("manifest.json", b"{}"), encrypted=True))
     with pytest.warns(UserWarning, match="Duplicate name"):
         twice = packed(("manifest.json", b"{}"), ("manifest.json", b"{}"))
-    assert "is twice" in why(lab, bob, twice)
-    assert "neither an export of Trialdeck" in why(lab, bob, packed(("a.txt", b"x")))
+    assert "in the archive twice" in why(lab, bob, twice)
+    assert "neither a Trialdeck export" in why(lab, bob, packed(("a.txt", b"x")))
 
 
 def test_artifacts_stay_below_their_trial(archive: bytes, lab: Workspace, bob: User) -> None:
@@ -254,7 +254,7 @@ def test_other_files_are_refused_with_a_sentence(tmp_path: Path, lab: Workspace,
         (b"[1, 2]", "must be an object such as"),
         (b'{"op_code": 99}\n', "newer Optuna"),
         (b'{"op_code": 4, "study_id": 0}\n{"op_code"', "Line 2 is not a JSON operation"),
-        (b'{"op_code": 0}\n', "Line 1 is not an operation"),
+        (b'{"op_code": 0}\n', "Line 1 is not a known operation"),
         (b"[" * 100_000, "nested too deeply"),
     ):
         assert sentence in why(lab, bob, data), data[:40]
@@ -275,7 +275,7 @@ def test_other_files_are_refused_with_a_sentence(tmp_path: Path, lab: Workspace,
         ),
         ("mlflow", "ALTER TABLE metrics RENAME COLUMN value TO v", "lacks the column value; this version"),
         ("mlflow", "ALTER TABLE params RENAME COLUMN key TO k", "lacks the column key; this version"),
-        ("mlflow", "DELETE FROM runs", "no trial that has started"),
+        ("mlflow", "DELETE FROM runs", "no started trials"),
         ("mlflow", "DELETE FROM experiments", "no study, experiment or run"),
     ],
 )

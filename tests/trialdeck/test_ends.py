@@ -103,7 +103,7 @@ def test_the_hint_names_no_call_that_is_refused(monkeypatch):
     """TD-A9: every value was tried, and none failed."""
     ended = Experiment()
     monkeypatch.setattr(ended, "_read", lambda: {"state": "completed", "reason": "", "to_resume": None})
-    assert ended._how_to_resume() == "Every value of the search space was tried: nothing is left to resume."
+    assert ended._how_to_resume() == "Every value in the search space was tried: nothing is left to resume."
 
 
 def test_a_new_experiment_draws_its_seed_and_is_repeated_with_it(deck, started):

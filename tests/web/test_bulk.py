@@ -68,7 +68,7 @@ def test_a_rerun_of_many_reaches_those_it_can_and_answers_per_trial(mixed, bob):
     ]
     assert response.url == trials_url(mixed)
     assert (
-        "Rerunning 2 trials as #7 to #8. Not done: #3: Succeeded: only failed trials can be rerun."
+        "Rerunning 2 trials as #7 to #8. Skipped: #3: Succeeded: only failed trials can be rerun."
         in message_text(response)
     )
     assert len(get_messages(response.wsgi_request)) == 1
@@ -81,10 +81,10 @@ def test_what_is_selected_beyond_the_most_at_a_time_is_named(mixed, draft, bob, 
     page = text(as_(bob).get(trials_url(mixed, "rerun") + "?trial=1&trial=2"))
     assert "Applies to 1 of the 2 selected" in page and "At most 1 at a time. Select these next." in page
     response = as_(bob).post(trials_url(mixed, "rerun"), {"trial": ["1", "2"]})
-    assert f"Rerunning 1 trial. Not done: {left_out}" in message_text(response)
+    assert f"Rerunning 1 trial. Skipped: {left_out}" in message_text(response)
     assert [trial.rerun_of.number for trial in mixed.trials.filter(source="rerun")] == [1]
     response = as_(bob).post(list_url("pause"), {"pick": [mixed.public_id, draft().public_id]})
-    assert "Paused 1 experiment. Not done: " in message_text(response) and "At most 1" in message_text(
+    assert "Paused 1 experiment. Skipped: " in message_text(response) and "At most 1" in message_text(
         response
     )
 
@@ -120,7 +120,7 @@ def test_stop_of_many_stops_what_runs_or_waits(mixed, bob):
     response = client.post(trials_url(mixed, "stop"), {"trial": ["3", "4", "5", "6"]})
     states = dict(mixed.trials.filter(number__gte=3, number__lte=6).values_list("number", "state"))
     assert states == {3: "succeeded", 4: "stopping", 5: "stopping", 6: "stopped"}
-    assert message_text(response) == "Stopping 3 trials. Not done: #3: Already ended: succeeded."
+    assert message_text(response) == "Stopping 3 trials. Skipped: #3: Already ended: succeeded."
 
 
 @pytest.mark.parametrize("verb", ["stop", "rerun"])
@@ -259,7 +259,7 @@ def test_a_queue_that_is_not_granted_is_told_per_row(draft, bob, worker):
     good, bad = draft("good"), draft("bad")
     Experiment.objects.filter(pk=bad.pk).update(queue=Queue.objects.create(name="gpu"))
     response = as_(bob).post(list_url("enqueue"), {"pick": [good.public_id, bad.public_id]})
-    assert "Enqueued 1 experiment. Not done: bad: The queue gpu is not granted" in message_text(response)
+    assert "Enqueued 1 experiment. Skipped: bad: The queue gpu is not available" in message_text(response)
 
 
 def test_names_never_become_html(draft, bob):

@@ -77,7 +77,7 @@ def test_a_final_result_counts_although_its_worker_was_killed(
         assert look_at(experiment).state == "completed"
         trial = experiment.trials.get()
         assert (trial.state, trial.value, trial.final_metrics) == ("succeeded", 0.5, {"loss": 3.0})
-        assert "Its worker was lost after it had reported its final result, which counts." in trial.notes
+        assert "The worker was lost after the trial reported its final result, which counts." in trial.notes
         assert LogPiece.tail(trial.pk) == b"done\n"
         assert trial.points.get().value == 0.25
         assert trial.artifacts.get().name == "model.txt"

@@ -369,7 +369,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         row = self._read()
         remaining = row.get("to_resume") or {}
         if row["state"] in ENDED and not remaining:
-            return "Every value of the search space was tried: nothing is left to resume."
+            return "Every value in the search space was tried: nothing is left to resume."
         more = ""
         if remaining.get("needs_budget"):
             spent = remaining.get("spent") or row["reason"]

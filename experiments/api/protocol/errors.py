@@ -41,7 +41,7 @@ ERROR_WORDS = {
 DEFAULT_DETAILS = {
     400: "Bad request.",
     401: "Send a token: Authorization: Bearer td_… (create one on your account page, or with `trialdeck token`).",
-    404: "Not found, or not visible to you. Check the address.",
+    404: "Not found, or not visible to you. Check the URL.",
     405: "Method not allowed.",
     500: "Internal server error. Nothing was changed; see the server log for details.",
     503: "Database unavailable. Try again in a moment.",

@@ -58,7 +58,7 @@ class SecondFactor(models.Model):
         step = _step_of(secret, code, after=0)
         if step is None:
             raise Refused(
-                "Wrong code. Enter the latest one, and check that the clocks of phone and server agree."
+                "Wrong code. Enter the current one, and check that the phone and server clocks agree."
             )
         with transaction.atomic():
             _, is_new = cls.objects.get_or_create(

@@ -99,11 +99,9 @@ class Token(models.Model):
         if self.is_expired(now):
             return f"The token {self} expired on {self.expires_at:%Y-%m-%d %H:%M} UTC. Create a new one."
         if not self.user.is_active:
-            return f"The token {self} acts for {self.user}, whose account is disabled."
+            return f"The token {self} belongs to {self.user}, whose account is disabled."
         if self.workspace and self.workspace.role_of(self.user) is None:
-            return (
-                f"The token {self} acts for {self.user}, who is no longer in the workspace {self.workspace}."
-            )
+            return f"The token {self} belongs to {self.user}, who is no longer in the workspace {self.workspace}."
         return ""
 
     def is_expired(self, now: datetime) -> bool:

@@ -118,5 +118,5 @@ def kind_of(verb: str) -> str:
     prefix, dot, _ = verb.partition(".")
     kinds = {"experiment": "experiments", "compute": "compute"}
     if not dot or prefix not in kinds:
-        raise ValueError(f"{verb!r} is no verb of the audit log; add it to VERBS.")
+        raise ValueError(f"{verb!r} is not an audit log verb; add it to VERBS.")
     return kinds[prefix]

@@ -192,7 +192,7 @@ class Queue(models.Model):
             return False
         _check_name(name)
         if self.is_default:
-            raise Refused("The queue default cannot be renamed: every workspace can use it.")
+            raise Refused("The default queue cannot be renamed: every workspace can use it.")
         try:
             with transaction.atomic():
                 queue = self.lock()
@@ -228,7 +228,7 @@ class Queue(models.Model):
     def grant(self, *, by: User, is_open: bool, workspaces: Collection[Workspace] = ()) -> bool:
         """Set who may enqueue: all workspaces, or these. Queued experiments stay. Return False when nothing changes."""
         if self.is_default and not is_open:
-            raise Refused("The queue default stays open to all workspaces.")
+            raise Refused("The default queue is always open to all workspaces.")
         with transaction.atomic():
             queue = self.lock()
             before = _who(queue.is_open, queue.workspaces.all())
@@ -266,7 +266,7 @@ class Queue(models.Model):
         lose their queue. Raise `Refused` while an experiment in it is running."""
         if self.is_default:
             raise Refused(
-                "The queue default cannot be deleted: every workspace can use it. Pause it instead."
+                "The default queue cannot be deleted: every workspace can use it. Pause it instead."
             )
         self._check_nothing_runs()
         sent_back = 0
@@ -299,7 +299,7 @@ class Queue(models.Model):
 
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
-        message = "Letters, digits, dashes and underscores, at most 64, beginning with a letter or digit."
+        message = "Letters, digits, dashes and underscores, at most 64, starting with a letter or digit."
         raise Invalid({"name": [message]})
     if name in RESERVED:
         raise Invalid({"name": [f"The name {name} is reserved."]})

@@ -221,7 +221,7 @@ class Worker(models.Model):
         """Hide it from the lists until it starts again. Return False if it is hidden. Raise `Refused` while it is
         present."""
         if self.gone_at is None:
-            raise Refused(f"The worker {self} is running. Drain it and end its process first.")
+            raise Refused(f"The worker {self} is running. Drain it and stop its process first.")
         with transaction.atomic():
             gone = Worker.objects.filter(pk=self.pk, forgotten_at=None).exclude(gone_at=None)
             if not gone.update(forgotten_at=database_clock.now()):

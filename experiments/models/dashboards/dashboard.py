@@ -82,7 +82,7 @@ class Dashboard(models.Model):
         with transaction.atomic():
             Workspace.objects.select_for_update().get(pk=workspace.pk)
             if cls.objects.filter(workspace=workspace).count() >= MOST:
-                raise Refused(f"The workspace has {MOST} dashboards. Delete one first.")
+                raise Refused(f"The workspace has {MOST} dashboards, the maximum. Delete one first.")
             row.save()
         return row
 
@@ -217,13 +217,13 @@ class Tile(models.Model):
         if len(self.title) > MAX_TITLE:
             errors["title"] = [f"Enter a title of at most {MAX_TITLE} characters."]
         if len(self.text) > MAX_TEXT:
-            errors["text"] = [f"Enter a text of at most {MAX_TEXT:,} characters."]
+            errors["text"] = [f"Enter text of at most {MAX_TEXT:,} characters."]
         if self.kind == TileKind.CHART and experiment is None:
             errors["experiment"] = ["Choose an experiment."]
         if self.kind == TileKind.VIEW and view is None:
             errors["view"] = ["Choose a saved view."]
         if self.kind == TileKind.TEXT and not self.text.strip():
-            errors["text"] = ["Enter a text."]
+            errors["text"] = ["Enter some text."]
         if errors:
             raise Invalid(errors)
         self.experiment, self.project, self.view = experiment, project, view

@@ -104,7 +104,7 @@ class ShareLink(models.Model):
         with transaction.atomic():
             Workspace.objects.select_for_update().get(pk=target.workspace.pk)
             if cls.objects.filter(workspace=target.workspace).working(now).count() >= MOST:
-                raise Refused(f"The workspace has {MOST} active links. Revoke one first.")
+                raise Refused(f"The workspace has {MOST} active links, the maximum. Revoke one first.")
             link.save()
             audit.record("link_create", by=by, workspace=target.workspace, subject=link, shows=link.shows)
         return link, secret

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RERUNS_AT_ONCE = 50  # failed trials that wait to be rerun
 EXHAUSTED = "search space exhausted"  # the reason of a completed experiment
-ALL_TRIED = "Every value of the search space was tried. Clone the experiment to search a larger space"
+ALL_TRIED = "Every value in the search space was tried. Clone the experiment to search a larger space"
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class LifecycleVerbs(SettingsVerbs):
         """What its settings lack to run a trial, with the next step; or ""."""
         if self.settings.run_command.strip():
             return ""
-        return "The experiment has no command. Edit it and enter the command of a trial first."
+        return "The experiment has no command. Edit it and enter one first."
 
     def _stand_in(self, queue: Queue) -> None:
         """Put it at the end of `queue`, if the workspace may use it."""
         if not Queue.objects.granted_to(self.workspace).filter(pk=queue.pk).exists():
-            raise Refused(f"The queue {queue} is not granted to the workspace {self.workspace}.")
+            raise Refused(f"The queue {queue} is not available to the workspace {self.workspace}.")
         self.queue, self.position = queue, queue.next_position()
         self.save(update_fields=["queue", "position"])  # before this transaction reads the queue again
 

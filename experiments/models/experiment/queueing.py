@@ -71,7 +71,7 @@ class QueueingVerbs(ExperimentBase):
 
     def _own_queue(self) -> Queue:
         if self.queue is None:
-            raise Refused(f"The queue of {self} was deleted. Move it to another one.")
+            raise Refused(f"The queue of {self} was deleted. Move the experiment to another one.")
         return self.queue.lock()
 
     def _set_position(self, position: int, *, by: User, verb: str, why: str = "") -> bool:

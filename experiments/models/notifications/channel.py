@@ -79,7 +79,7 @@ class Channel(models.Model):
         """Create a channel. Return it and the secret of a signed webhook, which is shown once ("" for others). Raise
         `Invalid`, or `Refused` for one too many."""
         if cls.objects.of(workspace, owner).count() >= MOST:
-            raise Refused(f"There are {MOST} channels already. Delete one first.")
+            raise Refused(f"There are already {MOST} channels, the maximum. Delete one first.")
         channel = cls(workspace=workspace, owner=owner, kind=kind)
         signing_secret = channel._new_secret() if kind == ChannelKind.WEBHOOK else ""
         with transaction.atomic():
@@ -157,7 +157,7 @@ class Channel(models.Model):
             with transaction.atomic():
                 self.save()
         except IntegrityError:
-            raise Invalid({"name": [f"There is already a channel {self.name}."]}) from None
+            raise Invalid({"name": [f"A channel named {self.name} already exists."]}) from None
 
     def _set_address(self, address: str) -> str:
         """Set the address. Return why it cannot be one, or ""."""
@@ -192,7 +192,7 @@ def fault_of_url(url: str) -> str:
     if parsed_url.scheme not in ("http", "https") or not parsed_url.hostname or port == 0:
         return example
     if parsed_url.username is not None or parsed_url.password is not None:
-        return "Remove the user name and password from the URL. Check the signature of messages instead."
+        return "Remove the user name and password from the URL. Verify the signature of messages instead."
     return ""
 
 

@@ -96,7 +96,7 @@ class Delivery(models.Model):
     def test(cls, channel: Channel, *, by: User, rule: Rule | None = None) -> Delivery:
         """Queue a test message. Raise `Refused` while many wait."""
         if cls.objects.filter(channel=channel, kind="test", status=DeliveryStatus.QUEUED).count() >= 3:
-            raise Refused("Three test messages already wait for this channel.")
+            raise Refused("Three test messages are already waiting for this channel.")
         about = f" for the rule “{rule.title}”" if rule else ""
         return cls.objects.create(
             channel=channel,
@@ -136,7 +136,7 @@ class Delivery(models.Model):
     def send_again(self, now: datetime | None = None) -> None:
         """Try it again now. Raise `Refused` for one that was delivered or canceled."""
         if self.status not in (DeliveryStatus.FAILED, DeliveryStatus.QUEUED):
-            raise Refused(f"The message was {self.label.lower()}. Only failed ones can be sent again.")
+            raise Refused(f"The message was {self.label.lower()}. Only failed messages can be sent again.")
         again = Delivery.objects.filter(pk=self.pk, status=self.status, attempts=self.attempts)
         attempts = 0 if self.status == DeliveryStatus.FAILED else self.attempts
         again.update(status=DeliveryStatus.QUEUED, attempts=attempts, next_at=now or database_clock.now())

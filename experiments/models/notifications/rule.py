@@ -85,7 +85,7 @@ class Rule(models.Model):
     def create(cls, workspace: Workspace, *, owner: User | None, **fields: Any) -> Rule:
         """Create a rule. `fields`: see `change`. Raise `Invalid`, or `Refused` for one too many."""
         if cls.objects.of(workspace, owner).count() >= MOST:
-            raise Refused(f"There are {MOST} rules already. Delete one first.")
+            raise Refused(f"There are already {MOST} rules, the maximum. Delete one first.")
         rule = cls(workspace=workspace, owner=owner, kind="", scope=Scope.WORKSPACE)
         rule.role_limit = owner.token.role if owner and owner.token else ""
         rule.change(**fields)
@@ -126,7 +126,7 @@ class Rule(models.Model):
             if (channel.workspace_id, channel.owner_id) != (self.workspace_id, self.owner_id)
         ]
         if wrong:
-            whose = "your own channels" if self.owner_id else "channels of the workspace"
+            whose = "your own channels" if self.owner_id else "workspace channels"
             raise Invalid({"channels": [f"Choose {whose}, not {', '.join(wrong)}."]})
         with transaction.atomic():
             self.save()
@@ -243,17 +243,17 @@ class Rule(models.Model):
             if getattr(self, name) not in choices.values:
                 errors[name] = [f"This must be one of: {', '.join(choices.values)}."]
         if self.scope == Scope.MINE and self.owner is None:
-            errors["scope"] = ["A rule of the workspace has no experiments of its own. Choose another scope."]
+            errors["scope"] = ["A workspace rule cannot be about “My experiments”. Choose another scope."]
         if self.scope == Scope.EXPERIMENT and self.experiment is None:
-            errors["experiment"] = ["Choose an experiment of this workspace."]
+            errors["experiment"] = ["Choose an experiment in this workspace."]
         if self.scope == Scope.PROJECT and self.project is None:
-            errors["project"] = ["Choose a project of this workspace."]
+            errors["project"] = ["Choose a project in this workspace."]
         for name in ("experiment", "project"):
             row = getattr(self, name)
             if row is not None and row.workspace_id != self.workspace_id:
-                errors[name] = [f"Choose {'an' if name == 'experiment' else 'a'} {name} of this workspace."]
+                errors[name] = [f"Choose {'an' if name == 'experiment' else 'a'} {name} in this workspace."]
         if self.experiment and self.owner is None and self.experiment.visibility != "workspace":
-            errors["experiment"] = ["Rules of the workspace cannot be about a private experiment."]
+            errors["experiment"] = ["Workspace rules cannot be about a private experiment."]
         if self.scope == Scope.TAG and not 0 < len(self.tag) <= 50:
             errors["tag"] = ["Enter a tag of at most 50 characters."]
         if self.kind == Kind.NEW_BEST and self.threshold is not None and not 0 <= self.threshold < 1e300:

@@ -110,7 +110,7 @@ class ExecutionChecks(SettingsReader):
         if values["binary"] and (not _BINARY.fullmatch(values["binary"]) or values["binary"].startswith("-")):
             self.fault("binary", "Enter the name or path of a program, for example python3.11 or bash.")
         if values["packages_from"] == "repository" and not values["repository"]:
-            self.fault("packages_from", "A requirements.txt needs a repository.")
+            self.fault("packages_from", "Using requirements.txt requires a repository.")
         if values["packages_from"] == "list" and not values["packages"]:
             self.fault("packages", "List at least one package, or choose “No packages”.")
         if values["image"].startswith("-"):
@@ -148,7 +148,7 @@ class ExecutionChecks(SettingsReader):
         if diff.strip() and not _DIFF.search(diff):
             self.fault(
                 "diff",
-                "Not a diff. Paste the output of git diff. A literal script needs no repository.",
+                "Not a diff. Paste the output of git diff, or clear the repository to run this text as the script.",
             )
         return diff
 
@@ -160,7 +160,8 @@ class ExecutionChecks(SettingsReader):
         for group, parameters in groups.items():
             if not isinstance(parameters, dict) or len(parameters) > MAX_KEYS:
                 self.fault(
-                    "hyperparameters", f"“{group[:64]}” must hold at most {MAX_KEYS:,} names with values."
+                    "hyperparameters",
+                    f"“{group[:64]}” must be an object with at most {MAX_KEYS:,} names and values.",
                 )
                 continue
             for name, traits in parameters.items():
@@ -247,7 +248,7 @@ def _name_fault(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
         return "Enter a name."
     if len(name) > 200 or _is_broken(name):
-        return f"“{name[:64]}”: a name has at most 200 characters, and no NUL."
+        return f"“{name[:64]}”: a name can have at most 200 characters, and no NUL characters."
     return ""
 
 

@@ -40,8 +40,8 @@ class ObjectiveChecks(SettingsReader):
             if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > MOST_METRIC:
                 self.fault(
                     "further_objectives",
-                    f"“{name[:64]}” is not a valid metric: 1 to {MOST_METRIC} printable characters, without spaces "
-                    "around them.",
+                    f"“{name[:64]}” is not a valid metric name: use 1 to {MOST_METRIC} printable "
+                    "characters, without leading or trailing spaces.",
                 )
             elif direction not in DIRECTIONS:
                 self.fault(
@@ -62,7 +62,7 @@ class ObjectiveChecks(SettingsReader):
         if values["further_objectives"]:
             for name in (values["metric"], FIRST):
                 if name in values["further_objectives"]:
-                    self.fault("further_objectives", f"“{name}” is the first objective already.")
+                    self.fault("further_objectives", f"“{name}” is already the first objective.")
                     break
             for name, sentence in _excluded(values):
                 self.fault(name, sentence)
@@ -71,8 +71,8 @@ class ObjectiveChecks(SettingsReader):
         if has_rule and values["weights"] and values["metric"] not in values["weights"]:
             self.fault(
                 "early_stopping",
-                f"Early stopping compares values of {values['metric']}, which has no weight. Add a weight for it, or "
-                "choose none.",
+                f"Early stopping compares values of {values['metric']}, which has no weight. Add a "
+                "weight for it, or set early stopping to none.",
             )
 
 
@@ -81,19 +81,25 @@ def _excluded(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     faults = []
     if values["weights"]:
         faults.append(
-            ("weights", "Weights combine metrics into one objective. Remove them, or the further objectives.")
+            (
+                "weights",
+                "Weights combine metrics into one objective. Remove them, or the additional objectives.",
+            )
         )
     if values["selection"] != "final":
         faults.append(
             (
                 "selection",
-                "Several objectives are read from the final result: choose final, or remove the further "
-                "objectives.",
+                "With several objectives, only final results are read: choose final, or remove the "
+                "additional objectives.",
             )
         )
     if values["goal"] is not None:
         faults.append(
-            ("goal", "A goal requires a single objective. Leave it blank, or remove the further objectives.")
+            (
+                "goal",
+                "A goal requires a single objective. Leave it blank, or remove the additional objectives.",
+            )
         )
     if values["source"] == "stdout":
         faults.append(
@@ -107,22 +113,22 @@ def _excluded(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         faults.append(
             (
                 "early_stopping",
-                "Early stopping compares one metric. Choose none, or remove the further objectives.",
+                "Early stopping compares one metric. Set it to none, or remove the additional objectives.",
             )
         )
     if values["keeps_best"] is not None:
         faults.append(
             (
                 "keeps_best",
-                "Keeping the best trials requires a single objective. Leave it blank, or remove the further "
-                "objectives.",
+                "Keeping the best trials requires a single objective. Leave it blank, or remove the "
+                "additional objectives.",
             )
         )
     if values["warm_start"]:
         faults.append(
             (
                 "warm_start",
-                "A warm start requires a single objective. Leave it blank, or remove the further objectives.",
+                "A warm start requires a single objective. Leave it blank, or remove the additional objectives.",
             )
         )
     return faults

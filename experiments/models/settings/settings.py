@@ -161,11 +161,11 @@ class Settings(SearchInputs, Execution):
 
 # Settings that an update cannot change, with the reason.
 LOCKED = {
-    "metric": "The results so far are values of this metric. Clone the experiment to change it.",
-    "direction": "The results so far were ranked in this direction. Clone the experiment to change it.",
-    "further_objectives": "The current Pareto front is based on these objectives. Clone the experiment to change them.",
-    "algorithm": "The search state belongs to the algorithm. Clone the experiment to change it.",
-    "destination": "Artifacts of earlier trials are at this destination. Clone the experiment to change it.",
+    "metric": "Existing results measure this metric. Clone the experiment to change it.",
+    "direction": "Existing results are ranked in this direction. Clone the experiment to change it.",
+    "further_objectives": "The Pareto front is based on these objectives. Clone the experiment to change them.",
+    "algorithm": "The algorithm has learned from existing results. Clone the experiment to change it.",
+    "destination": "Existing output files are stored here. Clone the experiment to change it.",
 }
 
 

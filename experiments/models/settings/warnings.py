@@ -22,8 +22,8 @@ def settings_warnings(values: Mapping[str, Any]) -> dict[str, str]:
     if source == "file" and path and _is_shared(path, values):
         name = path.rpartition("/")[2]
         warnings["metric_path"] = (
-            "All trials write to this file, so trials that run in parallel fail: its result could be from any "
-            f"of them. Use ${{output_dir}}/{name} here and in the command."
+            "All trials write to this file, so parallel trials fail: the result could be from any of "
+            f"them. Use ${{output_dir}}/{name} here and in the command."
         )
     return warnings
 

@@ -135,7 +135,7 @@ class Artifact(models.Model):
                 keeping=Keeping.WAITING, destination=destination, fault="", tries=0, retry_at=None
             )
             if not count:
-                raise Refused("All files are in an output destination, or on a worker that was removed.")
+                raise Refused("All files are in an output destination, or on a removed worker.")
             Event.note("store", experiment, by=by, why=f"{count:,} → {destination}"[:500])
         return count
 

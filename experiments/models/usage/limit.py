@@ -61,7 +61,7 @@ class UsageLimit(models.Model):
             if hours is not None and not (isfinite(hours) and 0 <= hours <= MOST_H)
         }
         if not errors and soft_h is not None and hard_h is not None and soft_h > hard_h:
-            errors["soft_h"] = ["The soft limit must not exceed the hard one."]
+            errors["soft_h"] = ["The soft limit must not exceed the hard limit."]
         if errors:
             raise Invalid(errors)
         with transaction.atomic():

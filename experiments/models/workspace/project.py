@@ -60,7 +60,7 @@ class Project(models.Model):
         new_values = _checked(name, description, destination)
         if self.is_default and new_values["name"] != self.name:
             raise Refused(
-                "The project Default cannot be renamed: experiments without a project belong to it."
+                "The default project cannot be renamed: experiments without a project belong to it."
             )
         if new_values == {field: getattr(self, field) for field in new_values}:
             return False
@@ -91,7 +91,7 @@ class Project(models.Model):
         while there are experiments or models in it."""
         if self.is_default:
             raise Refused(
-                "The project Default cannot be deleted: experiments without a project belong to it."
+                "The default project cannot be deleted: experiments without a project belong to it."
             )
         with transaction.atomic():
             if not Project.objects.select_for_update().filter(pk=self.pk).first():

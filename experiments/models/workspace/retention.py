@@ -131,7 +131,7 @@ class RetentionRule(models.Model):
         if "at" not in self.preview or seen != self.preview["at"]:
             label = Part(self.part).label.lower()
             raise Refused(
-                f"The preview of the rule for {label} has changed. Check it, then switch the rule on."
+                f"The preview of the rule for {label} has changed. Check it, then turn on the rule."
             )
         return self.switch(is_on=True, by=by)
 

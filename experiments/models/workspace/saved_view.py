@@ -85,7 +85,7 @@ class SavedView(models.Model):
     ) -> SavedView:
         """Save a view. Raise `Invalid` for a name or an address that cannot be saved, `Refused` for one too many."""
         if cls.objects.of_table(workspace, experiment).filter(owner=by).count() >= MOST:
-            raise Refused(f"You have {MOST} saved views of this table. Delete one first.")
+            raise Refused(f"You have {MOST} saved views for this table, the maximum. Delete one first.")
         view = cls(workspace=workspace, experiment=experiment, owner=by, is_shared=is_shared)
         view._write(name=name, query=query)
         return view
@@ -107,14 +107,14 @@ class SavedView(models.Model):
         if not self.name or len(self.name) > MAX_NAME or "\0" in self.name:
             errors["name"] = [f"Enter a name of at most {MAX_NAME} characters."]
         if len(self.query) > MAX_QUERY:
-            errors["query"] = [f"The view is too long: its address has more than {MAX_QUERY:,} characters."]
+            errors["query"] = [f"The view is too long: its URL has more than {MAX_QUERY:,} characters."]
         if errors:
             raise Invalid(errors)
         try:
             with transaction.atomic():
                 self.save()
         except IntegrityError:
-            raise Invalid({"name": [f"You already have a view {self.name} of this table."]}) from None
+            raise Invalid({"name": [f"You already have a view {self.name} for this table."]}) from None
 
 
 def kept(query: str) -> str:

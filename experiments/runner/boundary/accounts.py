@@ -54,11 +54,12 @@ class Account:
             entry = pwd.getpwnam(name)
         except KeyError:
             raise BoundaryError(
-                f"There is no account {name} on this machine. Create it, for example with: useradd --system {name}"
+                f"The account {name} does not exist on this machine. Create it, for example with: "
+                f"useradd --system {name}"
             ) from None
         if entry.pw_uid == 0:
             raise BoundaryError(
-                f"--run-as {name}: this is root, which would be no boundary. Choose another account."
+                f"--run-as {name}: root would not isolate the trials. Choose another account."
             )
         groups = {entry.pw_gid, *(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)}
         return cls(
@@ -131,7 +132,8 @@ class Account:
         the data folder, whose content all trials may import."""
         if not self.may_enter(package):
             raise BoundaryError(
-                f"The account {self.name} cannot reach {package.parent}: a folder above it is closed to others. Choose "
+                f"The account {self.name} cannot reach {package.parent}: other users cannot enter one "
+                "of its parent folders. Choose "
                 "a data folder such as /var/lib/trialdeck."
             )
         if not self._succeeds(["test", "-r", str(package / "trialdeck" / "__init__.py")]):
@@ -141,7 +143,9 @@ class Account:
             )
         if self._succeeds([sys.executable, "-c", "pass"]):
             return ""
-        return f"The account {self.name} cannot run {sys.executable}: its trials need another Python."
+        return (
+            f"The account {self.name} cannot run {sys.executable}. Its trials need a Python that it can run."
+        )
 
     def _succeeds(self, argv: list[str]) -> bool:
         try:
@@ -161,15 +165,15 @@ class Accounts:
         for name in self.names:
             if not _NAME.fullmatch(name.replace(WORKSPACE, "x")):
                 raise BoundaryError(
-                    f"--run-as {text}: {name!r} is no name of an account. Separate several with commas; "
-                    f"{WORKSPACE} becomes the workspace's slug."
+                    f"--run-as {text}: {name!r} is not a valid account name. Separate several names "
+                    f"with commas; {WORKSPACE} becomes the workspace's slug."
                 )
         if len(set(self.names)) < len(self.names):
             raise BoundaryError(f"--run-as {text}: an account is listed twice.")
         if 1 < len(self.names) < slots:
             raise BoundaryError(
-                f"--run-as lists {len(self.names)} accounts for {slots} slots. With several, each running trial has "
-                "one of its own: list more, or lower --slots."
+                f"--run-as lists {len(self.names)} accounts for {slots} slots. With several accounts, "
+                "each running trial needs its own: list more, or lower --slots."
             )
         self._in_use: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -224,8 +228,8 @@ class Accounts:
         for name in names:
             if not _NAME.fullmatch(name):
                 raise BoundaryError(
-                    f"{name!r}, the account for trials of the workspace {workspace}, cannot be the name of one. Use "
-                    "another --run-as."
+                    f"{name!r}, the account for trials of the workspace {workspace}, is not a valid "
+                    "account name. Change --run-as."
                 )
         with self._lock:
             name = min(names, key=lambda name: self._in_use.get(name, 0))

@@ -34,7 +34,7 @@ class Sandbox:
         """Raise BoundaryError unless it works, for processes that begin with `prefix` (see Account.prefix)."""
         if os.geteuid() == 0 and not prefix:
             raise BoundaryError(
-                "--sandbox bubblewrap is no boundary for root: add --run-as, or start the worker as another user."
+                "--sandbox bubblewrap does not isolate root: add --run-as, or start the worker as another user."
             )
         if not shutil.which(PROGRAM):
             raise BoundaryError(

@@ -88,7 +88,7 @@ def script(
     parts = [
         f"""\
 #!/usr/bin/env bash
-# Runs trial {trial_id} of {" ".join(title.split())!r} again, by hand: the same values, environment and command.
+# Runs trial {trial_id} of {" ".join(title.split())!r} again, by hand, with the same values, environment and command.
 # Its files go into the folder given as the first argument, or into ./trial-{trial_id}.
 set -e{"o pipefail" if pipefail else ""}
 folder=${{1:-"$PWD/trial-{trial_id}"}}

@@ -83,8 +83,8 @@ def warning(pattern: str) -> str | None:
         match = group.match(sample)
         if match and match.group() and match.end() < len(sample):
             return (
-                f"Reads only {match.group()} of {sample}, which fails the trial. "
-                "Use {number} in place of the group to read numbers of any notation."
+                f"Reads only {match.group()} of {sample}, which would fail the trial. "
+                "Use {number} in place of the group to read numbers in any notation."
             )
     return None
 

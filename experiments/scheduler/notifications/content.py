@@ -14,7 +14,7 @@ def subject(occurrence: Occurrence) -> str:
     """Return one sentence: `resnet: new best 0.8147 (+0.0109)`."""
     details = occurrence.details
     if occurrence.kind == Kind.BUDGET and occurrence.experiment is None:
-        return f"{details['whose']}: {_used(details)} of this week used"[:300]
+        return f"{details['whose']}: {_used(details)} used this week"[:300]
     if occurrence.experiment is None:
         return f"Worker lost: {details['worker']}"
     headline = {
@@ -31,12 +31,12 @@ def text(occurrence: Occurrence) -> str:
     """Return one or two sentences, without the link."""
     details, experiment = occurrence.details, occurrence.experiment
     if occurrence.kind == Kind.BUDGET and experiment is None:
-        return f"{_capital(_used(details))} of this week are used. The week ends on Sunday."
+        return f"{_capital(_used(details))} used this week. The week ends on Sunday."
     if experiment is None:
         queues = ", ".join(details["queues"])
         return (
-            f"No heartbeat for {details['silent_s']:g} s. Its trials are retried on other workers of {queues}; start "
-            "the worker again."
+            f"No heartbeat for {details['silent_s']:g} s. Its trials are retried on other workers of "
+            f"{queues}. Restart the worker."
         )
     if occurrence.kind == Kind.ENDED:
         return _ended(experiment, details)
@@ -46,7 +46,7 @@ def text(occurrence: Occurrence) -> str:
         return f"{_capital(details['reason'])}. No new trials start until someone unpauses the experiment."
     if occurrence.kind == Kind.FAILURE_RATE:
         before = f"{occurrence.previous:.0f}%"
-        return f"#{occurrence.trial_number} is the latest failed trial. The share before was {before}."
+        return f"#{occurrence.trial_number} is the latest failed trial. The failure rate was {before} before."
     return f"{_capital(_used(details))} used. Increase the budget, or let the experiment complete."
 
 

@@ -107,7 +107,7 @@ def _begin(delivery: Delivery, now: Callable[[], datetime]) -> bool:
         delivery.rule and fan_out.may_see(delivery.rule, delivery.experiment, queues)
     ):
         return True
-    why = "The receiver may no longer see this." if delivery.rule else "The rule was deleted."
+    why = "The recipient no longer has access to this." if delivery.rule else "The rule was deleted."
     delivery.cancel(why, now())
     return False
 

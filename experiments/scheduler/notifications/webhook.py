@@ -101,7 +101,7 @@ def allowed_addresses(host: str, port: int) -> list[Address]:
     try:
         entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:  # a label that is too long, or empty
-        raise NotDelivered(f"{host} is no valid host name.") from None
+        raise NotDelivered(f"{host} is not a valid host name.") from None
     addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in entries]
     for address in addresses:
         if not is_allowed(address):

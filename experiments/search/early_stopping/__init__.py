@@ -51,7 +51,7 @@ def _count(name: str, default: int, meaning: str, low: int = 0, high: int = MAX_
 
 
 _WARM_UP = _count("n_warmup_steps", 0, "First step at which trials are checked.")
-_INTERVAL = _count("interval_steps", 1, "Steps between two checks.", 1)
+_INTERVAL = _count("interval_steps", 1, "Steps between checks.", 1)
 _BOOTSTRAP = _count("bootstrap_count", 0, "Trials that must reach a rung before any trial passes it.")
 
 
@@ -79,7 +79,7 @@ def _check_fitting(arguments: dict) -> list[Fault]:
 
 
 EARLY_STOPPING: dict[str, Rule] = {
-    "none": Rule("Every trial runs to its end."),
+    "none": Rule("Every trial runs to completion."),
     "Medianstop": Rule(
         "Stop a trial whose best result so far is worse than the median of the finished trials' averages.",
         (_count("start_step", 0, "Results that a trial reports before the first check.", 0, 9999),),
@@ -94,7 +94,7 @@ EARLY_STOPPING: dict[str, Rule] = {
             Argument(
                 "threshold", float, 0.95, "Share of the best result that the prediction must reach.", 0, 1
             ),
-            _count("gap", 1, "Results between two checks.", 1),
+            _count("gap", 1, "Results between checks.", 1),
         ),
         curve_stop,
         peers="succeeded",

@@ -70,11 +70,11 @@ def _at_rung(trial: RunningTrial, peers: Sequence[Peer], step: int, factor: int,
     peer_values = [other for peer in peers if (other := peer.curve.from_step(step)) is not None]
     ranking = [value, *(other for other in peer_values if not isnan(other))]
     if len(ranking) <= bootstrap:
-        return f"among the first {bootstrap} at step {step}"
+        return f"one of the first {bootstrap} trials at step {step}"
     ranking.sort(reverse=trial.direction == "maximize")
     if not trial.is_worse(value, ranking[max(0, len(ranking) // factor - 1)]):
         return ""
-    return f"not in the best 1 of {factor} at step {step}, of {len(ranking)} trials"
+    return f"not in the best 1 of {factor} at step {step}, among {len(ranking)} trials"
 
 
 @lru_cache(maxsize=32)

@@ -55,7 +55,7 @@ def percentile_stop(
     rank = 100 - percentile if trial.direction == "maximize" else percentile
     if not trial.is_worse(curve.best(trial.direction), _percentile(values, rank)):
         return ""
-    return f"not in the best {percentile:g} % at step {step}"
+    return f"not in the best {percentile:g}% at step {step}"
 
 
 def _is_due(trial: RunningTrial, first: int, every: int) -> bool:

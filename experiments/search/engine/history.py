@@ -100,7 +100,7 @@ class History:
             violations += 1
             if violations == max_violations:
                 break
-        raise Exhausted("No untried point that meets the constraints was found.")
+        raise Exhausted("Found no untried point that meets the constraints.")
 
     def best_first(self) -> list[FittedTrial]:
         """Return the finished trials that inform the search, best first, ties by number."""

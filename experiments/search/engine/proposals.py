@@ -42,9 +42,9 @@ def propose(
         history.add(PastTrial(ordinal, 0, raw, space.key(shown), "running", None, attrs))
         proposals.append(Proposal(ordinal, raw, shown, attrs))
     if ordinals and not proposals:
-        all_tried = f"All {space.size} points of the search space have been tried."
+        all_tried = f"All {space.size:,} points in the search space have been tried."
         raise Exhausted(
-            all_tried if history.is_exhausted else "No untried point that meets the constraints was found."
+            all_tried if history.is_exhausted else "Found no untried point that meets the constraints."
         )
     return proposals
 

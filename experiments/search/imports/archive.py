@@ -34,7 +34,7 @@ class Archive:
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """Open an entry. Raise ReadError when it is missing or damaged."""
         if name not in self.entries:
-            raise ReadError(f"{name} is missing in the archive. Export or download it again.")
+            raise ReadError(f"{name} is missing from the archive. Export or download it again.")
         try:
             with self._file.open(self.entries[name]) as stream:
                 yield stream
@@ -91,16 +91,18 @@ def _check(file: zipfile.ZipFile) -> None:
     for info in infos:
         name = info.filename
         if name in names:
-            raise ReadError(f"{name[:100]} is twice in the archive.")
+            raise ReadError(f"{name[:100]} is in the archive twice.")
         names.add(name)
         if not is_plain_path(name.rstrip("/")):
-            raise ReadError(f"The archive has a file outside of its folder: {name[:100]!r}.")
+            raise ReadError(f"The archive has a file outside its folder: {name[:100]!r}.")
         if stat.S_ISLNK(info.external_attr >> 16):
             raise ReadError(f"The archive has a link: {name[:100]}. Pack the file itself.")
         if info.flag_bits & 1:
             raise ReadError("The archive is encrypted. Import it without a password.")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ReadError("The archive uses another compression than deflate. Pack it as a plain ZIP file.")
+            raise ReadError(
+                "The archive uses a compression method other than deflate. Save it as a standard ZIP file."
+            )
         unpacked += info.file_size
     if unpacked > MAX_UNPACKED:
         raise ReadError(f"The archive unpacks to more than {MAX_UNPACKED >> 30} GiB.")
@@ -116,7 +118,7 @@ def is_plain_path(name: str) -> bool:
 
 def damaged(name: str, error: Exception) -> ReadError:
     """Return the error of a file that cannot be read to its end."""
-    return ReadError(f"{name} is damaged or cut off ({str(error)[:100]}). Export or download it again.")
+    return ReadError(f"{name} is damaged or truncated ({str(error)[:100]}). Export or download it again.")
 
 
 def json_value(data: bytes | str, where: str) -> Any:
@@ -124,7 +126,7 @@ def json_value(data: bytes | str, where: str) -> Any:
     try:
         return json.loads(data, parse_constant=_refuse_constant)
     except _Constant as constant:
-        raise ReadError(f"{where} has the number {constant}, which JSON does not have.") from None
+        raise ReadError(f"{where} contains {constant}, which is not valid JSON.") from None
     except UnicodeDecodeError:
         raise ReadError(f"{where} is not UTF-8 text.") from None
     except json.JSONDecodeError as error:

@@ -53,7 +53,7 @@ def _read_sqlite(path: Path, staging: Staging) -> str:
         if {"runs", "experiments", "params", "metrics", "latest_metrics"} <= database.tables:
             mlflow.read_sqlite(database, staging)
             return "mlflow"
-    raise ReadError("The SQLite file is neither an Optuna storage nor a tracking database of MLflow.")
+    raise ReadError("The SQLite file is neither an Optuna storage nor an MLflow tracking database.")
 
 
 def _read_archive(path: Path, staging: Staging) -> str:
@@ -65,8 +65,7 @@ def _read_archive(path: Path, staging: Staging) -> str:
             mlflow.read_archive(archive, staging)
             return "mlflow"
     raise ReadError(
-        "The archive is neither an export of Trialdeck (with manifest.json) nor a folder mlruns of MLflow (with "
-        "meta.yaml)."
+        "The archive is neither a Trialdeck export (with manifest.json) nor an MLflow mlruns folder (with meta.yaml)."
     )
 
 

@@ -188,7 +188,7 @@ def _layout(archive: Archive) -> tuple[list[PurePosixPath], set[PurePosixPath]]:
             experiments.add(path.parent)
     runs = [run for run in runs if ".trash" not in run.parts]
     if not runs:
-        raise ReadError("The archive has no runs of MLflow: no meta.yaml names a run_id.")
+        raise ReadError("The archive has no MLflow runs: no meta.yaml has a run_id.")
     return runs, experiments
 
 

@@ -50,7 +50,7 @@ class Distribution:
             raise ReadError("A parameter has a value that is not a finite number; the storage is damaged.")
         if self.name == "CategoricalDistribution" and isinstance(self.choices, list):
             if not 0 <= int(stored) < len(self.choices):
-                raise ReadError("A parameter has a choice that its distribution does not have.")
+                raise ReadError("A parameter has a value that is not among the choices of its distribution.")
             return self.choices[int(stored)]
         return int(stored) if self.is_whole else float(stored)
 
@@ -263,10 +263,10 @@ def read_journal(path: Path, staging: Staging) -> None:
             raise ReadError(f"{where} is nested too deeply.") from None
         except ValueError:
             raise ReadError(
-                f"{where} is not a JSON operation of Optuna's journal; the file may be cut off."
+                f"{where} is not a JSON operation of Optuna's journal; the file may be truncated."
             ) from None
         except (KeyError, TypeError, IndexError, AttributeError, OverflowError):
-            raise ReadError(f"{where} is not an operation that Optuna's journal has.") from None
+            raise ReadError(f"{where} is not a known operation of Optuna's journal.") from None
     journal.finish()
 
 

@@ -254,7 +254,7 @@ def manifest_of(archive: Archive) -> dict[str, Any]:
     """Return the manifest. Raise ReadError for another format and another version."""
     manifest = archive.document(MANIFEST)
     if manifest.get("format") != FORMAT:
-        raise ReadError("The archive is not an export of an experiment: its manifest names another format.")
+        raise ReadError("The archive is not an exported experiment: its manifest has another format.")
     version = manifest.get("version")
     if version != VERSION or isinstance(version, bool):
         newer = "a newer version" if isinstance(version, int) and version > VERSION else "another version"
@@ -275,7 +275,7 @@ def read(archive: Archive, staging: Staging) -> None:
     revisions = [checked(document, REVISION_FIELDS, where) for where, document in _rows(archive, REVISIONS)]
     numbers = [revision["number"] for revision in revisions]
     if not revisions or len(numbers) > MAX_REVISIONS or numbers != list(range(1, len(numbers) + 1)):
-        raise ReadError(f"{REVISIONS} must have the revisions 1, 2, 3, … in this order.")
+        raise ReadError(f"{REVISIONS} must have the revisions 1, 2, 3, … in order.")
     settings = revisions[-1]["settings"]
     metric, direction = settings.get("metric"), settings.get("direction")
     if not isinstance(metric, str) or direction not in ("maximize", "minimize"):
@@ -293,7 +293,7 @@ def read(archive: Archive, staging: Staging) -> None:
         (number for number, _, _ in logs(archive)), (row["trial"] for row in artifacts(archive))
     )
     if (number := next((number for number in with_files if number not in trials), None)) is not None:
-        raise ReadError(f"The file has a log or an artifact of trial {number:,}, but not the trial.")
+        raise ReadError(f"The file has a log or an artifact of trial {number:,}, but not the trial itself.")
     for reason, count in _left_out(manifest):
         staging.leave_out(study, reason, count)
 
@@ -306,9 +306,9 @@ def _read_trials(
     for where, document in _rows(archive, TRIALS):
         row = checked(document, TRIAL_FIELDS, where)
         if row["number"] <= last:
-            raise ReadError(f"{where}: trials must be in the order of their numbers.")
+            raise ReadError(f"{where}: trials must be ordered by number.")
         if row["revision"] > revisions or (row["rerun_of"] is not None and row["rerun_of"] not in trials):
-            raise ReadError(f"{where} names a revision or trial that the file does not have.")
+            raise ReadError(f"{where} refers to a revision or trial that is not in the file.")
         if row["state"] == "succeeded" and row["value"] is None:
             raise ReadError(f"{where}: a succeeded trial has no value.")
         last = row["number"]
@@ -370,7 +370,7 @@ def artifacts(archive: Archive) -> Iterator[dict[str, Any]]:
         row = checked(document, ARTIFACT_FIELDS, where)
         entry = archive.entries.get(file_of(row))
         if entry is None or entry.file_size != row["size"]:
-            raise ReadError(f"{where}: the file {row['name'][:60]} is missing or has another size.")
+            raise ReadError(f"{where}: the file {row['name'][:60]} is missing or has a different size.")
         yield row
 
 
@@ -409,4 +409,6 @@ def _check_digests(archive: Archive, members: dict[str, Any]) -> None:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
         if digest.hexdigest() != member["sha256"]:
-            raise ReadError(f"{name} is not as it was exported: its digest differs. Export it again.")
+            raise ReadError(
+                f"{name} has changed since the export: its digest differs. Export the experiment again."
+            )

@@ -94,7 +94,7 @@ def _read_rows(
                 raise ReadError(f"Line 1: the column {duplicate[:60]} occurs twice; remove one.")
             if len(names) > MAX_NAMES:
                 raise ReadError(
-                    f"Line 1: a table has at most {MAX_NAMES:,} columns; this has {len(names):,}."
+                    f"Line 1: a table can have at most {MAX_NAMES:,} columns; this one has {len(names):,}."
                 )
             continue
         if len(row) != len(names):
@@ -157,7 +157,7 @@ def _guess_columns(names: list[str], first: list[str]) -> tuple[str, dict[str, t
         elif kind == "trialdeck-table" and name.startswith("m."):
             roles[name] = (name.removeprefix("m."), METRIC)
     if not any(role == PARAMETER for _, role in roles.values()):
-        raise ReadError("Line 1: the table has no column of a parameter.")
+        raise ReadError("Line 1: the table has no parameter column.")
     return kind, roles
 
 

@@ -49,7 +49,7 @@ class PersonForm(forms.Form):
     time_zone = forms.ChoiceField(
         required=False,
         label="Time zone",
-        help_text="Of all times on pages.",
+        help_text="Used for all times in the console.",
         error_messages={"invalid_choice": "Choose a time zone from the list."},
     )
 
@@ -57,7 +57,7 @@ class PersonForm(forms.Form):
         strip=False,
         required=False,
         label="Your password",
-        help_text="Only to change the email address.",
+        help_text="Required to change the email address.",
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 

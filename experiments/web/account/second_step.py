@@ -83,7 +83,7 @@ def code(request: HttpRequest) -> HttpResponse:
             return redirect(pending["next"])
         sign_in_limit.count_wrong(request, user.get_username())
         audit.record("sign_in_failed", who=user.get_username(), subject=user, reason="wrong code")
-        form.add_error("code", "Wrong code, or already used. Wait for the next code.")
+        form.add_error("code", "Wrong code, or already used. Enter the next code.")
     return _draw(request, form, status=422)
 
 

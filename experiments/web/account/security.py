@@ -87,7 +87,7 @@ def second_factor(request: SignedInRequest) -> HttpResponse:
         sealed = request.session[NEW_SECRET] = secret.seal(SecondFactor.new_secret())
     text = secret.unsealed(sealed, name="of the new app")
     form = CodeForm(request.POST if request.method == "POST" else None)
-    form.fields["code"].help_text = "The six digits that the app shows now."
+    form.fields["code"].help_text = "The six digits currently shown in the app."
     status = 200
     if request.method == "POST":
         status = 422

@@ -34,7 +34,7 @@ class NewToken(forms.Form):
 
     name = forms.CharField(
         max_length=100,
-        help_text="Shown beside your name in the activity feed.",
+        help_text="Shown next to your name in the activity feed.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
         error_messages={"required": "Enter a name for the token."},
     )

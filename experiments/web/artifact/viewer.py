@@ -207,7 +207,7 @@ def _single(
     trial_files = Artifact.objects.of(experiment).filter(name=name, trial__number=trial_number)
     file = trial_files.select_related("trial", "worker").first()
     if file is None:
-        sentence = f"No file {name} of trial #{trial_number}: the trial left none, or the file was not kept."
+        sentence = f"No file {name} of trial #{trial_number}: it was not written or not kept."
         note_fault(request, "trial", sentence)
         return {"file": None}
     file.experiment = experiment

@@ -307,7 +307,7 @@ def durations_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Pan
         if row.is_even and row.duration_s is not None and row.state in status.TRIAL_SETTLED
     ]
     chart = durations(ended, widths=widths)
-    return Panel("durations", "Run times", view.about(len(ended), "ended trials"), [chart])
+    return Panel("durations", "Durations", view.about(len(ended), "ended trials"), [chart])
 
 
 def part_of(view: ChartView, panel: Panel) -> tuple[int, int] | None:
@@ -344,7 +344,7 @@ TITLES = {
     "curves": "Intermediate values",
     "timeline": "Timeline",
     "edf": "Distribution",
-    "durations": "Run times",
+    "durations": "Durations",
 }
 LARGEST = {
     "history": 1070,

@@ -50,7 +50,7 @@ class Selection:
         missing = [key for key in self.keys if key not in items]
         if missing:
             names = listed([quoted(key) for key in missing])
-            self._fault(f"No {self.noun} {names} {where}, or you can't see it. Check the address.")
+            self._fault(f"No {self.noun} {names} {where}, or you can't view it. Check the URL.")
         keys = [key for key in self.keys if key in items]
         if self.keys and len(keys) < self.least and not missing:
             self._fault(f"1 {self.noun} is selected. Select {self.least} to {self.most}.")

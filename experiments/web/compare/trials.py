@@ -240,7 +240,7 @@ class _Comparison:
             *rows,
             *self._replicates(),
             number_row(
-                "Run time", [trial.duration_s for trial in self.trials], direction=MINIMIZE, form=duration
+                "Duration", [trial.duration_s for trial in self.trials], direction=MINIMIZE, form=duration
             ),
             number_row("Peak memory", [trial.peak_memory for trial in self.trials], form=_bytes),
             number_row("CPU time", [trial.cpu_s for trial in self.trials], form=duration),

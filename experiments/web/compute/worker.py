@@ -226,7 +226,9 @@ def _uptime(worker: Worker, now: datetime) -> str:
 
 def _heartbeat(worker: Worker, now: datetime) -> Fact:
     if worker.gone_at:
-        return Fact("Last heartbeat", ago(worker.heard_at), note=format_html("gone {}", ago(worker.gone_at)))
+        return Fact(
+            "Last heartbeat", ago(worker.heard_at), note=format_html("went offline {}", ago(worker.gone_at))
+        )
     late = f"late: trials are lost after {duration(worker.lease_s)}" if _is_late(worker, now) else ""
     return Fact("Last heartbeat", descriptions.heartbeat_age(worker, now), note=late)
 
@@ -238,7 +240,7 @@ def _callouts(
     held = plural(busy, "trial")
     if worker.gone_at:
         text = "The worker shut down or sent no heartbeat for its lease. Its trials were retried on other workers."
-        yield Notice(format_html("Gone since {}", clock(worker.gone_at)), text)
+        yield Notice(format_html("Offline since {}", clock(worker.gone_at)), text)
     elif _is_late(worker, now):
         lease = duration(worker.lease_s)
         text = (
@@ -248,8 +250,8 @@ def _callouts(
         yield Notice("Unresponsive", text)
     if worker.draining_until and not worker.gone_at:
         text = (
-            f"This worker shuts down: no new trials start, and {held} can finish until then. Trials that still run are "
-            "stopped and retried on another worker. Retries do not count against the budget."
+            f"This worker is shutting down: no new trials start, and {held} can finish until then. "
+            "Trials still running are stopped and retried on another worker. Retries do not count against the budget."
         )
         yield Notice(format_html("Draining, until {}", clock(worker.draining_until)), text)
     if worker.is_draining:
@@ -258,7 +260,8 @@ def _callouts(
         finishing = f" {held} can finish first." if busy else ""
         yield Notice(
             heading,
-            f"No new trials start on this worker.{finishing} A restart does not change that; Undrain does.",
+            f"No new trials start on this worker.{finishing} The worker stays drained after a "
+            "restart; undrain it to start trials again.",
         )
     if has_full_disk(worker):
         text = f"No trials start on this worker until there is space for the data folder on {worker.host}."
@@ -376,7 +379,7 @@ def _recent(latest: list[dict[str, Any]]) -> Outcomes:
     retries = sum(row["source"] == Source.RETRY for row in latest)
     notes = [
         f"{lost:,} lost with this worker" if lost else "",
-        plural(retries, "retry,retries") + " of trials lost by other workers" if retries else "",
+        plural(retries, "retry,retries") + " of trials lost with other workers" if retries else "",
     ]
     return Outcomes(
         bar=outcome(counts, is_big=True),

@@ -45,7 +45,7 @@ DONE = {
 ALREADY = {
     "drain": "is already draining",
     "undrain": "is not draining",
-    "release": "is already gone",
+    "release": "is already offline",
     "forget": "is already removed from the list",
 }
 
@@ -189,7 +189,7 @@ def row_of(
 
 def state_of(worker: Worker, busy: int, now: datetime) -> tuple[str, str]:
     if worker.gone_at:
-        return "stopped", "Gone"
+        return "stopped", "Offline"
     if descriptions.is_late(worker, now):
         return "warning", "Unresponsive"
     if worker.takes_no_trials:
@@ -247,7 +247,7 @@ def actions(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button
         return reverse("worker-action", args=[worker.name, verb])
 
     if worker.gone_at:
-        return _with_menu(Button("Forget", url("forget"), icon="trash", is_post=True))
+        return _with_menu(Button("Remove from list", url("forget"), icon="trash", is_post=True))
     release = Button("Release", url("release"), icon="stop", is_question=True, is_danger=True)
     drain = (
         Button("Undrain", url("undrain"), icon="play", is_post=True)

@@ -95,7 +95,7 @@ def arrange(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) ->
     elif verb == "undo":
         dashboard.undo()
     else:
-        raise Refused("Unknown change. Use the buttons of the tiles.")
+        raise Refused("Unknown change. Use the buttons on the tiles.")
     url = reverse("dashboard-edit", args=[workspace_slug, dashboard_pk])
     return redirect(url if verb in ("remove", "undo") else f"{url}#tile-{tile_pk}")
 
@@ -165,7 +165,7 @@ def settings(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -
         except Invalid as fault:
             form.add_errors(fault.errors)
         else:
-            messages.success(request, f"Saved the dashboard {dashboard}.")
+            messages.success(request, f"Dashboard {dashboard} saved.")
             return redirect("dashboard-edit", workspace_slug, dashboard_pk)
     return draw(request, dashboard, settings=form)
 

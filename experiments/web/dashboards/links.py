@@ -99,7 +99,7 @@ def revoke(request: SignedInRequest, workspace_slug: str, link_pk: int) -> HttpR
             f"The link {link} belongs to {link.created_by}. An owner of the workspace can revoke it too."
         )
     if link.revoke(by=request.user):
-        messages.success(request, f"Revoked the link {link}.")
+        messages.success(request, f"Link {link} revoked.")
     else:
-        messages.info(request, f"The link {link} is already revoked.")
+        messages.info(request, f"Link {link} is already revoked.")
     return redirect("links", workspace_slug)

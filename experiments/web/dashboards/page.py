@@ -136,7 +136,7 @@ def duplicate(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) 
     dashboard = get_dashboard(request, workspace_slug, dashboard_pk)
     require(request.user, "edit_dashboard", dashboard.workspace)
     copy = dashboard.duplicate(by=request.user)
-    messages.success(request, f"Created {copy}. Only you see the copy until you share it.")
+    messages.success(request, f"{copy} created. Only you can see the copy until you share it.")
     return redirect("dashboard-edit", workspace_slug, copy.pk)
 
 
@@ -149,7 +149,7 @@ def delete(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> 
     require_dashboard(request.user, dashboard, owns=True)
     if request.method == "POST":
         dashboard.delete()
-        messages.success(request, f"Deleted the dashboard {dashboard}.")
+        messages.success(request, f"Dashboard {dashboard} deleted.")
         return redirect("dashboards", workspace_slug)
     context = {
         "workspace": dashboard.workspace,

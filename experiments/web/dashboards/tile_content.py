@@ -83,7 +83,7 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
         return Drawing(tile, tile.title or experiment.name, problem="This chart needs several objectives.")
     objective = tile.options.get("objective", "")
     if objective and objective not in experiment.objectives:
-        problem = f"{clip(objective, 60)} is no objective of this experiment anymore. Edit this tile."
+        problem = f"{clip(objective, 60)} is no longer an objective of this experiment. Edit this tile."
         return Drawing(tile, tile.title or experiment.name, problem=problem)
     view = ChartView(
         experiment, Options(objective=objective), url=url_of(experiment, "experiment-trials"), now=now
@@ -105,11 +105,11 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
 def why_not(experiment: Experiment | None, of: str, audience: Audience) -> str:
     """Return why an experiment is not to be seen, as a sentence without its name; empty: it is. At most one query."""
     if experiment is None or experiment.trashed_at is not None:
-        return f"The experiment of this {of} was deleted."
+        return f"The experiment for this {of} was deleted."
     if experiment.workspace_id != audience.workspace.pk:
-        return f"The experiment of this {of} was moved to another workspace."
+        return f"The experiment for this {of} was moved to another workspace."
     if not audience.experiments.filter(pk=experiment.pk).exists():
-        return f"The experiment of this {of} is private."
+        return f"The experiment for this {of} is private."
     return ""
 
 
@@ -131,7 +131,7 @@ def _of_tile(svg: Svg, tile: Tile, *, has_links: bool) -> Svg:
 
 def _leaderboard(tile: Tile, audience: Audience, now: datetime) -> Drawing:
     if tile.options.get("is_of_project") and tile.project is None:
-        return _problem(tile, "The project of this tile was deleted.")
+        return _problem(tile, "The project for this tile was deleted.")
     options, project = tile.options, tile.project
     tag = options.get("tag", "")
     rows = leaderboard.candidates(audience.experiments, audience.workspace, project=project, tag=tag)
@@ -173,9 +173,9 @@ def _address(url: str, query: dict[str, str], audience: Audience) -> str:
 def _view(tile: Tile, audience: Audience, now: datetime) -> Drawing:
     view = tile.view
     if view is None:
-        return _problem(tile, "The saved view of this tile was deleted.")
+        return _problem(tile, "The saved view for this tile was deleted.")
     if not audience.sees_view(view):
-        return _problem(tile, "The saved view of this tile is private.")
+        return _problem(tile, "The saved view for this tile is private.")
     if view.experiment_id is not None:
         if sentence := why_not(view.experiment, "saved view", audience):
             return _problem(tile, sentence)
@@ -236,7 +236,7 @@ def _trials_view(tile: Tile, view: SavedView, audience: Audience) -> Drawing:
 
 def _number(tile: Tile, audience: Audience, now: datetime) -> Drawing:
     if tile.options.get("is_of_project") and tile.project is None:
-        return _problem(tile, "The project of this tile was deleted.")
+        return _problem(tile, "The project for this tile was deleted.")
     figure = tile_numbers.FIGURES[tile.options["figure"]]
     if figure.counts_private and not audience.has_links:
         return _problem(tile, "Not shown here: this figure counts private experiments too.")

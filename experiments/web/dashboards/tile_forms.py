@@ -29,7 +29,7 @@ class TileForm(forms.Form):
     title = forms.CharField(
         required=False,
         max_length=MAX_TITLE,
-        help_text="Blank = the name of what it shows",
+        help_text="Blank = the name of the content shown",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
@@ -89,8 +89,8 @@ class NumberForm(_OfProject):
 
     def __init__(self, data: Mapping[str, Any] | None, *, audience: Audience, tile: Tile | None) -> None:
         super().__init__(data, audience=audience, tile=tile)
-        self.fields["metric"].help_text = "Of the best value. Blank = the most used one"
-        self.fields["tag"].help_text = "Of the best value"
+        self.fields["metric"].help_text = "For the best value. Blank = the most used one"
+        self.fields["tag"].help_text = "For the best value"
 
 
 class ChartForm(TileForm):
@@ -106,7 +106,7 @@ class ChartForm(TileForm):
     objective = forms.CharField(
         required=False,
         max_length=200,
-        help_text="Of an experiment with several. Blank = the first one",
+        help_text="For experiments with several objectives. Blank = the first one",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     field_order = ("experiment", "chart", "objective", "title")
@@ -135,7 +135,7 @@ class ChartForm(TileForm):
         if len(exact or matches) == 1:
             return (exact or matches)[0]
         if not matches:
-            raise forms.ValidationError("No experiment of this workspace has this ID or name.")
+            raise forms.ValidationError("No experiment in this workspace has this ID or name.")
         ids = ", ".join(row.public_id for row in matches[:MOST_NAMED])
         raise forms.ValidationError(f"Several experiments have this name. Enter the ID of one: {ids}.")
 
@@ -145,7 +145,7 @@ class ViewForm(TileForm):
         SavedView.objects.none(),
         label="Saved view",
         empty_label="Choose a view",
-        help_text="Views that only you see stay invisible to others",
+        help_text="Your private views are not shown to others",
         error_messages={"required": "Choose a saved view.", "invalid_choice": "Choose a saved view."},
     )
     field_order = ("view", "title")
@@ -166,7 +166,7 @@ class TextForm(TileForm):
         strip=False,
         widget=forms.Textarea(attrs={"rows": 10, "class": "is-prose"}),
         help_text="Links, lists, bold, code. Images and HTML are removed.",
-        error_messages={"required": "Enter a text."},
+        error_messages={"required": "Enter some text."},
     )
 
 

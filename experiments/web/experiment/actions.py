@@ -132,7 +132,7 @@ def _ask_resume(experiment: Experiment) -> Question:
     effects = [f"The experiment is enqueued with its history: {results} will inform the search."]
     if interrupted := experiment.left_to_do().interrupted:
         trials = plural(interrupted, "interrupted trial is,interrupted trials are")
-        effects.append(f"{trials} retried with the same values, free of budget.")
+        effects.append(f"{trials} retried with the same values, without using the budget.")
     return Question(f"Resume {experiment.name}", effects, "Resume")
 
 

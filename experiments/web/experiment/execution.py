@@ -104,7 +104,7 @@ class PackagesForm(BlockForm):
         "Packages",
         12,
         "numpy==2.3.4\ntorch>=2.9",
-        "One requirement per line, as in requirements.txt. Used with a package list only.",
+        "One requirement per line, as in requirements.txt. Used only with a package list.",
     )
 
     def changed(self) -> dict[str, object]:

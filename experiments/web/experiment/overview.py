@@ -327,7 +327,7 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
 
 def _already_so(request: SignedInRequest, experiment: Experiment, so: str = "") -> HttpResponse:
     so = so or f"is {status.EXPERIMENT_STATES[experiment.state].label.lower()}"
-    messages.info(request, f"{experiment.name} {so} already. Nothing was changed.")
+    messages.info(request, f"{experiment.name} {so.replace('is ', 'is already ', 1)}. Nothing was changed.")
     return redirect(back_from(request, url_of(experiment)))
 
 

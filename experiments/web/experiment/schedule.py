@@ -44,7 +44,7 @@ class ScheduleForm(forms.Form):
         help_text="Blank = UTC.",
     )
     overlap = forms.ChoiceField(
-        label="While the last one is active", choices=Overlap.choices, initial=Overlap.SKIP, required=False
+        label="If the previous run is active", choices=Overlap.choices, initial=Overlap.SKIP, required=False
     )
 
 
@@ -76,7 +76,7 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
             for name, sentences in invalid.errors.items():
                 form.add_error(name, sentences)
         else:
-            messages.success(request, f"Scheduled. Next start: {local(saved)}.")
+            messages.success(request, f"Scheduled. Next run: {local(saved)}.")
             return redirect(url_of(experiment))
     return _draw(request, experiment, row, form)
 
@@ -84,15 +84,17 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
 def _change(row: Schedule, change: str, user: User) -> str:
     """Do what a button of the page says, and return the message."""
     if change == "pause":
-        return "Schedule paused." if row.pause(by=user) else "The schedule was paused already."
+        return "Schedule paused." if row.pause(by=user) else "The schedule is already paused."
     if change == "unpause":
         return (
-            f"Schedule resumed. Next start: {local(row)}."
+            f"Schedule resumed. Next run: {local(row)}."
             if row.unpause(by=user)
-            else "The schedule runs already."
+            else "The schedule is already active."
         )
     return (
-        "Schedule removed. Its clones stay." if row.remove(by=user) else "The schedule was removed already."
+        "Schedule removed. Its clones are kept."
+        if row.remove(by=user)
+        else "The schedule is already removed."
     )
 
 

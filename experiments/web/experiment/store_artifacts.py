@@ -54,7 +54,7 @@ def store(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
             for field, sentences in invalid.errors.items():
                 form.add_error(field, sentences)
         else:
-            more = " Store again for the others." if count == MOST_MOVED else ""
+            more = " Store files again for the rest." if count == MOST_MOVED else ""
             messages.success(request, f"{plural(count, 'file')} will be uploaded by the workers.{more}")
             return redirect(back)
     files = Artifact.objects.of(experiment).not_stored().order_by()

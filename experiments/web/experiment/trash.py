@@ -87,7 +87,7 @@ def restore(request: SignedInRequest, workspace_slug: str, public_id: str) -> Ht
     require(request.user, "restore", workspace)
     experiment = get_object_or_404(Experiment.everything, workspace=workspace, public_id=public_id)
     if experiment.restore(by=request.user):
-        messages.success(request, f"Restored {experiment.name} ({experiment.state}).")
+        messages.success(request, f"{experiment.name} restored ({experiment.state}).")
         return redirect("experiment", workspace.slug, experiment.public_id)
     messages.info(request, f"{experiment.name} is no longer in the trash.")
     return redirect(reverse("trash", args=[workspace.slug]))

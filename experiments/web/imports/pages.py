@@ -121,7 +121,7 @@ def cancel(request: SignedInRequest, workspace_slug: str, import_id: str) -> Htt
         row.cancel(by=request.user)
     except Refused as refusal:
         return render(request, "409.html", {**context, "reason": str(refusal)}, status=409)
-    messages.success(request, f"Canceled the import of {row.file_name}.")
+    messages.success(request, f"Import of {row.file_name} canceled.")
     return redirect("imports", workspace.slug)
 
 

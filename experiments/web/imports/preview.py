@@ -16,7 +16,7 @@ from experiments.web.ui.form_fields import field_of
 
 MOST_ROWS = 200  # parameters, and columns, on the page
 MOST_METRICS = 300  # in the list to choose from
-ROLE_LABELS = ((PARAMETER, "Parameter"), (METRIC, "Metric"), (SKIPPED, "Leave out"))
+ROLE_LABELS = ((PARAMETER, "Parameter"), (METRIC, "Metric"), (SKIPPED, "Ignore"))
 
 
 class ConfirmForm(forms.Form):
@@ -50,7 +50,7 @@ class ConfirmForm(forms.Form):
         )
         self.fields["direction"].initial = stated
         self.fields["direction"].error_messages["required"] = (
-            "Choose whether the metric is maximized or minimized: the file does not name it."
+            "Choose whether the metric is maximized or minimized: the file does not specify it."
         )
 
     @property

@@ -45,7 +45,7 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
-            messages.success(request, f"Created the channel {channel}.")
+            messages.success(request, f"Channel {channel} created.")
             if not secret_text:
                 return redirect("notifications", workspace.slug)
             shown = page.Editor(channel=channel, secret=secret_text, status=201)
@@ -70,7 +70,7 @@ def edit(request: SignedInRequest, workspace_slug: str, channel_pk: int) -> Http
         except Invalid as fault:
             form.add_errors(fault.errors)
         else:
-            messages.success(request, f"Saved the channel {channel}.")
+            messages.success(request, f"Channel {channel} saved.")
             return redirect("notifications", workspace.slug)
     editor = page.Editor(channel_form=form, channel=channel, status=422 if form.is_bound else 200)
     return page.draw(request, workspace, editor)
@@ -107,7 +107,7 @@ def delete(request: SignedInRequest, workspace_slug: str, channel_pk: int) -> Ht
     back = reverse("notifications", args=[workspace.slug])
     if request.method == "POST":
         channel.delete()
-        messages.success(request, f"Deleted the channel {channel}.")
+        messages.success(request, f"Channel {channel} deleted.")
         return redirect(back)
     context = {
         "workspace": workspace,

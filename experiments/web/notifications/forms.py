@@ -55,7 +55,7 @@ class RuleForm(forms.Form):
         widget=forms.CheckboxSelectMultiple(attrs={"class": "checks"}),
         error_messages={"required": "Choose at least one channel."},
     )
-    frequency = forms.ChoiceField(choices=Frequency.choices, initial=Frequency.HOURLY, label="At most")
+    frequency = forms.ChoiceField(choices=Frequency.choices, initial=Frequency.HOURLY, label="Frequency")
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class RuleForm(forms.Form):
         visible = Experiment.objects.visible_to(self.user).filter(workspace=self.workspace)
         experiment = visible.filter(public_id=text).first()
         if experiment is None:
-            raise forms.ValidationError(f"There is no experiment {text} in this workspace that you can view.")
+            raise forms.ValidationError(f"No experiment {text} that you can view exists in this workspace.")
         return experiment
 
     def what(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def delete(request: SignedInRequest, workspace_slug: str, rule_pk: int) -> HttpR
     if request.method == "POST":
         title = rule.title
         rule.delete()
-        messages.success(request, f"Deleted the rule {title}.")
+        messages.success(request, f"Rule {title} deleted.")
         return redirect(back)
     context = {"workspace": workspace, "rule": rule, "back": back, "is_danger": True}
     return render(request, "notifications/delete_rule.html", context)
@@ -118,7 +118,7 @@ def _save(request: SignedInRequest, workspace: Workspace, rule: Rule, form: Rule
         rule = Rule.create(workspace, owner=rule.owner, **fields)
     else:
         rule.change(**fields)
-    messages.success(request, f"Saved the rule {rule.title}.")
+    messages.success(request, f"Rule {rule.title} saved.")
     return redirect("notifications", workspace.slug)
 
 

@@ -162,7 +162,7 @@ def requested_metrics(request: HttpRequest) -> list[str]:
     More of them are a fault of the address, which names those that are left out."""
     names = _metrics_in(request.GET)
     if left_out := names[MOST_METRICS:]:
-        sentence = f"At most {MOST_METRICS} metrics can be columns. Left out: {listed(left_out)}."
+        sentence = f"At most {MOST_METRICS} metrics can be columns. Not shown: {listed(left_out)}."
         note_fault(request, QUERY_NAME, sentence)
     return names[:MOST_METRICS]
 

@@ -162,10 +162,12 @@ def note_faults(request: SignedInRequest, query: TrialQuery) -> None:
     sort = request.GET.get("sort", "").strip()
     keys = [*SORTS, *space]
     if sort and query.order.sort != sort:
-        note_fault(request, "sort", invalid("sort", sort, f"{listed(keys)}; - before it for a falling order"))
+        note_fault(
+            request, "sort", invalid("sort", sort, f"{listed(keys)}; - before it for descending order")
+        )
     offered = {*columns.FIXED, *(column.key for column in columns.offered(query.experiment))}
     for name in (columns.QUERY_NAME, columns.PINNED):
         for key in request.GET.getlist(name):
             if key and key not in offered and not key.startswith(columns.METRIC):
-                names = f"{listed(sorted(offered))}, and m. with the name of a metric"
+                names = f"{listed(sorted(offered))}, and m. followed by the name of a metric"
                 note_fault(request, name, invalid("column", key, names))

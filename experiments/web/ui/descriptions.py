@@ -177,7 +177,7 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "restore": ("reset", "restored this experiment"),
     "import": ("upload", "imported this experiment"),
     "register": ("box", "registered a model"),
-    "store": ("upload", "had output files stored"),
+    "store": ("upload", "stored output files"),
     "delete_model": ("trash", "deleted a model"),
     "delete_results": ("trash", "deleted the uploaded results for the warm start"),
     "release": ("stop", "released a worker's trials"),
@@ -186,7 +186,7 @@ EXPERIMENT_VERBS: dict[str, tuple[str, str]] = {
     "pause_schedule": ("pause", "paused the schedule"),
     "unpause_schedule": ("play", "resumed the schedule"),
     "unschedule": ("clock", "removed the schedule"),
-    "repeat": ("clock", "repeated this experiment"),
+    "repeat": ("clock", "ran the schedule"),
 }
 
 

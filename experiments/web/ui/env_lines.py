@@ -23,7 +23,7 @@ def parse(line: str) -> tuple[str, str] | None:
     if text.startswith('"') or text.startswith("'"):
         quoted = (_DOUBLE if text[0] == '"' else _SINGLE).fullmatch(text)
         if not quoted:
-            raise ValueError(f"{name[:64]}: close the quote, with nothing but a comment behind it.")
+            raise ValueError(f"{name[:64]}: close the quote, with nothing but a comment after it.")
         return name, _unescaped(quoted[1]) if text[0] == '"' else quoted[1]
     return name, re.split(r"\s#", text, maxsplit=1)[0].rstrip()
 

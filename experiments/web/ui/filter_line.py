@@ -19,7 +19,7 @@ SYNTAX = (
     ("lr:1e-4..1e-2", "Range, ends included"),
     ("opt:sgd,adamw", "One of these"),
     ("name~text", "Contains"),
-    ("created<2d", "Younger than two days; also a date or a time"),
+    ("created<2d", "Within the last two days; also a date or a time"),
     ("a b · a or b · not a", "All of · any of · none of; parentheses group"),
 )
 

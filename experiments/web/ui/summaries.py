@@ -89,7 +89,7 @@ def experiment_summary(
         if compute_s >= 1:
             shown, unit = estimates.slot_time(compute_s)
             to_go = estimates.slot_time_range(estimate) if experiment.is_active else ""
-            title = "Total time that its trials have occupied worker slots"
+            title = "Total time that its trials occupied worker slots"
             facts.append(Fact("Compute", shown, of=unit, note=to_go, title=title))
     else:
         of = "" if experiment.max_trials is None else f"of {count(experiment.max_trials)}"
@@ -206,7 +206,7 @@ def _with_failures(callout: Callout, experiment: Experiment, *, url: str) -> Cal
 
 # The next step where something waits until a person acts.
 NEXT_STEPS = {
-    Kind.LIMIT: "Trials start on Monday, or when an owner of the workspace raises the limit on the page Usage.",
+    Kind.LIMIT: "Trials start on Monday, or when an owner of the workspace raises the limit on the Usage page.",
     Kind.NO_QUEUE: "Dequeue this experiment and choose another queue.",
     Kind.QUEUE_PAUSED: "The queue position is kept. An administrator can unpause the queue.",
     Kind.UNSERVED: "Trials start when a worker serves this queue: trialdeck worker --queue {queue}. "

@@ -36,7 +36,7 @@ class LimitForm(forms.Form):
     hard_h = forms.FloatField(
         required=False,
         label="Hard limit",
-        help_text="No trial starts above this; running ones finish.",
+        help_text="No trials start above this; running trials finish.",
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "is-num"}),
     )
 

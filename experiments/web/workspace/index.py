@@ -71,9 +71,9 @@ class WorkspaceForm(forms.Form):
     slug = forms.CharField(
         required=False,
         max_length=64,
-        label="Address",
+        label="URL name",
         widget=forms.TextInput(attrs={"autocomplete": "off", "class": "mono", "placeholder": "vision-lab"}),
-        help_text="Used in page addresses: lowercase letters, digits and hyphens. Blank = derived from the name.",
+        help_text="Used in URLs: lowercase letters, digits and hyphens. Blank = derived from the name.",
     )
     description = forms.CharField(
         required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 3, "class": "is-prose"})
@@ -88,13 +88,13 @@ class WorkspaceForm(forms.Form):
         if "name" not in cleaned or "slug" in self.errors:
             return cleaned
         if not slug:
-            self.add_error("slug", "Enter an address: none can be derived from the name.")
+            self.add_error("slug", "Enter a URL name: none can be derived from the name.")
         elif not SLUG.fullmatch(slug):
             self.add_error(
                 "slug", "Use lowercase letters, digits and hyphens, starting with a letter or digit."
             )
         elif Workspace.objects.filter(slug=slug).exists():
-            self.add_error("slug", f"Another workspace uses the address {slug}. Enter a different one.")
+            self.add_error("slug", f"Another workspace uses the URL name {slug}. Enter a different one.")
         cleaned["slug"] = slug
         return cleaned
 
@@ -114,7 +114,7 @@ def new(request: SignedInRequest) -> HttpResponse:
                 workspace.description = form.cleaned_data["description"]
                 workspace.save(update_fields=["description"])
         except IntegrityError:  # someone else created one with this address a moment ago
-            form.add_error("slug", "Another workspace uses this address. Enter a different one.")
+            form.add_error("slug", "Another workspace uses this URL name. Enter a different one.")
         else:
             messages.success(request, f"Workspace {workspace} created.")
             return redirect("workspace", workspace.slug)

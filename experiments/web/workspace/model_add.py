@@ -90,7 +90,7 @@ def check_address(address: str) -> None:
             raise DestinationError("The URL has no host.")
         if not is_url and not address.startswith(("/", "s3://", "gs://", "azure://")):
             raise DestinationError(
-                "Enter a path from / or a URL, such as /mnt/models/net.pt or s3://bucket/net.pt."
+                "Enter an absolute path or a URL, such as /mnt/models/net.pt or s3://bucket/net.pt."
             )
         if not is_url:
             parse(folder or "/")
@@ -98,7 +98,7 @@ def check_address(address: str) -> None:
         reason = str(error) if isinstance(error, DestinationError) else "This is not a URL."
         raise forms.ValidationError(reason) from None
     if not name or name in (".", ".."):
-        raise forms.ValidationError("Enter the address of a file, not of a folder.")
+        raise forms.ValidationError("Enter the path or URL of a file, not of a folder.")
 
 
 @login_required

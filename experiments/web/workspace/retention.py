@@ -27,11 +27,16 @@ from .index import get_workspace
 
 EVERY_S = 2
 EXPLANATIONS = {
-    Part.FOLDER: "Everything in the folder of a trial on its worker's disk: output files, log file, code. Each worker "
-    "removes its own. Files in an output destination stay.",
-    Part.LOG: "The stored output that the page of a trial shows.",
-    Part.POINTS: "Series of intermediate metrics; final and last values stay. Only for experiments that have ended.",
-    Part.EVENTS: "System events of a trial. Actions of people are kept. Only for experiments that have "
+    Part.FOLDER: (
+        "Everything in a trial's folder on its worker's disk: output files, log file, code. Each worker "
+        "removes its own folders. Files in an output destination are kept."
+    ),
+    Part.LOG: "The stored log shown on the trial's page.",
+    Part.POINTS: (
+        "Series of intermediate metrics; final and last values are kept. Only for experiments that have "
+        "ended."
+    ),
+    Part.EVENTS: "System events of a trial. Actions by people are kept. Only for experiments that have "
     "ended.",
 }
 ITEMS = {Part.POINTS: "point", Part.EVENTS: "event"}
@@ -45,7 +50,7 @@ class RuleForm(forms.Form):
         label="Remove after",
         min_value=1,
         max_value=MOST_DAYS,
-        help_text="Since the end of the trial.",
+        help_text="After the end of the trial.",
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "class": "is-num"}),
         error_messages={"required": "Enter a number of days."},
     )
@@ -59,7 +64,7 @@ class RuleForm(forms.Form):
         label="Keep best",
         min_value=0,
         max_value=MOST_KEPT,
-        help_text="Of each experiment.",
+        help_text="Per experiment.",
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "class": "is-num"}),
         error_messages={"required": "Enter a number; 0 = keep none."},
     )
@@ -169,10 +174,10 @@ def _change(request: SignedInRequest, workspace: Workspace | None, part: str, ac
             changed = rule.switch_on(seen=request.POST.get("seen", ""), by=request.user)
         except Refused as refused:
             return _draw(request, workspace, problem=str(refused), status=409)
-        text = f"{label}: switched on. Removal begins within the hour."
+        text = f"{label}: turned on. Removal starts within the hour."
     elif action == "off":
         changed = rule.switch(is_on=False, by=request.user)
-        text = f"{label}: switched off. Nothing more is removed."
+        text = f"{label}: turned off. Nothing more is removed."
     elif action == "delete":
         rule.switch(is_on=False, by=request.user)
         changed = bool(rule.delete())
@@ -182,7 +187,7 @@ def _change(request: SignedInRequest, workspace: Workspace | None, part: str, ac
     if changed:
         messages.success(request, text)
     else:
-        messages.info(request, f"{label}: already switched {action}. Nothing was changed.")
+        messages.info(request, f"{label}: already turned {action}. Nothing was changed.")
     return redirect(_url(workspace))
 
 
@@ -197,9 +202,7 @@ def _save(request: SignedInRequest, workspace: Workspace | None, part: Part) -> 
         for name, sentences in fault.errors.items():
             form.add_error(name, " ".join(sentences))
         return _draw(request, workspace, invalid=(part, form), status=422)
-    messages.success(
-        request, f"{part.label}: rule saved, switched off. Check the preview, then switch it on."
-    )
+    messages.success(request, f"{part.label}: rule saved and turned off. Check the preview, then turn it on.")
     return redirect(f"{_url(workspace)}#{part}")
 
 

@@ -119,7 +119,7 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         except Refused as reason:
             form.add_error(None, str(reason))
         else:
-            messages.success(request, f"Saved the view {view}.")
+            messages.success(request, f"View {view} saved.")
             return redirect(f"{_table(workspace, experiment)}?view={view.pk}")
     return _form(request, workspace, form, experiment=experiment, query=query)
 
@@ -140,7 +140,7 @@ def edit(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpRes
         except Invalid as fault:
             _add_errors(form, fault)
         else:
-            messages.success(request, f"Saved the view {view}.")
+            messages.success(request, f"View {view} saved.")
             return redirect(url_of_view(view))
     return _form(request, view.workspace, form, experiment=view.experiment, view=view)
 
@@ -156,7 +156,7 @@ def update(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpR
     except Invalid as fault:
         messages.error(request, " ".join(sentence for errors in fault.errors.values() for sentence in errors))
     else:
-        messages.success(request, f"Updated the view {view}.")
+        messages.success(request, f"View {view} updated.")
     return redirect(url_of_view(view))
 
 
@@ -168,7 +168,7 @@ def delete(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpR
     view = _changeable(request, workspace_slug, view_pk)
     if request.method == "POST":
         view.delete()
-        messages.success(request, f"Deleted the view {view}.")
+        messages.success(request, f"View {view} deleted.")
         return redirect(_table(view.workspace, view.experiment))
     return render(
         request, "views/delete.html", {"workspace": view.workspace, "view": view, "back": url_of_view(view)}

@@ -123,7 +123,7 @@ def destination(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     if not form.is_valid():
         return draw(request, workspace, destination_form=form, status=422)
     change_settings(workspace, destination=form.cleaned_data["destination"])
-    messages.success(request, "Output destination saved for trials that start from now on.")
+    messages.success(request, "Output destination saved. New trials use it.")
     return redirect("workspace-settings", workspace.slug)
 
 

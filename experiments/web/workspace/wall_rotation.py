@@ -106,7 +106,7 @@ def _dashboards(
         numbers = [int(key) for key in keys if key.isascii() and key.isdecimal() and len(key) < 16]
         if len(numbers) < len(list(filter(None, keys))):
             note_fault(
-                request, "dashboard", invalid("dashboard", next(filter(None, keys)), "numbers of dashboards")
+                request, "dashboard", invalid("dashboard", next(filter(None, keys)), "dashboard numbers")
             )
         if not numbers:
             return []

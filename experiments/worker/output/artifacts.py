@@ -292,7 +292,7 @@ def files_in(folder: Path, *, below: Path, quiet_s: float = 0) -> tuple[OutputFi
         elif not stat.S_ISREG(facts.st_mode):
             odd.add(ODD)
         elif len(files) >= MOST_ARTIFACTS:
-            odd.add(f"More than {MOST_ARTIFACTS:,} output files: the first ones were kept.")
+            odd.add(f"More than {MOST_ARTIFACTS:,} output files: only the first were kept.")
         elif time.time() - facts.st_mtime >= quiet_s:
             files[name] = size_and_mtime(facts)
     return files, sorted(odd)

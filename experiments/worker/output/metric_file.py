@@ -117,7 +117,7 @@ class MetricFile:
         listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         return NoMetric(
             f"{self.path.name} may be the result of {listed}, which ran at the same time and shares the file. Write to "
-            f"${{output_dir}}/{self.path.name} instead, which is a file of each trial's own."
+            f"${{output_dir}}/{self.path.name} instead, which is separate for each trial."
         )
 
     def _read(self, version: Version | None, others: frozenset[str]) -> list[Report]:
@@ -127,5 +127,5 @@ class MetricFile:
         if others:
             raise self.of_others(others)
         if version != Version.of(self.path, below=self.below):
-            raise NoMetric(f"{self.path.name} was overwritten when the trial ended, by another process.")
+            raise NoMetric(f"{self.path.name} was overwritten by another process when the trial ended.")
         return results

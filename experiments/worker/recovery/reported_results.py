@@ -20,7 +20,7 @@ from experiments.worker.setup.preparation import DIALECTS
 
 logger = logging.getLogger(__name__)
 
-NOTE = "Its worker was lost after it had reported its final result, which counts."
+NOTE = "The worker was lost after the trial reported its final result, which counts."
 
 
 def settle(*, name: str, boots: Collection[UUID], trials_folder: Path) -> None:

@@ -198,7 +198,7 @@ class Setup:
         data, cwd = self.folder.root.parent.resolve(), cwd.resolve()
         if cwd.is_relative_to(data) or data.is_relative_to(cwd):
             raise SetupFailed(
-                f"The working directory {cwd} contains Trialdeck's data folder, or is in it. A container would see "
+                f"The working directory {cwd} contains Trialdeck's data folder, or is inside it. A container would see "
                 "its database and secrets: choose another folder."
             )
 

@@ -38,7 +38,7 @@ class ModelFiles:
             except (FileNotFoundError, OutsideFolder):
                 raise SetupFailed(
                     f"The file of {model} is stored only on worker {artifact.worker or 'that was removed'}. "
-                    "Give the experiment that made it an output destination to store it there."
+                    "Set an output destination for the experiment that created it, and store the file there."
                 ) from None
             return path
         if model.address.startswith(LOCAL):

@@ -160,7 +160,7 @@ class Preparation:
             below = self.place.cwd
         elif self.worker.shelf.engine:
             raise SetupFailed(
-                f"{path} would be in the container only, where the metric cannot be read. Write the file to "
+                f"{path} would exist only in the container, where the metric cannot be read. Write the file to "
                 "${output_dir} instead."
             )
         is_shared = not path.is_relative_to(self.folder.path)

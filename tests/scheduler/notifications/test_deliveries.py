@@ -138,7 +138,7 @@ def test_a_message_is_tried_six_times_with_longer_pauses(running, rule, http):
     delivery.send_again()
     (delivery,) = deliver()
     assert delivery.label == "Delivered"
-    with pytest.raises(Refused, match="Only failed ones"):
+    with pytest.raises(Refused, match="Only failed messages"):
         delivery.send_again()
 
 

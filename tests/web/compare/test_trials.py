@@ -98,7 +98,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_end(pair, carol):
     answer = page(carol, pair, [1, 2], show="data")
     steps = re.findall(r'<td>#1</td><td class="num">([\d.]+)</td>', answer.content.decode())
     assert 100 < len(steps) < 250 and "3000" in steps
-    assert "Long curves are thinned" in answer.content.decode()
+    assert "Long curves are downsampled" in answer.content.decode()
 
 
 def test_trials_of_other_experiments_are_compared_by_their_ids(pair, running, carol):

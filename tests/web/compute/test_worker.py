@@ -90,7 +90,7 @@ def test_what_i_may_not_see_is_named_by_what_it_is(others, bob, dave, worker, ro
     for trial in Trial.objects.filter(state="running"):
         trial.settle(Outcome(failure="exit_code", detail="secret words"))
     after = told_to(bob)
-    assert "No trials that you have access to" in after and "2 failed" in after
+    assert "No trials you have access to" in after and "2 failed" in after
     for name in (
         "hush-hush",
         "up-there",
@@ -127,7 +127,7 @@ def test_it_says_why_it_takes_nothing(running, worker, bob, root):
     assert "Unresponsive" in html and late and int(late[1]) >= 12
     Worker.objects.get(name="w1").leave()
     html = page(as_(bob))
-    assert "Gone since" in html and "out of service" not in html
+    assert "Offline since" in html and "out of service" not in html
     Worker.objects.get(name="w1").forget(by=root)
     assert as_(bob).get(reverse("worker", args=["w1"])).status_code == 404
 

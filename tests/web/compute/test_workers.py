@@ -57,7 +57,7 @@ def test_a_worker_tells_what_it_runs_and_how_its_machine_does(running, worker, c
 
 def test_with_several_hosts_it_says_where_artifacts_are(worker, root):
     """TD-S1: what a newcomer would miss on the second machine."""
-    sentence = "Artifacts stay on the host of their worker. Set an output destination"
+    sentence = "Artifacts stay on their worker's machine. Set an output destination"
     Worker.register("w2", host="here", pid=2, queues=["default"], slots=1, lease_s=3600)
     assert sentence not in page(as_(root)), "two workers of one machine"
     other = Worker.register("w3", host="there", pid=3, queues=["default"], slots=1, lease_s=3600)
@@ -97,12 +97,12 @@ def test_an_administrator_drains_releases_and_forgets(running, worker, root):
     assert "is already draining" in client.post(verb("drain"), follow=True).content.decode()
     assert client.post(verb("undrain")).status_code == 302
     refused = client.post(verb("forget"))
-    assert refused.status_code == 409 and "Drain it and end its process first" in refused.content.decode()
+    assert refused.status_code == 409 and "Drain it and stop its process first" in refused.content.decode()
     assert "1 running trial will be lost" in client.get(verb("release")).content.decode()
     Worker.objects.update(heard_at=timezone.now() - timedelta(seconds=12))
     assert "Unresponsive" in page(client) and verb("release") in page(client)
     assert client.post(verb("release")).status_code == 302
-    assert ">Gone<" in page(client)
+    assert ">Offline<" in page(client)
     assert client.post(verb("forget")).status_code == 302
     assert "No workers running" in page(client) and "trialdeck worker --queue default" in page(client)
     assert client.post(verb("forget")).status_code == 404

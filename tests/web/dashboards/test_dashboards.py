@@ -224,15 +224,15 @@ def test_a_tile_says_in_a_sentence_why_it_shows_nothing(board, ended, lab, alice
     closed.change(is_shared=False)
     html = page(carol, board)
     for sentence in (
-        "The experiment of this tile was deleted.",
-        "The experiment of this tile is private.",
-        "The experiment of this tile was moved to another workspace.",
-        "The saved view of this tile was deleted.",
-        "The saved view of this tile is private.",
+        "The experiment for this tile was deleted.",
+        "The experiment for this tile is private.",
+        "The experiment for this tile was moved to another workspace.",
+        "The saved view for this tile was deleted.",
+        "The saved view for this tile is private.",
         "The filter of this view is invalid",
     ):
         assert sentence in html, sentence
-    assert html.count("The project of this tile was deleted.") == 2, "not those of all projects instead"
+    assert html.count("The project for this tile was deleted.") == 2, "not those of all projects instead"
     for name in ("private-x", "moved-x", "deleted-x", "closed-view", "About private"):
         assert name not in html, name
     assert "About private-x" in page(alice, board), "an owner sees it"
@@ -416,7 +416,7 @@ def test_a_chart_tile_draws_any_objective(board, two_objectives, bob, carol):
 def test_a_tile_of_an_objective_that_is_gone_says_so(board, two_objectives, carol):
     """TD-D2: no chart of another number in its place."""
     board.add("chart", experiment=two_objectives, chart="history", objective="gone")
-    assert "gone is no objective of this experiment anymore" in page(carol, board)
+    assert "gone is no longer an objective of this experiment" in page(carol, board)
 
 
 def test_a_shared_experiment_shows_each_objective(two_objectives):

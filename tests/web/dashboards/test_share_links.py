@@ -121,7 +121,7 @@ def test_private_experiments_are_absent_from_everything(board, ended, lab, worke
     for trace in ("secret-run", "0.991", secret.public_id, "secret view", "own view"):
         assert trace not in html, trace
     assert "vs. baseline" not in html, "the baseline is private"
-    assert "Nothing matches this view." in html
+    assert "No results for this view." in html
     for tile in board.tiles.all():
         key = f"tile-{tile.pk}"
         part = Client().get(f"{path}tiles/{tile.pk}/", headers={"HX-Request": "true", "HX-Target": key})

@@ -138,7 +138,7 @@ def test_with_automl_off_every_page_is_refused_with_the_reason(draft, alice, lab
         as_(alice).get(reverse("experiment-trials", args=[lab.slug, experiment.public_id])),
     ):
         assert response.status_code == 409
-        assert "AutoML is switched off" in response.content.decode()
+        assert "AutoML is turned off" in response.content.decode()
 
 
 # --- what is asked -------------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_a_viewer_sees_the_actions_with_what_is_missing(running, carol):
     experiment = running()
     page = as_(carol).get(url_of(experiment)).content.decode()
     assert not any(f'"{url_of(experiment, verb)}"' in page for verb in VERBS)
-    assert 'aria-disabled="true" title="This needs the role operator' in page
+    assert 'aria-disabled="true" title="This requires the operator role' in page
     assert "trial-stop" not in page and "/trials/1/stop/" not in page
 
 

@@ -87,7 +87,7 @@ def test_saving_what_is_there_makes_no_revision(draft, bob):
         ("source", {**SOURCE, "repository": "--upload-pack=x"}, "git would read it as an option"),
         ("source", {**SOURCE, "reference_kind": "commit"}, "Enter the hash of the commit"),
         ("source", {**SOURCE, "directory": "../etc"}, "without .."),
-        ("packages", {"packages_from": "repository"}, "A requirements.txt needs a repository"),
+        ("packages", {"packages_from": "repository"}, "Using requirements.txt requires a repository"),
         ("packages", {"packages_from": "list", "packages": " "}, "List at least one package"),
         ("resources", {"memory_mib": "lots"}, "such as 4 GiB or 512 MiB"),
         ("resources", {"cores": "0"}, "This must be at least 1."),
@@ -143,7 +143,7 @@ def test_a_clone_of_a_run_has_the_resolved_list_and_a_way_back(draft, bob, befor
     assert "Resolved packages" in page_of(bob, source)
     clone = source.clone(by=bob)
     text = words(page_of(bob, clone))
-    assert "numpy==2.3.4 scipy==1.16" in text and "Original packages, before they were resolved" in text
+    assert "numpy==2.3.4 scipy==1.16" in text and "Original packages, before resolution" in text
     assert save(bob, clone, "packages/reset").status_code == 302
     assert (clone.settings.packages_from, clone.settings.packages) == back
     assert "Reset to original" not in page_of(bob, clone)

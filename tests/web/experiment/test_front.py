@@ -76,7 +76,7 @@ def test_the_table_marks_and_selects_the_front(front, carol):
         selected = {n for n in range(1, 7) if f'data-key="trial-{n}"' in shown}
         assert selected == numbers - {5, 6}, query
     trials = reverse("experiment-trials", args=["lab", front.public_id])
-    for query, sentence in (("front:maybe", "“front” is yes or no"), ("best:3", "ranks by one objective")):
+    for query, sentence in (("front:maybe", "“front” takes yes or no"), ("best:3", "ranks by one objective")):
         refused = as_(carol).get(f"{trials}?filter={query}")
         assert refused.status_code == 400 and sentence in refused.content.decode()
 
@@ -176,7 +176,7 @@ def test_settings_are_shown_and_locked(front, bob, alice):
     """TD-U9"""
     assert "latency_ms=minimize" in page(bob, front, "experiment-configuration")
     html = page(bob, front, "experiment-edit")
-    assert "Further objectives" in html and "The Pareto front is based on these objectives." in html
+    assert "Additional objectives" in html and "The Pareto front is based on these objectives." in html
     single = make_settings()
     assert not single.is_multi_objective
 

@@ -285,4 +285,4 @@ def test_a_draft_without_a_command_says_so_at_the_button(draft, alice, lab):
     for name, args in (("experiment", ["lab", experiment.public_id]), ("experiments", ["lab"])):
         html = as_(alice).get(reverse(name, args=args)).content.decode()
         assert enqueue not in Offers(html).links
-        assert "The experiment has no command. Edit it and enter the command of a trial first." in html
+        assert "The experiment has no command. Edit it and enter one first." in html

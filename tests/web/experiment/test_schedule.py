@@ -29,7 +29,7 @@ def test_an_operator_schedules_pauses_and_removes(draft, bob, carol, django_asse
     row = Schedule.objects.get()
     assert (row.cron, row.time_zone, row.overlap, row.by) == ("0 2 * * 1-5", "Europe/Berlin", "skip", bob)
     html = saved.content.decode()
-    assert "Scheduled. Next start: " in html and "Next run" in html
+    assert "Scheduled. Next run: " in html and "Next run" in html
     shown = browser.get(page_of(experiment)).content.decode()
     assert shown.count(" 02:00 Europe/Berlin</li>") == 5, "the next five due times"
     assert "Next run" in as_(carol).get(f"/w/lab/experiments/{experiment.public_id}/").content.decode()
@@ -52,7 +52,7 @@ def test_an_operator_schedules_pauses_and_removes(draft, bob, carol, django_asse
         ({"cron": "0 2 * *"}, "five fields"),
         ({"cron": "* * * * *"}, "at most every 5 minutes"),
         ({"cron": "0 2 * * *", "time_zone": "Berlin"}, "Did you mean Europe/Berlin?"),
-        ({"cron": "0 2 * * *", "overlap": "maybe"}, "While the last one is active"),
+        ({"cron": "0 2 * * *", "overlap": "maybe"}, "If the previous run is active"),
     ],
 )
 def test_what_cannot_be_read_stays_in_the_form(draft, bob, typed, message) -> None:

@@ -50,10 +50,10 @@ def test_a_rule_is_made_with_its_channels(lab, bob, carol, hook):
         ({"kind": "nonsense"}, "When: Invalid choice."),
         ({"kind": "new_best", "margin": "much"}, "Enter a number."),
         ({"kind": "failure_rate", "share": "33"}, "at least: Invalid choice."),
-        ({"scope": "experiment"}, "Choose an experiment of this workspace."),
+        ({"scope": "experiment"}, "Choose an experiment in this workspace."),
         (
             {"scope": "experiment", "experiment": "zzzzzzzz"},
-            "There is no experiment zzzzzzzz in this workspace",
+            "No experiment zzzzzzzz that you can view exists in this workspace",
         ),
         ({"scope": "tag", "tag": " "}, "Enter a tag of at most 50 characters."),
     ],

@@ -90,7 +90,7 @@ def test_more_metrics_than_a_table_can_have_are_named(hundred, bob):
     """TD-C3, TD-V11: the first ones of the address are shown, with a sentence about the others; a file is refused."""
     search = query(*(f"m.{n}" for n in range(columns.MOST_METRICS + 2)))
     page = table(bob, hundred, search)
-    sentence = "At most 12 metrics can be columns. Left out: 12, 13."
+    sentence = "At most 12 metrics can be columns. Not shown: 12, 13."
     assert page.status_code == 400 and sentence in page.content.decode()
     assert keys(page) == [f"m.{n}" for n in range(columns.MOST_METRICS)]
     file = as_(bob).get(reverse("trials-csv", args=["lab", hundred.public_id]) + search)

@@ -108,7 +108,7 @@ def test_however_many_files_the_page_is_a_fixed_number_of_queries(
             html = page_of(carol, trial)
         counts.append(len(queries))
     assert counts[0] == counts[1]
-    assert html.count("<figcaption>") == 24 and "38 more files among the output files." in html
+    assert html.count("<figcaption>") == 24 and "38 more files in the output files." in html
 
 
 class ObjectStore(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.once
 
 __all__ = ["browser", "sample"]
 
-NOT_APPLIED = re.compile(r"[0-9]+ parts? of the address not applied")
+NOT_APPLIED = re.compile(r"[0-9]+ query parameters? ignored")
 
 
 def sentences(page: str) -> str:
@@ -50,7 +50,7 @@ def test_every_page_answers_a_parameter_that_it_does_not_have(browser, sample) -
         answer = browser(person).get(url, {"bogus": "1"})
         page = answer.getvalue().decode()
         assert answer.status_code == 400, f"{name} says nothing about ?bogus=1"
-        assert "Unknown parameter “bogus” in the address." in html.unescape(page), name
+        assert "Unknown parameter “bogus” in the URL." in html.unescape(page), name
         seen += 1
     assert seen > 40
 
@@ -80,12 +80,12 @@ def test_what_the_pages_themselves_link_to_is_accepted(browser, sample, alice: U
     [
         (
             "state=running",
-            "Unknown parameter “state” in the address. Did you mean status? Allowed: and, creator, filter, ",
+            "Unknown parameter “state” in the URL. Did you mean status? Allowed: and, creator, filter, ",
         ),
         ("status=bogus", "Invalid status: “bogus”. Allowed: draft, pending, running, paused, "),
         (
             "sort=nope",
-            "Invalid sort: “nope”. Allowed: name, state, created, updated, best; -name for a falling",
+            "Invalid sort: “nope”. Allowed: name, state, created, updated, best; -name for descending",
         ),
         ("size=abc", "Invalid size: “abc”. Allowed: 25, 50, 100."),
         ("size=7", "Invalid size: “7”. Allowed: 25, 50, 100."),
@@ -97,8 +97,8 @@ def test_what_the_pages_themselves_link_to_is_accepted(browser, sample, alice: U
         ),
         ("creator=dave", "No creator “dave” in this workspace. Allowed: alice, bob, carol."),
         ("project=Other", "No project “Other” in this workspace. Allowed: Default."),
-        ("q=a&q=b", "“q” occurs 2 times in the address. Allowed: once."),
-        ("p.lr=0.1", "Unknown parameter “p.lr” in the address."),
+        ("q=a&q=b", "“q” occurs 2 times in the URL. Allowed: once."),
+        ("p.lr=0.1", "Unknown parameter “p.lr” in the URL."),
         ("live=on", "Invalid live: “on”. Allowed: off."),
     ],
 )
@@ -127,7 +127,7 @@ def test_the_list_of_experiments_names_what_where_and_what_is_allowed(
         ("state=bogus", "Invalid state: “bogus”. Allowed: waiting, running, "),
         (
             "p.lr=0.1",
-            "Unknown parameter “p.lr” in the address. Allowed: and, columns, failure, filter, ",
+            "Unknown parameter “p.lr” in the URL. Allowed: and, columns, failure, filter, ",
         ),
         (
             "sort=p.momentum",
@@ -156,8 +156,8 @@ def test_the_table_of_trials_names_what_where_and_what_is_allowed(
         ("models", "published=maybe", "Invalid published: “maybe”. Allowed: yes, no."),
         ("models", "project=Other", "No project “Other” in this workspace."),
         ("queues", "show=table", "Invalid show: “table”. Allowed: data."),
-        ("workers", "state=online", "Unknown parameter “state” in the address. Allowed: live."),
-        ("search", "query=lr", "Unknown parameter “query” in the address. Allowed: live, q."),
+        ("workers", "state=online", "Unknown parameter “state” in the URL. Allowed: live."),
+        ("search", "query=lr", "Unknown parameter “query” in the URL. Allowed: live, q."),
         ("search", "q=" + "x" * 201, "Allowed: at most 200 characters."),
         ("wall", "slide=1", "Unknown parameter “slide”"),
     ],

@@ -80,8 +80,8 @@ def test_an_administrator_sees_all_and_can_make_one(client, lab, speech, root, b
     ("typed", "field", "sentence"),
     [
         ({"name": " "}, "name", "Enter a name"),
-        ({"name": "Lab"}, "slug", "Another workspace uses the address lab."),
-        ({"name": "見"}, "slug", "Enter an address"),
+        ({"name": "Lab"}, "slug", "Another workspace uses the URL name lab."),
+        ({"name": "見"}, "slug", "Enter a URL name"),
         ({"name": "x", "slug": "A b"}, "slug", "Use lowercase letters"),
         ({"name": "x", "slug": "-x"}, "slug", "Use lowercase letters"),
         ({"name": "x" * 101}, "name", "100"),
@@ -122,12 +122,12 @@ def test_where_automl_is_off_it_is_not_offered_and_every_request_is_refused_with
         page = client.get(reverse(name, args=args))
         assert page.status_code == 409, name
         text = page.content.decode()
-        assert "AutoML is switched off in the workspace Lab. An owner can switch it on." in text
+        assert "AutoML is turned off in the workspace Lab. An owner can turn it on." in text
         assert f'href="{reverse("experiments", args=["lab"])}"' not in text and kept.name not in text
         assert f'href="{reverse("workspace-settings", args=["lab"])}"' in text
     url = reverse("experiment-new", args=["lab"])
     refused = client.post(url, {"name": "sneaked in", "start": "1"})
-    assert refused.status_code == 409 and b"AutoML is switched off" in refused.content
+    assert refused.status_code == 409 and b"AutoML is turned off" in refused.content
     assert lab.experiments.count() == 1
     assert b"AutoML is off" in client.get(reverse("workspaces")).content
 

@@ -232,7 +232,7 @@ def test_automl_is_switched_off_and_on_by_owners(client, lab, alice, draft):
     draft("kept")
     client.force_login(alice)
     client.post(url("workspace-automl"), {"wanted": "off"})
-    assert b"AutoML is switched off in the workspace Lab" in client.get(url("experiments")).content
+    assert b"AutoML is turned off in the workspace Lab" in client.get(url("experiments")).content
     settings = client.get(url("workspace-settings")).content
     assert b"Turn AutoML on" in settings
     client.post(url("workspace-automl"), {"wanted": "on"})

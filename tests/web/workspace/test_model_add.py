@@ -106,7 +106,7 @@ def test_an_upload_is_deleted_with_its_model(lab, alice, tmp_path, is_stored):
     for model in (shared, uploaded, Model.objects.get(name="linked")):
         delete = reverse("model-delete", args=["lab", model.public_id])
         page = as_(alice).get(delete).content.decode()
-        assert ("The uploaded file is deleted with it." in page) == (model == uploaded)
+        assert ("The uploaded file is also deleted." in page) == (model == uploaded)
         as_(alice).post(delete)
         assert file.exists() == (model == shared) and mine.exists()
     assert not Model.objects.exists() and not file.parent.exists()
@@ -116,12 +116,12 @@ def test_an_upload_is_deleted_with_its_model(lab, alice, tmp_path, is_stored):
     ("fields", "reason"),
     [
         ({}, "Enter a path or URL, or choose a file to upload"),
-        ({"address": "net.pt"}, "Enter a path from / or a URL"),
-        ({"address": "/mnt/models/"}, "the address of a file, not of a folder"),
+        ({"address": "net.pt"}, "Enter an absolute path or a URL"),
+        ({"address": "/mnt/models/"}, "the path or URL of a file, not of a folder"),
         ({"address": "/mnt/../net.pt"}, "must not contain . or .."),
         ({"address": "https:///net.pt"}, "The URL has no host"),
         ({"address": "http://[x/net.pt"}, "This is not a URL"),
-        ({"address": "ftp://host/net.pt"}, "Enter a path from / or a URL"),
+        ({"address": "ftp://host/net.pt"}, "Enter an absolute path or a URL"),
         ({"address": "s3://host:9000/net.pt"}, "Add the bucket"),
         ({"address": "/mnt/net.pt", "name": " "}, "Enter a name"),
     ],

@@ -156,7 +156,7 @@ def test_default_keeps_its_name_and_stays(lab, bob):
     default.refresh_from_db()
     assert (default.name, default.description) == ("Default", "new")
     answer = as_(bob).post(reverse("project-delete", args=["lab", default.pk]))
-    assert answer.status_code == 409 and "Default cannot be deleted" in answer.content.decode()
+    assert answer.status_code == 409 and "default project cannot be deleted" in answer.content.decode()
 
 
 def test_a_viewer_sees_them_and_may_not_change_them(lab, vision, carol):

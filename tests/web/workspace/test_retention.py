@@ -45,7 +45,7 @@ def test_a_rule_is_previewed_and_then_switched_on(failed, alice, root, scope):
         client, page, change, args = as_(root), reverse("retention"), "retention-change", ["log"]
     assert client.post(reverse(change, args=[*args, "save"]), RULE).status_code == 302
     html = client.get(page).content.decode()
-    assert "computing the preview" in html and "Switch on" not in html and "every 2s" in html
+    assert "computing the preview" in html and "Turn on" not in html and "every 2s" in html
     retention_rules.preview_all()
     html = client.get(page).content.decode()
     assert "logs of 1 trial" in html and "5 B" in html and "#1</a>" in html and "every 2s" not in html

@@ -208,7 +208,7 @@ def test_dashboards_on_the_wall_are_pages_of_it(running, lab, alice, bob, carol,
     html = "".join(client.get(f"{WALL}?hold={key}").content.decode() for key in keys)
     assert "c0" in html and "c4" in html and "1 of 3" in html
     assert (
-        "hush" not in html and "elsewhere" not in html and "The experiment of this tile is private." in html
+        "hush" not in html and "elsewhere" not in html and "The experiment for this tile is private." in html
     )
     assert "this figure counts private experiments too" in html
     chosen = as_(carol).get(f"{WALL}?dashboard={other.pk}&page=capacity")

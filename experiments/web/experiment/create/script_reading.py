@@ -61,7 +61,11 @@ class ScriptReading:
     def summary(self) -> str:
         if not self.searched and not self.fixed:
             return "No new rows."
-        rest = f"; {self.fixed:,} stay as in the script until you tick them" if self.fixed else ""
+        rest = (
+            f"; {plural(self.fixed, 'other keeps its default,others keep their defaults')} until checked"
+            if self.fixed
+            else ""
+        )
         return f"{plural(self.searched, 'argument')} added to the search space{rest}."
 
 
@@ -172,7 +176,8 @@ def _script(
         return read_script(pasted[:MAX_SCRIPT], name, words=words)
     if call is None:
         raise ScriptError(
-            "The command runs no Python script. Enter for example python train.py, or paste the script below."
+            "The command does not run a Python script. Enter a command such as python train.py, or "
+            "paste the script below."
         )
     return read_script_file(_path(call, data, queue), words, excluded=Path(settings.DATA))
 

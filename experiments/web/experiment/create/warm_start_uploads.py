@@ -122,7 +122,7 @@ def delete(request: SignedInRequest, workspace_slug: str, results_id: str) -> Ht
         results.delete_unused(by=request.user)
     except Refused as refusal:
         return render(request, "409.html", {**context, "reason": str(refusal)}, status=409)
-    messages.success(request, f"Deleted results {results}.")
+    messages.success(request, f"Results {results} deleted.")
     return redirect("experiments", workspace.slug)
 
 

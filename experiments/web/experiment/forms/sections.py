@@ -145,7 +145,7 @@ class SourceFields(forms.Form):
         required=False,
         strip=False,
         widget=text_area(4, "numpy==2.3.4"),
-        help_text="One requirement per line. Used with a package list only.",
+        help_text="One requirement per line. Used only with a package list.",
     )
     image = forms.CharField(
         required=False,
@@ -188,9 +188,11 @@ class ObjectiveFields(forms.Form):
     further_objectives = ArgumentsField(
         required=False,
         widget=text_area(2, "latency_ms=minimize\nsize_mb=minimize"),
-        label="Further objectives",
-        help_text="Up to three more metrics, one metric=minimize or metric=maximize per line. The best trials are then "
-        "those of the Pareto front.",
+        label="Additional objectives",
+        help_text=(
+            "Up to three more metrics, one metric=minimize or metric=maximize per line. The best trials "
+            "are then those on the Pareto front."
+        ),
     )
     selection = forms.ChoiceField(
         choices=[("final", "Last value"), ("best", "Best value"), ("average", "Average of all values")],
@@ -206,7 +208,7 @@ class ObjectiveFields(forms.Form):
         required=False,
         label="Regular expression",
         widget=text_input("val_accuracy: {number}", "mono"),
-        help_text="{number} reads a number of any notation, nan and inf included. The last line that matches counts.",
+        help_text="{number} reads a number in any notation, including nan and inf. The last line that matches counts.",
     )
     metric_path = forms.CharField(
         required=False,

@@ -181,7 +181,7 @@ def test_further_objectives_are_typed_one_per_line(send):
     [
         ({"further_objectives": "latency_ms=down"}, "further_objectives", "must be one of: maximize, minimize"),
         ({"further_objectives": "latency_ms"}, "further_objectives", "NAME=VALUE"),
-        ({"further_objectives": "val_accuracy=maximize"}, "further_objectives", "is the first objective already"),
+        ({"further_objectives": "val_accuracy=maximize"}, "further_objectives", "is already the first objective"),
         ({"goal": "0.5"}, "goal", "A goal requires a single objective."),
         ({"early_stopping": "Medianstop"}, "early_stopping", "Early stopping compares one metric."),
         ({"algorithm": "Anneal", "algorithm_arguments": ""}, "algorithm", "Anneal optimizes one objective."),
@@ -413,11 +413,11 @@ def test_a_refusal_while_it_starts_leaves_nothing_behind(button, send, lab, monk
     """All or nothing: a draft that could not be enqueued, or tried, is not left lying about."""
 
     def refuse(*args: object, **options: object) -> None:
-        raise Refused("The queue gpu is not granted any more.")
+        raise Refused("The queue gpu is no longer available.")
 
     monkeypatch.setattr(Experiment, "enqueue", refuse)
     page = send(button)
-    assert page.status_code == 409 and "is not granted any more" in page.content.decode()
+    assert page.status_code == 409 and "is no longer available" in page.content.decode()
     assert 'value="resnet  sweep"' in page.content.decode()
     assert Experiment.everything.count() == 0
 
@@ -589,7 +589,9 @@ def test_a_viewer_may_not_and_learns_what_is_missing(client, lab, carol):
     client.force_login(carol)
     for answer in (client.get(NEW), client.post(NEW, {**FILLED, "start": "1"})):
         assert answer.status_code == 403
-        assert "needs the role operator in the workspace Lab; yours is viewer" in answer.content.decode()
+        assert (
+            "requires the operator role in the workspace Lab; your role is viewer" in answer.content.decode()
+        )
     assert Experiment.everything.count() == 0
 
 

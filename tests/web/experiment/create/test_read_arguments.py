@@ -78,7 +78,7 @@ def test_the_arguments_of_the_script_fill_the_search_space(send, folder, here):
     }
     html = page.content.decode()
     assert "4 arguments read from train.py" in html
-    assert "3 arguments added to the search space; 1 stay as in the script until you tick them." in html
+    assert "3 arguments added to the search space; 1 other keeps its default until checked." in html
     fields = filled(page)
     assert (fields["passes_arguments"], fields["boolean_style"], fields["name"]) == ("on", "flag", "train")
     assert (fields["metric"], fields["source"], fields["pattern"]) == (
@@ -132,8 +132,8 @@ def test_a_pasted_or_uploaded_script_is_read(send, client, here):
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ({"command": ""}, "The command runs no Python script."),
-        ({"command": "./run.sh"}, "The command runs no Python script."),
+        ({"command": ""}, "The command does not run a Python script."),
+        ({"command": "./run.sh"}, "The command does not run a Python script."),
         ({"directory": ""}, "Enter the working directory"),
         ({"directory": "code"}, "Enter the working directory"),
         ({"directory": "/nowhere"}, "/nowhere/train.py does not exist."),

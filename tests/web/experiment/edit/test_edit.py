@@ -309,10 +309,7 @@ def test_a_draft_enqueued_meanwhile_does_not_lose_a_locked_change_silently(draft
     look_at(experiment)
     Trial.take(worker, ["default"])
     answer = submit(as_(bob), experiment, mine, metric="loss")
-    assert (
-        answer.status_code == 422
-        and "The results so far are values of this metric" in answer.content.decode()
-    )
+    assert answer.status_code == 422 and "Existing results measure this metric" in answer.content.decode()
 
 
 # --- restored --------------------------------------------------------------------------------------------------
@@ -324,7 +321,7 @@ def test_an_earlier_revision_is_restored_by_an_update(running, bob):
     client = as_(bob)
     submit(client, experiment, concurrency="5", environment="A=1", command="python train.py ${lr}")
     page = client.get(url_of(experiment, "?restore=1"))
-    assert "Values of revision 1" in page.content.decode()
+    assert "Values from revision 1" in page.content.decode()
     assert fresh(experiment).revision.number == 2
     answer = submit(client, experiment, query="?restore=1")
     assert answer.status_code == 302
