@@ -253,7 +253,7 @@ def where_of(artifact: Artifact) -> str:
     machine = (
         f"of the worker {artifact.worker} ({artifact.worker.host})"
         if artifact.worker
-        else "of a worker that was removed"
+        else "of a removed worker"
     )
     path = f"trials/{artifact.experiment.public_id}/{artifact.trial.number}/output/{artifact.name}"
     return (

@@ -40,7 +40,7 @@ class ActionsMixin(_Base):
     ) -> HttpResponse | None:
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(key.isascii() and key.isdigit() and len(key) < 19 for key in selected):
-            self.message_user(request, "Select rows of this list.", messages.WARNING)
+            self.message_user(request, "Select rows in this list.", messages.WARNING)
             return HttpResponseRedirect(request.get_full_path())
         return super().response_action(request, queryset, *args, **kwargs)
 

@@ -34,7 +34,7 @@ def _value_errors(parameter: Parameter, value: Any, name: str) -> list[str]:
         names = ", ".join(json.dumps(branch.name, ensure_ascii=False) for branch in parameter.branches)
         return [f'{name} must be an object whose "_name" is one of {names}.']
     if not isinstance(parameter, Randint | Uniform | Normal):
-        return [f"{name} must be one of the choices of the search space."]
+        return [f"{name} must be one of the choices in the search space."]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or value != value or abs(value) == math.inf:
         return [f"{name} must be a finite number."]

@@ -193,7 +193,7 @@ def test_a_crafted_choice_is_answered_with_a_sentence(
     running()
     for wrong in ("x", "1; drop", "9" * 40, "²"):
         answer = door.post(listed("trial"), {"action": "stop", "_selected_action": [wrong]}, follow=True)
-        assert [str(text) for text in answer.context["messages"]] == ["Select rows of this list."]
+        assert [str(text) for text in answer.context["messages"]] == ["Select rows in this list."]
     answer = door.post(listed("trial"), {"action": "stop", "_selected_action": [987654]}, follow=True)
     [message] = [str(text) for text in answer.context["messages"]]
     assert message == "The selected rows are no longer in this list. Reload it and select again."

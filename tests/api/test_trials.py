@@ -241,7 +241,7 @@ def test_values_by_hand_keep_their_kind_and_faults_are_told_together(api, runnin
         "params": [
             "Parameter lr is missing.",
             "Unknown parameter x.",
-            "layers must be one of the choices of the search space.",
+            "layers must be one of the choices in the search space.",
         ]
     }
     for body in (

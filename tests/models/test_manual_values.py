@@ -41,9 +41,9 @@ def test_numbers_may_lie_outside_of_the_space(running, bob, values):
         ({"lr": {"a": [1]}}, "lr must be a finite number."),
         ({"units": 1.5}, "units must be a whole number between -2**53 and 2**53."),
         ({"units": 2**54}, "units must be a whole number between -2**53 and 2**53."),
-        ({"opt": "adam"}, "opt must be one of the choices of the search space."),
-        ({"opt": 1.0}, "opt must be one of the choices of the search space."),
-        ({"opt": float("nan")}, "opt must be one of the choices of the search space."),
+        ({"opt": "adam"}, "opt must be one of the choices in the search space."),
+        ({"opt": 1.0}, "opt must be one of the choices in the search space."),
+        ({"opt": float("nan")}, "opt must be one of the choices in the search space."),
         ({"decay": 1}, "Unknown parameter decay."),
     ],
 )

@@ -89,7 +89,7 @@ def script(
         f"""\
 #!/usr/bin/env bash
 # Runs trial {trial_id} of {" ".join(title.split())!r} again, by hand, with the same values, environment and command.
-# Its files go into the folder given as the first argument, or into ./trial-{trial_id}.
+# Its files go to the folder given as the first argument, or to ./trial-{trial_id}.
 set -e{"o pipefail" if pipefail else ""}
 folder=${{1:-"$PWD/trial-{trial_id}"}}
 mkdir -p "$folder/output"

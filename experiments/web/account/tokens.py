@@ -56,7 +56,7 @@ class NewToken(forms.Form):
             choices = [(value, label) for value, label in DAYS if value and int(value) <= most]
             choices = choices or [(str(most), plural(most, "day"))]
             days.choices, days.required, days.initial = choices, True, choices[-1][0]
-            days.help_text = f"At most {plural(most, 'day')}: the limit of this installation."
+            days.help_text = f"At most {plural(most, 'day')}, this installation's limit."
         choice = self.fields["workspace"]
         assert isinstance(choice, forms.ModelChoiceField)
         choice.queryset = self.workspaces

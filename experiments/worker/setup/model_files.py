@@ -37,7 +37,8 @@ class ModelFiles:
                 link_or_copy(folder.output / artifact.name, path, below=self.trials)
             except (FileNotFoundError, OutsideFolder):
                 raise SetupFailed(
-                    f"The file of {model} is stored only on worker {artifact.worker or 'that was removed'}. "
+                    f"The file of {model} is stored only on "
+                    f"{f'worker {artifact.worker}' if artifact.worker else 'a removed worker'}. "
                     "Set an output destination for the experiment that created it, and store the file there."
                 ) from None
             return path

@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 LOOKED_AT = 30  # latest experiments of the workspace
 ROUNDS = 200  # of the simulation
-WITHOUT_TRIALS = "No trial of this command has finished yet. Start a test run for an estimate."
+WITHOUT_TRIALS = "No trial with this command has finished yet. Start a test run for an estimate."
 
 
 @dataclass(frozen=True)
