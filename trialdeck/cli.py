@@ -114,8 +114,8 @@ def _add_tune(subparsers: Subparsers, connection: argparse.ArgumentParser) -> No
         action="append",
         default=[],
         metavar="NAME",
-        help="what to optimize, as the script prints or reports it; repeat it with a direction each for several "
-        "objectives: -m accuracy:maximize -m latency_ms:minimize",
+        help="metric to optimize, as the script prints or reports it; for several objectives, repeat the option with "
+        "a direction: -m accuracy:maximize -m latency_ms:minimize",
     )
     direction = command.add_mutually_exclusive_group()
     direction.add_argument("--maximize", dest="direction", action="store_const", const="maximize")
@@ -191,7 +191,9 @@ def _add_lifecycle(subparsers: Subparsers, connection: argparse.ArgumentParser) 
     command.add_argument("experiment", metavar="EXPERIMENT", help="ID or name")
     command.add_argument("--trialnum", type=int, metavar="N", help="new, larger number of trials")
     command.add_argument("--duration", metavar="TIME", help="new, longer duration, such as 2h")
-    command.add_argument("--goal", type=float, metavar="VALUE", help="new value that ends the search")
+    command.add_argument(
+        "--goal", type=float, metavar="VALUE", help="new goal: stop when the metric reaches this value"
+    )
     command.add_argument(
         "--rerun-failed",
         action="store_true",
@@ -244,7 +246,7 @@ def _add_changes(subparsers: Subparsers, connection: argparse.ArgumentParser) ->
         "value", metavar="VALUE", help="a number; a duration, such as 2h; for searchspace a JSON or YAML file"
     )
     _add_experiment(command)
-    text = "Repeat an experiment by a cron expression; without one, show when it is repeated."
+    text = "Schedule an experiment with a cron expression; without one, show its schedule."
     command = _add(subparsers, "schedule", commands.schedule, text, connection)
     command.add_argument("experiment", metavar="EXPERIMENT", help="ID or name")
     change = command.add_mutually_exclusive_group()
@@ -298,8 +300,8 @@ def _add_console(subparsers: Subparsers) -> None:
     command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     command.add_argument(
         "--data",
-        help="data folder (default: TRIALDECK_DATA, or ~/.trialdeck/data; for a console that runs from its sources in "
-        "the foreground, their folder var)",
+        help="data folder (default: TRIALDECK_DATA, or ~/.trialdeck/data; in the foreground from a source "
+        "checkout: its folder var)",
     )
     command.add_argument("--slots", help="trials in parallel (default: one per core)")
     command.add_argument("--workspace", help="create this workspace (a slug) if it does not exist")

@@ -1,4 +1,4 @@
-"""What the commands of the command line do. Tables on standard output, errors as exceptions."""
+"""The commands of the command line. Tables go to standard output; errors are exceptions."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -253,7 +253,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def import_file(args: argparse.Namespace) -> int | None:
-    """Import a file, or with --preview only say what it holds."""
+    """Import a file, or with --preview only print its contents."""
     console = _console(args)
     work = Import.upload(console, args.workspace, args.file)
     done = False
@@ -287,7 +287,7 @@ def _report_import(row: dict[str, Any]) -> None:
 
 
 def _print_preview(work: Import) -> None:
-    """Say on standard error what the file holds."""
+    """Print the contents of the file on standard error."""
     for study in work.studies:
         states = ", ".join(f"{count:,} {state}" for state, count in study["states"].items())
         metrics = ", ".join(metric["name"] for metric in study["metrics"][:20])
@@ -317,7 +317,7 @@ def schedule(args: argparse.Namespace) -> None:
     experiment = _experiment(args)
     if args.change == "remove":
         experiment.unschedule()
-        print(f"{experiment.id} is not repeated any more.")
+        print(f"{experiment.id} is no longer repeated.")
         return
     row: dict[str, Any] | None
     if args.change:
@@ -375,7 +375,7 @@ def nni_bridge(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace, *names: str) -> list[str]:
-    """Return the options that were given, as words of a command line."""
+    """Return the options that were passed, as a list of arguments for a command line."""
     values = {"--" + name.replace("_", "-"): getattr(args, name) for name in names}
     flags = [option for option, value in values.items() if value is True]
     return flags + [f"{option}={value}" for option, value in values.items() if isinstance(value, str)]

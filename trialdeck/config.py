@@ -285,7 +285,7 @@ class ExperimentConfig(ConfigFields):
         return {**settings, **(self.other_settings or {})}
 
     def notes(self) -> list[str]:
-        """Return what of this configuration is read differently than it is written, in sentences."""
+        """Return notes on fields that are interpreted differently than written, one sentence each."""
         notes = [self._conversion] if self._conversion else []
         tuner = self.advisor or self.tuner
         if not self._chosen_direction():
@@ -317,12 +317,10 @@ class ExperimentConfig(ConfigFields):
                     "directions", f"Set a direction for each of the {len(objectives)} objectives."
                 )
             if len(set(objectives)) != len(objectives):
-                self._refuse_objectives("objectives", "A metric occurs twice.")
+                self._refuse_objectives("objectives", "A metric is listed twice.")
             objectives = dict(zip(objectives, directions))  # noqa: B905  Python 3.8
         elif self.directions is not None:
-            self._refuse_objectives(
-                "directions", "Directions belong to objectives that are a list of metrics."
-            )
+            self._refuse_objectives("directions", "Set directions only if objectives is a list of metrics.")
         if not isinstance(objectives, dict) or not objectives:
             self._refuse_objectives(
                 "objectives",

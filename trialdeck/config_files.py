@@ -35,7 +35,7 @@ def read_document(path: Path) -> dict[str, Any]:
             raise errors.Invalid(f"{path} is not valid JSON: {error}.") from None
         document = _yaml(text, path)
     if not isinstance(document, dict):
-        raise errors.Invalid(f"{path} must hold one object: names with values.")
+        raise errors.Invalid(f"{path} must contain one object that maps names to values.")
     return document
 
 

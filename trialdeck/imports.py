@@ -20,7 +20,7 @@ POLL_S = 0.5
 
 
 class Import:
-    """An uploaded file. `row` is what the console says of it, see docs/api.md."""
+    """An uploaded file. `row` is the import in the shape of the API."""
 
     def __init__(self, console: Console, workspace: str, row: dict[str, Any]) -> None:
         self.console, self.row = console, row
@@ -36,7 +36,7 @@ class Import:
 
     @property
     def studies(self) -> list[dict[str, Any]]:
-        """What the file holds, once it is read."""
+        """The studies in the file, once it has been read."""
         studies: list[dict[str, Any]] = self.row["preview"].get("studies", [])
         return studies
 
@@ -48,8 +48,8 @@ class Import:
         while self.row["state"] in ("uploading", "reading", "importing"):
             if deadline is not None and time.monotonic() > deadline:
                 raise errors.TimedOut(
-                    f"{self.row['file_name']} is still {self.row['state']} after {timeout_s:g} s. The console goes on "
-                    "with it."
+                    f"{self.row['file_name']} is still {self.row['state']} after {timeout_s:g} s. The console "
+                    "continues in the background."
                 )
             time.sleep(POLL_S)
             self.row = self.console.get(self.path)
@@ -59,7 +59,7 @@ class Import:
             raise errors.Refused(f"{self.row['file_name']} cannot be imported: {self.row['error']}")
 
     def confirm(self, **choices: Any) -> None:
-        """Have it imported with these choices. Raise Invalid for what is missing."""
+        """Start the import with these choices. Raise Invalid if one is missing."""
         request_body = {name: value for name, value in choices.items() if value is not None}
         self.row = self.console.post(f"{self.path}/confirm", request_body)
 
@@ -89,8 +89,8 @@ def import_experiment(
     `metric` and `direction` (maximize or minimize) if it does not name them. The console is found as in
     `Experiment.connect`.
 
-    Raise Invalid for a choice that is missing or wrong, Refused for a file that cannot be imported; then nothing is
-    left on the console.
+    Raise Invalid for a choice that is missing or wrong, Refused for a file that cannot be imported; in both
+    cases, nothing remains on the console.
     """
     from trialdeck.experiment import Experiment
 

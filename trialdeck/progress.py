@@ -24,8 +24,10 @@ class Progress:
     def show(self, experiment: dict) -> None:
         if self.is_terminal:
             columns = shutil.get_terminal_size().columns
-            self._write("\r" + line(experiment)[: columns - 1].ljust(min(len(self._last), columns - 1)))
-            self._last = line(experiment)
+            self._write(
+                "\r" + progress_line(experiment)[: columns - 1].ljust(min(len(self._last), columns - 1))
+            )
+            self._last = progress_line(experiment)
         elif experiment["state"] != self._last:
             self._last = experiment["state"]
             why = f" ({experiment['reason']})" if experiment.get("reason") else ""
@@ -45,8 +47,8 @@ class Progress:
             self.stream.write(text.encode("ascii", "replace").decode())
 
 
-def line(experiment: dict) -> str:
-    """`running  ████········ 6/20 · 2 running · 1 failed · best 0.931 (#4) · 0:01:12`"""
+def progress_line(experiment: dict) -> str:
+    """Return `running  ████········ 6/20 · 2 running · 1 failed · best 0.931 (#4) · 0:01:12`"""
     counts = experiment.get("counts", {})
     ended = sum(counts.get(state, 0) for state in ENDED_TRIALS)
     most = experiment.get("settings", {}).get("max_trials")
@@ -65,7 +67,7 @@ def line(experiment: dict) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`1:02:03`, or `2d 1:02:03`"""
+    """Return `1:02:03`, or `2d 1:02:03`."""
     days, rest = divmod(int(seconds), 86400)
     text = f"{rest // 3600}:{rest % 3600 // 60:02}:{rest % 60:02}"
     return f"{days}d {text}" if days else text

@@ -29,8 +29,8 @@ class ExperimentQueries:
     _console: Console | None
 
     def export(self, path: str | Path, *, logs: bool = True, artifacts: bool = False) -> Path:
-        """Store the whole experiment as one file, which `trialdeck.import_experiment` brings to any console: settings,
-        revisions, trials, intermediate results and comments; logs and artifacts by choice. Secrets are left out. Return
+        """Store the whole experiment as one file that `trialdeck.import_experiment` can read on any console: settings,
+        revisions, trials, intermediate results and comments; logs and artifacts by choice. Secrets are omitted. Return
         the path of the file; in a folder it is called `<id>.trialdeck.zip`. Raise trialdeck.Error, OSError."""
         target = Path(path)
         if target.is_dir():
@@ -162,9 +162,10 @@ class ExperimentQueries:
         return [(results, volume) for results, volume in computed["steps"]] if computed else []
 
     def failures(self) -> list[dict[str, Any]]:
-        """Return the causes of failures, the commonest first: [{"cause": …, "detail": …, "count": …, "trials": […]}].
+        """Return the causes of failures, the most common first: [{"cause": …, "detail": …, "count": …, "trials": […]}].
 
-        `trials` are numbers, newest first. Of the 500 trials that ended last, without those that were rerun.
+        `trials` are numbers, newest first. Only the 500 trials that ended last are
+        considered, without those that were rerun.
         """
         groups: list[dict[str, Any]] = self._connected().get(f"{self._path}/failures")["items"]
         return groups
@@ -233,7 +234,7 @@ class ExperimentQueries:
         return self._as_received(self._connected().get(path))
 
     def _as_received(self, trial: dict[str, Any]) -> dict[str, Any]:
-        """Return the trial with the parameters that it received: Batch hands over objects without the choice's name."""
+        """Return the trial with the parameters that it received: with Batch, an object without the choice's name."""
         values = list(trial["params"].values())
         is_object = len(values) == 1 and isinstance(values[0], dict) and "_name" not in values[0]
         return {**trial, "params": values[0]} if is_object and self.config.tuner.name == "Batch" else trial

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class ScheduleControls:
-    """The methods of `Experiment` about its schedule, a dict as in docs/api.md: cron, time_zone, next_times, note, …"""
+    """The schedule methods of `Experiment`. A schedule is a dict: cron, time_zone, next_times, note, …
+    (docs/api.md)."""
 
     if TYPE_CHECKING:
 
@@ -30,7 +31,7 @@ class ScheduleControls:
         return row
 
     def get_schedule(self) -> dict[str, Any] | None:
-        """Return the schedule; None: the experiment is not repeated."""
+        """Return the schedule, or None if the experiment is not repeated."""
         try:
             row: dict[str, Any] = self._connected().get(f"{self._path}/schedule")
         except errors.NotFound:
@@ -39,18 +40,18 @@ class ScheduleControls:
         return row
 
     def pause_schedule(self) -> dict[str, Any]:
-        """Start no more clones. Return the schedule."""
+        """Start no clones until `unpause_schedule`. Return the schedule."""
         self._require_writable()
         row: dict[str, Any] = self._connected().post(f"{self._path}/schedule/pause")
         return row
 
     def unpause_schedule(self) -> dict[str, Any]:
-        """Go on with the next due time. Return the schedule."""
+        """Continue with the next due time. Return the schedule."""
         self._require_writable()
         row: dict[str, Any] = self._connected().post(f"{self._path}/schedule/unpause")
         return row
 
     def unschedule(self) -> None:
-        """Repeat this experiment no more. Its clones stay."""
+        """Remove the schedule. Its clones are kept."""
         self._require_writable()
         self._connected().delete(f"{self._path}/schedule")

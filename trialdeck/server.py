@@ -1,4 +1,4 @@
-"""The console's own program on this machine: where it is installed, and how its commands are run."""
+"""The console installed on this machine: find its program, and run its commands."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-# Commands that are the console's own, with the lines of `trialdeck --help`.
+# The console's commands, with their help texts.
 COMMANDS = {
     "worker": "Run trials from one or more queues.",
-    "control": "Schedule experiments, where the console runs on several machines.",
+    "control": "Run the scheduler, for an installation on several machines.",
     "demo": "Start the demo experiment.",
     "token": "Create, list and revoke API tokens.",
     "backup": "Write a copy of the console's database and keys into one file.",
@@ -28,7 +28,7 @@ COMMANDS = {
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
-    """Run a command of the console in place of this process. Raise NotStarted where none is installed."""
+    """Replace this process with a command of the console. Raise NotStarted if no console is installed."""
     argv = [*program(), *arguments[arguments[0] == "manage" :]]
     sys.stdout.flush()
     os.execv(argv[0], argv)
@@ -37,15 +37,15 @@ def run(arguments: Sequence[str]) -> NoReturn:
 def program() -> list[str]:
     """Return the command line that runs a management command when the command's name is appended.
 
-    The console is the one in the folder of sources that TRIALDECK_CONSOLE names, else the one that this package was
-    installed with. Raise NotStarted, and say where it was looked for.
+    The console is the one in the folder of sources that TRIALDECK_CONSOLE names, or else the one
+    installed with this package. Raise NotStarted, which names the folder that was searched.
     """
     named = os.environ.get("TRIALDECK_CONSOLE")
     folder = Path(named).expanduser().absolute() if named else Path(__file__).resolve().parents[1]
     if (folder / "manage.py").is_file() and (folder / "console" / "settings.py").is_file():
         return [_python(folder, folder / ".venv" / "bin" / "python"), "-u", str(folder / "manage.py")]
     if not named and (folder / "console" / "templates").is_dir():
-        # Neither the working directory nor PYTHONPATH: a package there may be named as one of the console's.
+        # Ignore the working directory and PYTHONPATH: a package there may have the name of one of the console's.
         return [_python(folder, folder.parents[2] / "bin" / folder.parent.name), "-EPu", "-m", "console"]
     place = "the folder that TRIALDECK_CONSOLE names" if named else "with this package"
     raise errors.NotStarted(
@@ -55,7 +55,7 @@ def program() -> list[str]:
 
 
 def is_installed() -> bool:
-    """Return whether there is a console that could be started."""
+    """Return whether a console is installed that could be started."""
     try:
         program()
     except errors.NotStarted:

@@ -46,7 +46,7 @@ def print_table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None
 
 
 def numbers(values: list[float | None]) -> list[str]:
-    """Return the numbers of a column with as many digits as keep apart what differs; "" for None."""
+    """Format the numbers of a column with enough digits to tell different values apart; "" for None."""
     distinct = {float(f"{value:.10g}") for value in values if value is not None}
     digits = next(
         (n for n in range(6, 10) if len({f"{value:.{n}g}" for value in distinct}) == len(distinct)), 10

@@ -57,9 +57,9 @@ def report_intermediate_result(
 ) -> None:
     """Report an intermediate result: a number (the objective), or numbers by name ("default": the objective).
 
-    `step` defaults to the next step of the series. `of` is the number of steps that this trial will report in all, as
-    far as it is known: `report_intermediate_result(accuracy, of=20)` in each of 20 epochs. The console shows the
-    trial's progress by it. Raise trialdeck.Error (a TypeError too) for anything else.
+    `step` defaults to the next step of the series. `of`, if known, is the total
+    number of steps that this trial will report: `report_intermediate_result(accuracy, of=20)` in each of 20 epochs. The
+    console then shows the trial's progress. Raise trialdeck.Error (a TypeError too) for anything else.
     """
     kind: dict[str, object] = {} if step is None else {"step": int(step)}
     if of is not None:

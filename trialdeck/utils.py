@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def merge_parameter(base_params: Parameters, override_params: Mapping[str, Any] | None) -> Parameters:
     """Set the values of `base_params`, a dict or a namespace such as argparse's, to those of `override_params`.
 
-    `base_params` is changed in place and returned. Raise ValueError for a name that it does not have, and TypeError
-    for a value whose type differs from that of a value that is not None.
+    `base_params` is changed in place and returned. Raise ValueError for a name that it does not have, and TypeError for
+    a value whose type differs from that of the base value, unless the latter is None.
     """
     values = base_params if isinstance(base_params, dict) else vars(base_params)
     for name, value in (override_params or {}).items():

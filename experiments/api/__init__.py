@@ -1,1 +1,1 @@
-"""The JSON API, /api/v1/: one file per noun, the same verbs and rights as the web."""
+"""The JSON API, /api/v1/: one file per noun, with the same actions and permissions as the pages."""

@@ -46,7 +46,7 @@ api = NinjaAPI(
 
 
 def answer_head(router: Router) -> None:
-    """Let each GET endpoint of `router` answer HEAD too, as Django's views do: the server drops the body."""
+    """Let each GET endpoint of `router` accept HEAD too, as Django's views do: the server drops the body."""
     for path_view in router.path_operations.values():
         for operation in list(path_view.operations):
             if "GET" in operation.methods:
@@ -88,9 +88,9 @@ for module in (
     api.add_router("", module.router)
 
 
-@csrf_exempt  # otherwise a POST to an unknown address would be answered with a CSRF error
+@csrf_exempt  # otherwise a POST to an unknown address would get a CSRF error
 def unknown(request: HttpRequest) -> HttpResponse:
-    """Answer any other address with 404."""
+    """Return 404 for any other address."""
     return errors.error_response(404)
 
 

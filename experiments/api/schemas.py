@@ -1,4 +1,4 @@
-"""Shapes of requests and responses: what is documented, and what is validated on the way in."""
+"""Shapes of requests and responses, used for documentation and for validating requests."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class NewResults(RequestBody):
 
 
 class Results(BaseModel):
-    """Uploaded results. `id` goes into the setting `warm_start`: `file:abcd2345`."""
+    """Uploaded results. Use `id`, such as `file:abcd2345`, as the setting `warm_start`."""
 
     id: str
     count: int
@@ -124,7 +124,7 @@ class Best(BaseModel):
 
 
 class ObjectiveBest(BaseModel):
-    """The best value of one objective so far, and the trial that has it."""
+    """The best value of one objective so far, and its trial."""
 
     metric: str
     direction: Literal["maximize", "minimize"]
@@ -141,7 +141,7 @@ class Front(BaseModel):
 
 
 class Summary(BaseModel):
-    """An experiment as lists show it. `url` is its page; `revision` the number of its current settings; `proposed`
+    """An experiment as shown in lists. `url` is its page; `revision` the number of its current settings; `proposed`
     the trials that count toward max trials; `elapsed_s` its run time, pauses excluded; `version` increases with every
     change."""
 
@@ -201,7 +201,7 @@ class Experiment(Summary):
         description="Settings that are valid, but likely to give wrong results, such as a pattern that cuts numbers."
     )
     to_resume: ToResume | None = Field(
-        description="What a resume would do; null where a resume is not possible."
+        description="What a resume would do; null if a resume is not possible."
     )
 
 
@@ -234,7 +234,7 @@ class NewExperiment(RequestBody):
 
 
 class Changes(RequestBody):
-    """Fields to change; omitted fields keep their values. `settings` holds changed settings only, each with its
+    """Fields to change; omitted fields keep their values. `settings` contains only the changed settings, each with its
     complete new value."""
 
     name: str | None = None
@@ -282,12 +282,12 @@ class Estimate(BaseModel):
 
 
 class ChangePreview(BaseModel):
-    """The effect of a change. `estimate` is null for an experiment that is not active."""
+    """The effects of a change. `estimate` is null for an experiment that is not active."""
 
     differences: dict[str, Difference]
     consequences: list[str]
     estimate: Estimate | None
-    warnings: list[SettingWarning] = Field(description="Those of the experiment after the change.")
+    warnings: list[SettingWarning] = Field(description="Warnings about the settings after the change.")
 
 
 class Enqueue(RequestBody):

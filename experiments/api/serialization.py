@@ -1,4 +1,4 @@
-"""Serialization of values in responses, and the responses that an endpoint documents."""
+"""Serialization of values, and the documented responses of endpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Problem(BaseModel):
-    """The shape of every error."""
+    """The shape of all errors."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -30,15 +30,14 @@ class Problem(BaseModel):
 
 
 class RequestBody(BaseModel):
-    """Base of request bodies: unknown fields are refused, and 1 and "1" are not converted into each other."""
+    """Base of request bodies: unknown fields are refused, and 1 and "1" are different values."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def responses(model: Any, status: int = 200, *, may_conflict: bool = False) -> dict[int, Any]:
-    """Return the documented responses of an address: its own, and the errors that every address can return.
-
-    `may_conflict` adds 409, for addresses that a state or a disabled workspace can refuse.
+    """Return the documented responses of an address: its own, and the errors that every endpoint can return.
+    `may_conflict` adds 409, for endpoints that may be refused because of a state, or because AutoML is off.
     """
     errors = [400, 401, 403, 404, *([409] if may_conflict else []), 422, 429, 503]
     return {status: model, **dict.fromkeys(errors, Problem)}
@@ -59,6 +58,6 @@ def url_of(request: HttpRequest, name: str, *args: object) -> str:
 
 
 def render(data: Any, status: int = 200) -> HttpResponse:
-    """Return data as JSON: 1 and 1.0 stay different; values that are not finite must have become null before."""
+    """Return data as JSON. 1 and 1.0 stay different. Numbers that are not finite must have been replaced by null."""
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return HttpResponse(text, status=status, content_type="application/json")

@@ -292,5 +292,5 @@ def test_an_experiment_is_scheduled(deck, run, capsys):
     assert "next 20" in run("schedule", first, "--unpause")
     assert cli.main(["schedule", first, "61 2 * * *"]) == 1
     assert "Invalid minute" in capsys.readouterr().err
-    assert run("schedule", first, "--remove") == f"{first} is not repeated any more.\n"
+    assert run("schedule", first, "--remove") == f"{first} is no longer repeated.\n"
     assert deck.first.get_schedule() is None

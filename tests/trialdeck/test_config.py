@@ -220,7 +220,7 @@ def test_a_file_is_relative_to_its_folder(tmp_path, monkeypatch):
         ("gone.json", None, "cannot be read: No such file"),
         ("bad.json", "{", "is not valid JSON"),
         ("bad.yml", "a: [", "is not valid YAML"),
-        ("list.json", "[1]", "must hold one object"),
+        ("list.json", "[1]", "must contain one object"),
         ("misspelt.json", '{"trialComand": "x"}', "Did you mean trialCommand?"),
     ],
 )
@@ -422,10 +422,10 @@ def test_objectives_are_metrics_with_directions():
     ("options", "sentence"),
     [
         ({"objectives": ["a", "b"]}, "directions: Set a direction for each of the 2 objectives."),
-        ({"objectives": ["a", "a"], "directions": ["maximize"] * 2}, "objectives: A metric occurs twice."),
+        ({"objectives": ["a", "a"], "directions": ["maximize"] * 2}, "objectives: A metric is listed twice."),
         ({"objectives": "accuracy"}, "objectives: This must map metrics to directions"),
         ({"objectives": {}}, "objectives: This must map metrics to directions"),
-        ({"directions": ["maximize"]}, "directions: Directions belong to objectives that are a list"),
+        ({"directions": ["maximize"]}, "directions: Set directions only if objectives is a list"),
         (
             {"objectives": {"a": "maximize"}, "metric": "b"},
             "Set objectives, or metric and direction, not both.",

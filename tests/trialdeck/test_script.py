@@ -107,7 +107,7 @@ def test_the_arguments_of_the_subcommand_in_the_command_count():
         test = sub.add_parser("test")
         test.add_argument("--threshold", type=float, default=0.5)
     """
-    chosen = read_script(dedent(text), words=("train", "--fast"))
+    chosen = read_script(dedent(text), command_arguments=("train", "--fast"))
     assert [argument.name for argument in chosen.arguments] == ["lr"] and not chosen.notes
     assert "subcommands (train, test)" in read(text).notes[0]
 
@@ -182,9 +182,9 @@ CLICK_GROUP = """
 
 def test_of_a_click_group_the_command_in_the_line_counts():
     """TD-D7: the options of other commands are not its own, and those of the group come before the command."""
-    train = read_script(dedent(CLICK_GROUP), "train.py", words=("train-model",))
+    train = read_script(dedent(CLICK_GROUP), "train.py", command_arguments=("train-model",))
     assert [(each.name, each.default) for each in train.arguments] == [("lr", 0.01)] and train.notes == ()
-    check = read_script(dedent(CLICK_GROUP), "train.py", words=("check",))
+    check = read_script(dedent(CLICK_GROUP), "train.py", command_arguments=("check",))
     assert [(each.name, each.choices) for each in check.arguments] == [("lr", ("low", "high")), ("k", ())]
     neither = read_script(dedent(CLICK_GROUP), "train.py")
     assert neither.notes == (

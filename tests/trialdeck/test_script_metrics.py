@@ -107,7 +107,7 @@ def test_only_imports_that_must_succeed_count():
 )  # fmt: skip
 def test_the_script_of_a_command_is_recognized(command, call):
     parts = script_call(command)
-    assert parts and (parts.python, parts.script, parts.words) == call
+    assert parts and (parts.python, parts.script, parts.arguments) == call
 
 
 def test_a_command_without_a_script_has_none():

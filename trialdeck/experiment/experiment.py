@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 
-from trialdeck import caller, discovery, embedded, errors, lookup
+from trialdeck import caller_environment, discovery, embedded, errors, lookup
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.field_names import enlarged_by, in_terms_of
 from trialdeck.nni.types import RunMode, TrialJob, trial_job
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ENDED = ("stopped", "completed", "failed", "published")
 STOP_WITHIN_S = 180.0
 START_WITHIN_S = 10.0
-MOST_CAUSES = 3  # of failures, printed at the end
+MOST_CAUSES = 3  # causes of failures printed at the end
 UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
 
@@ -151,7 +151,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         return not has_failed
 
     def _print_failures(self, row: dict[str, Any]) -> None:
-        """Print the end of the experiment, with the commonest causes of its failures."""
+        """Print the end of the experiment, with the most common causes of its failures."""
         failed, total = row["counts"]["failed"], sum(row["counts"].values())
         share = f", {failed} of {total} trials failed" if row["state"] in ("completed", "stopped") else ""
         lines = [f"Experiment {self.id} {_state_and_reason(row)}{share}. {row['url']}"]
@@ -217,8 +217,9 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
     ) -> Experiment:
         """Resume an experiment that has ended, by ID or name. Its history informs the search.
 
-        Trials that were stopped with it are retried with the same values, free of budget; with `rerun_failed` also
-        the failed ones whose values never succeeded. A larger budget is needed only if nothing else is left to do.
+        Trials that were stopped with it are retried with the same values, without using up the budget; with
+        `rerun_failed`, so are failed trials whose values never succeeded. A larger budget is needed only if nothing
+        else is left to do.
         """
         console, started = embedded.console_on(port)
         mode = RunMode.Foreground if wait_completion else RunMode.Background
@@ -316,7 +317,10 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         slots_note = lookup.check_served(console, self.config)
         settings = document["settings"]
         if console.is_here and not settings.get("image"):
-            settings["environment"] = {**caller.environment(), **settings.get("environment", {})}
+            settings["environment"] = {
+                **caller_environment.caller_environment(),
+                **settings.get("environment", {}),
+            }
         with in_terms_of(self.config):
             row = console.post(f"workspaces/{workspace}/experiments", document)
         warnings = (f"Warning: {warning['message']}" for warning in row.get("warnings", ()))
@@ -365,7 +369,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         return None
 
     def _how_to_resume(self) -> str:
-        """Return the call that resumes the stopped experiment, with what that needs; or that nothing is left to do."""
+        """Return a sentence with the call that resumes the stopped experiment, or that nothing is left to do."""
         row = self._read()
         remaining = row.get("to_resume") or {}
         if row["state"] in ENDED and not remaining:

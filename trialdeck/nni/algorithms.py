@@ -1,4 +1,4 @@
-"""What NNI's tuners and advisors imply besides their name: a direction, or a rule of early stopping."""
+"""Settings that NNI's tuners and advisors imply: a direction, or an early-stopping rule."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -35,17 +35,17 @@ def chosen_direction(
         "tuner": tuner.get("optimize_mode"),
         "assessor": assessor.get("optimize_mode"),
     }
-    words = {name: word for name, word in by_source.items() if word is not None}
-    for name, word in words.items():
-        if word not in ("maximize", "minimize"):
+    directions = {name: direction for name, direction in by_source.items() if direction is not None}
+    for name, direction in directions.items():
+        if direction not in ("maximize", "minimize"):
             field = name if name == "direction" else f"{name}.class_args.optimize_mode"
             raise errors.Invalid(
-                "", fields={field: [f"This must be 'maximize' or 'minimize', not {word!r}."]}
+                "", fields={field: [f"This must be 'maximize' or 'minimize', not {direction!r}."]}
             )
-    if len(set(words.values())) > 1:
-        conflict = ", ".join(f"{name}: {word}" for name, word in words.items())
+    if len(set(directions.values())) > 1:
+        conflict = ", ".join(f"{name}: {direction}" for name, direction in directions.items())
         raise errors.Invalid(f"Conflicting directions: {conflict}. Set one direction.")
-    return next(iter(words.values()), None)
+    return next(iter(directions.values()), None)
 
 
 def split_brackets(

@@ -35,7 +35,7 @@ class Svg(str):
 
 
 class NotebookViews:
-    """What a notebook shows of an experiment, and asks of it."""
+    """The notebook methods of `Experiment`: its card, a progress bar, charts, a data frame."""
 
     id: str
     _console: Console | None
@@ -68,7 +68,7 @@ class NotebookViews:
             return f'<div style="{STYLE}"><b>Experiment</b> <code>{self.id}</code> · not started</div>'
         try:
             return self._card()
-        except errors.Error as error:  # a notebook shows the object, whatever the console does
+        except errors.Error as error:  # displaying the object must never fail
             text = html.escape(str(error))
             return f'<div style="{STYLE}"><b>Experiment</b> <code>{self.id}</code> · {text}</div>'
 
@@ -79,7 +79,7 @@ class NotebookViews:
             try:
                 bundle["image/svg+xml"] = str(self.plot("history"))
             except errors.Error:
-                pass  # the card says it
+                pass  # the card shows the error
         mime_types = set(include or bundle) - set(exclude or ())
         return {kind: content for kind, content in bundle.items() if kind in mime_types}
 

@@ -46,10 +46,13 @@ class Subcommands:
         return self.by_variable.get(last_name(receiver), "")
 
 
-def arguments(tree: ast.Module, scope: Scope, words: tuple[str, ...]) -> tuple[list[Argument], list[str]]:
-    """Return the arguments, and notes. `words` are the words behind the script in the command: a subcommand."""
+def arguments(
+    tree: ast.Module, scope: Scope, command_arguments: tuple[str, ...]
+) -> tuple[list[Argument], list[str]]:
+    """Return the arguments, and notes. `command_arguments` follow the script in the command:
+    a subcommand."""
     subcommands = Subcommands(tree)
-    chosen = [name for name in subcommands.names if name in words]
+    chosen = [name for name in subcommands.names if name in command_arguments]
     result: dict[str, Argument] = {}
     notes = []
     if subcommands.names and not chosen:

@@ -16,19 +16,19 @@ class ScriptCall:
     """The call of a script in a command.
 
     `python` is the interpreter as written ("" for a launcher or an executable script), `script` the path of the file,
-    `words` what follows it.
+    `arguments` what follows it.
     """
 
     script: str
     python: str = ""
-    words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
     def sets(self, name: str) -> bool:
         """Whether the command sets this argument itself."""
         return any(
-            word.lstrip("-").partition("=")[0] == name
-            for word in self.words
-            if word.startswith("-") or "=" in word
+            token.lstrip("-").partition("=")[0] == name
+            for token in self.arguments
+            if token.startswith("-") or "=" in token
         )
 
 
@@ -36,45 +36,45 @@ def script_call(command: str) -> ScriptCall | None:
     """Return the call of a Python script in a command: of its last line that has one. None without one."""
     for line in reversed(command.replace("\\\n", " ").splitlines()):
         try:
-            words = shlex.split(line, comments=True)
+            tokens = shlex.split(line, comments=True)
         except ValueError:  # an open quote
-            words = line.split()
-        for part in reversed(_parts(words)):
+            tokens = line.split()
+        for part in reversed(_simple_commands(tokens)):
             if call := _call(part):
                 return call
     return None
 
 
-def _parts(words: list[str]) -> list[list[str]]:
+def _simple_commands(tokens: list[str]) -> list[list[str]]:
     """Split at the operators of the shell."""
     parts: list[list[str]] = [[]]
-    for word in words:
-        if word in _ENDS:
+    for token in tokens:
+        if token in _ENDS:
             parts.append([])
-        elif word.endswith(";"):
-            parts[-1].append(word[:-1])
+        elif token.endswith(";"):
+            parts[-1].append(token[:-1])
             parts.append([])
         else:
-            parts[-1].append(word)
+            parts[-1].append(token)
     return parts
 
 
-def _call(words: list[str]) -> ScriptCall | None:
+def _call(tokens: list[str]) -> ScriptCall | None:
     python, at = "", 0
-    while at < len(words):
-        word = words[at]
-        if _PYTHON.fullmatch(word):
-            python = word
-        elif word == "-m" and at + 1 < len(words):
-            module, rest = words[at + 1], tuple(words[at + 2 :])
+    while at < len(tokens):
+        token = tokens[at]
+        if _PYTHON.fullmatch(token):
+            python = token
+        elif token == "-m" and at + 1 < len(tokens):
+            module, rest = tokens[at + 1], tuple(tokens[at + 2 :])
             if not module.startswith(("torch.", "accelerate.")):
                 return ScriptCall(module.replace(".", "/") + ".py", python, rest)
             at += 1
-        elif word in _WITH_VALUE:
+        elif token in _WITH_VALUE:
             at += 1
-        elif word == "-c" and python:
+        elif token == "-c" and python:
             return None
-        elif word.endswith((".py", ".pyw")):
-            return ScriptCall(word, python, tuple(words[at + 1 :]))
+        elif token.endswith((".py", ".pyw")):
+            return ScriptCall(token, python, tuple(tokens[at + 1 :]))
         at += 1
     return None

@@ -33,10 +33,10 @@ _ABSL = {
 
 
 def click_arguments(
-    tree: ast.Module, scope: Scope, words: tuple[str, ...]
+    tree: ast.Module, scope: Scope, command_arguments: tuple[str, ...]
 ) -> tuple[list[Argument], list[str]]:
     """Return the options and arguments of click's decorators, from top to bottom, and notes. Of a group, those of the
-    commands among `words`, else of all: its own options come before the command."""
+    commands among `command_arguments`, else of all: its own options come before the command."""
     groups = [node for node in scope.functions.values() if _decorator(node, "group")]
     commands = {
         _click_name(node, scope): node for node in scope.functions.values() if _decorator(node, "command")
@@ -46,7 +46,8 @@ def click_arguments(
         chosen = {
             name: node
             for name, node in commands.items()
-            if name in words or node.name.replace("_", "-") in words  # as before click 8.2
+            if name in command_arguments
+            or node.name.replace("_", "-") in command_arguments  # as before click 8.2
         }
         if not chosen:
             names = ", ".join(commands)
@@ -181,7 +182,7 @@ def _number(value: Any) -> float | None:
 
 
 def typer_arguments(
-    tree: ast.Module, scope: Scope, words: tuple[str, ...]
+    tree: ast.Module, scope: Scope, command_arguments: tuple[str, ...]
 ) -> tuple[list[Argument], list[str]]:
     """Return the arguments of typer's command (`app.command()` or `typer.run(main)`), and notes."""
     commands = {name: node for name, node in scope.functions.items() if _is_typer_command(node)}
@@ -192,7 +193,9 @@ def typer_arguments(
     notes = []
     if len(commands) > 1:
         chosen = {
-            name: node for name, node in commands.items() if name.replace("_", "-") in words or name in words
+            name: node
+            for name, node in commands.items()
+            if name.replace("_", "-") in command_arguments or name in command_arguments
         }
         if not chosen:
             names = ", ".join(name.replace("_", "-") for name in commands)

@@ -49,14 +49,14 @@ class Interpreter:
 
     @property
     def fault(self) -> str:
-        """What prevents the script from running, as Python would say it, or ""."""
+        """What prevents the script from running, in Python's own words; "" if nothing does."""
         if self.problem:
             return self.problem
         return "; ".join(f"No module named {module.name!r} in {self.path}" for module in self.missing)
 
 
 def candidates(folder: Path, env: Mapping[str, str]) -> list[str]:
-    """Return the interpreters that could run a script in this folder, the likeliest first: of an environment in the
+    """Return the interpreters that could run a script in this folder, the most likely first: of an environment in the
     folder or above it, then of the PATH in `env`."""
     paths = []
     for place in [folder, *folder.parents][:4]:
@@ -76,8 +76,8 @@ def check(
     env: Mapping[str, str],
     prefix: Sequence[str] = (),
 ) -> Interpreter:
-    """Ask an interpreter which modules it lacks. `folder`: that of the script, whose own modules count, too. `prefix`:
-    the beginning of the command line that runs it, e.g. as another user."""
+    """Ask an interpreter which modules it lacks. `folder`: the script's folder, whose modules are not missing.
+    `prefix`: the beginning of the command line that runs the interpreter, e.g. as another user."""
     path = shutil.which(python, path=env.get("PATH")) if "/" not in python else python
     if path is None or not os.access(folder / path, os.X_OK):
         return Interpreter(python, problem=f"There is no Python interpreter {python}.")

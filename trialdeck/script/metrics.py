@@ -26,7 +26,7 @@ _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
 MAX_METRICS = 50
 MAX_LABEL = 80
 MAX_TEXT = 2000  # of a printed text
-# Numbers that are no results.
+# Names of numbers that are not results.
 _NOT_METRICS = {
     *(
         "epoch",
@@ -210,11 +210,11 @@ def _labels_of_call(node: ast.Call, before: str) -> Iterator[str]:
 
 
 def _is_metric(name: str) -> bool:
-    words = name.lower()
+    lowered = name.lower()
     return (
-        words not in _NOT_METRICS
-        and len(words) > 1
-        and words.split()[-1] not in _NOT_METRICS | _PARAMETER_WORDS
+        lowered not in _NOT_METRICS
+        and len(lowered) > 1
+        and lowered.split()[-1] not in _NOT_METRICS | _PARAMETER_WORDS
     )
 
 

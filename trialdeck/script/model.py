@@ -1,4 +1,4 @@
-"""What is read from a script."""
+"""The results of reading a script: arguments, metrics and imports."""
 
 from __future__ import annotations  # for Python 3.8
 
@@ -21,7 +21,7 @@ class Argument:
     """One argument of a script.
 
     `name` is the name of its parameter: what follows the `--` of an option, or a key of a configuration. `option` is
-    what a command line says (empty for a key or a positional argument). `low` and `high` are inclusive bounds.
+    the option on the command line (empty for a key or a positional argument). `low` and `high` are inclusive bounds.
     `default` is None if there is none or if it is computed. `boolean` is how a boolean is written: "value" (`--amp
     true`), "flag" (`--amp` or nothing), "no_flag" (`--amp` / `--no-amp`), or "" if no notation gives both values.
     """
@@ -38,7 +38,7 @@ class Argument:
     is_required: bool = False
     is_list: bool = False
     boolean: str = "value"
-    note: str = ""  # what prevents a search of it, as a sentence
+    note: str = ""  # why it cannot be searched, as a sentence
     aliases: tuple[str, ...] = ()  # other names of the same option
 
     @property
@@ -79,7 +79,7 @@ class ImportedModule:
 
 @dataclass(frozen=True)
 class Script:
-    """What a script says about itself.
+    """The arguments, metrics and imports of a script.
 
     `framework` is the library that reads its arguments ("argparse", "click", "typer", "hydra", …; empty: none was
     recognized). `passes_arguments`: whether parameters are appended to the command, in `argument_style`,

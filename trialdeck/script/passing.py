@@ -34,10 +34,10 @@ def passing(script: Script, command: str, arguments: Sequence[Argument]) -> Pass
         return Passing(command, False, *styles, names=names)
     if is_key or all(argument.is_appendable for argument in arguments):
         return Passing(command, True, *styles, names=names)
-    words = []
+    placeholders = []
     for argument in arguments:
         if argument.kind == BOOLEAN and argument.boolean != "value":
             continue  # a flag has no value to stand for
         names[argument.name] = re.sub(r"\W", "_", argument.name)
-        words += [argument.option, f"${{{names[argument.name]}}}"]
-    return Passing(" ".join([command.rstrip(), *filter(None, words)]), False, names=names)
+        placeholders += [argument.option, f"${{{names[argument.name]}}}"]
+    return Passing(" ".join([command.rstrip(), *filter(None, placeholders)]), False, names=names)

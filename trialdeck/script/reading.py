@@ -23,14 +23,16 @@ NO_ARGUMENTS = (
     "No arguments were recognized. Arguments of argparse, click, typer, Fire, absl, Hydra, OmegaConf, dataclass "
     "parsers and get_next_parameter() are read; add other parameters by hand."
 )
-MAX_CONSTANTS = 3  # that the note names
+MAX_CONSTANTS = 3  # named in the note
 MAX_MODULES = 20  # of the script's own that are searched for arguments
 
 
-def read_script_file(path: Path, words: Sequence[str] = (), *, excluded: Path | None = None) -> Script:
+def read_script_file(
+    path: Path, command_arguments: Sequence[str] = (), *, excluded: Path | None = None
+) -> Script:
     """Read the script at `path`, with the modules and configurations beside it. Raise ScriptError.
 
-    `words`: what follows the script in the command, which may be a subcommand. `excluded`: a folder whose files are not
+    `command_arguments` follow the script in the command, such as a subcommand. `excluded`: a folder whose files are not
     read.
     """
     if path.suffix == ".ipynb":
@@ -38,28 +40,35 @@ def read_script_file(path: Path, words: Sequence[str] = (), *, excluded: Path | 
             f"{path} is a notebook. Export it as a script first: jupyter nbconvert --to script."
         )
     return read_script(
-        read_text(path), path.name, words=words, files=FolderNeighbors(path.absolute().parent, excluded)
+        read_text(path),
+        path.name,
+        command_arguments=command_arguments,
+        files=FolderNeighbors(path.absolute().parent, excluded),
     )
 
 
 def read_script(
-    text: str | bytes, name: str = "script", *, words: Sequence[str] = (), files: Neighbors | None = None
+    text: str | bytes,
+    name: str = "script",
+    *,
+    command_arguments: Sequence[str] = (),
+    files: Neighbors | None = None,
 ) -> Script:
     """Read a script from its text. Raise ScriptError with one sentence if it is not Python."""
     text = decoded(text, name) if isinstance(text, bytes) else text
     files = files or Neighbors()
     tree = _parsed(text, name)
     try:
-        return _script(tree, name, tuple(words), files)
+        return _script(tree, name, tuple(command_arguments), files)
     except RecursionError:
         raise ScriptError(f"{name} is nested too deeply to be read.") from None
 
 
-def _script(tree: ast.Module, name: str, words: tuple[str, ...], files: Neighbors) -> Script:
+def _script(tree: ast.Module, name: str, command_arguments: tuple[str, ...], files: Neighbors) -> Script:
     scope = Scope(tree)
-    framework, arguments, notes = _read(tree, scope, words, files)
+    framework, arguments, notes = _read(tree, scope, command_arguments, files)
     if not arguments:
-        framework, arguments, more = _read_modules(tree, words, files)
+        framework, arguments, more = _read_modules(tree, command_arguments, files)
         notes += more
     if len(arguments) > MAX_ARGUMENTS:
         notes.append(
@@ -110,7 +119,7 @@ def _constants(tree: ast.Module) -> list[str]:
 def _parsed(text: str, name: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes of the script are none of ours
+            warnings.simplefilter("ignore")  # about invalid escapes in the script
             return ast.parse(text)
     except SyntaxError as error:
         where = f", line {error.lineno}" if error.lineno else ""
@@ -120,10 +129,10 @@ def _parsed(text: str, name: str) -> ast.Module:
 
 
 def _read(
-    tree: ast.Module, scope: Scope, words: tuple[str, ...], files: Neighbors
+    tree: ast.Module, scope: Scope, command_arguments: tuple[str, ...], files: Neighbors
 ) -> tuple[str, list[Argument], list[str]]:
     """Return (framework, arguments, notes) of one module: of the first library that has arguments in it."""
-    arguments, notes = argparse_reader.arguments(tree, scope, words)
+    arguments, notes = argparse_reader.arguments(tree, scope, command_arguments)
     if arguments:
         return "argparse", arguments, notes
     for framework, read in (
@@ -135,10 +144,10 @@ def _read(
         if arguments:
             return framework, arguments, notes
     if _imports(tree, "typer"):
-        arguments, more = function_reader.typer_arguments(tree, scope, words)
+        arguments, more = function_reader.typer_arguments(tree, scope, command_arguments)
         if arguments:
             return "typer", arguments, notes + more
-    arguments, more = function_reader.click_arguments(tree, scope, words)
+    arguments, more = function_reader.click_arguments(tree, scope, command_arguments)
     if arguments:
         return "click", arguments, notes + more
     if arguments := function_reader.absl_arguments(tree, scope):
@@ -153,7 +162,7 @@ def _read(
 
 
 def _read_modules(
-    tree: ast.Module, words: tuple[str, ...], files: Neighbors
+    tree: ast.Module, command_arguments: tuple[str, ...], files: Neighbors
 ) -> tuple[str, list[Argument], list[str]]:
     """Look for arguments in the modules beside the script that it imports."""
     names: list[str] = []
@@ -173,7 +182,7 @@ def _read_modules(
             break
         try:
             inner_tree = _parsed(text, f"{path}.py")
-            framework, arguments, notes = _read(inner_tree, Scope(inner_tree), words, files)
+            framework, arguments, notes = _read(inner_tree, Scope(inner_tree), command_arguments, files)
         except ScriptError:
             continue  # the script itself fails on it, with a better message
         if arguments:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from trialdeck.script.model import Script
 
-# Words of names whose arguments say where, how loud and how long a run is, not what it computes.
+# Words in names of arguments for paths, verbosity and the length of a run: not what the script computes.
 _FIXED = {
     "seed": "random_state random_seed seed manual_seed rng",
     "path": "path dir directory folder file filename root data dataset datadir data_dir input out output outdir save "
@@ -142,8 +142,8 @@ def _reason(argument: Argument, script: Script | None) -> str:
         return "path"
     if argument.is_list:
         return "list"
-    full, words = _words(argument.name)
-    for word in (full, *(words if argument.kind != FLOAT else words[-1:])):
+    full, name_parts = _name_parts(argument.name)
+    for word in (full, *(name_parts if argument.kind != FLOAT else name_parts[-1:])):
         if word in _REASONS and not argument.choices:
             return _REASONS[word]
     if argument.kind == BOOLEAN and script and argument.boolean != script.boolean_style:
@@ -153,7 +153,7 @@ def _reason(argument: Argument, script: Script | None) -> str:
     return ""
 
 
-def _words(name: str) -> tuple[str, list[str]]:
+def _name_parts(name: str) -> tuple[str, list[str]]:
     """Return `batch_size` and [batch, size] for `batch-size`, `batchSize` and `train.batch_size`."""
     last = re.split(r"[./]", name)[-1]
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).replace("-", "_").lower()
@@ -200,8 +200,8 @@ def _parsed(value: Any) -> float | None:
 
 
 def _without_default(argument: Argument) -> tuple[str, list[Any], bool]:
-    full, words = _words(argument.name)
-    for word in (full, *words):
+    full, name_parts = _name_parts(argument.name)
+    for word in (full, *name_parts):
         if word in _UNKNOWN_DEFAULTS:
             return (*_clamped(argument, *_UNKNOWN_DEFAULTS[word]), True)
     if argument.kind == INTEGER:
@@ -236,8 +236,8 @@ def _clamped(argument: Argument, kind: str, values: list[Any]) -> tuple[str, lis
 
 
 def _floats(argument: Argument, default: float) -> tuple[str, list[Any]]:
-    full, words = _words(argument.name)
-    names = {full, *words}
+    full, name_parts = _name_parts(argument.name)
+    names = {full, *name_parts}
     if default < 0:
         return "uniform", [_round(2 * default), 0.0]
     if names & _UNIT and default <= 1:
@@ -268,8 +268,8 @@ def _unit_range(default: float) -> list[float]:
 
 def _integers(argument: Argument, default: int) -> tuple[str, list[Any]]:
     """The upper bound of randint and lograndint is exclusive."""
-    full, words = _words(argument.name)
-    if {full, *words} & _POWERS and default > 0:
+    full, name_parts = _name_parts(argument.name)
+    if {full, *name_parts} & _POWERS and default > 0:
         return "choice", sorted(
             {max(1, default // 4), max(1, default // 2), default, default * 2, default * 4}
         )

@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from trialdeck import caller, discovery, errors
+from trialdeck import caller_environment, discovery, errors
 from trialdeck.config import ExperimentConfig
 from trialdeck.experiment import Experiment
 from trialdeck.nni.types import RunMode
@@ -37,7 +37,7 @@ MAX_LISTED = 12
 
 
 class Missing(errors.Error):
-    """A required choice is missing and no terminal is there to ask for it: a usage error."""
+    """A required choice is missing, and there is no terminal to ask for it: a usage error."""
 
 
 def tune(args: argparse.Namespace) -> int:
@@ -66,15 +66,15 @@ def tune(args: argparse.Namespace) -> int:
     return _finished(experiment)
 
 
-# --- what to run ------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------------
 
 
 def _script(args: argparse.Namespace) -> tuple[str, ScriptCall | None, Script]:
     """Return the command as typed, its call of a script, and what was read from that."""
-    words = " ".join(map(shlex.quote, args.arguments))
+    quoted_arguments = " ".join(map(shlex.quote, args.arguments))
     is_script = args.script.endswith((".py", ".pyw")) and not args.script.strip().startswith("python")
     command = f"python {shlex.quote(args.script)}" if is_script else args.script
-    command = f"{command} {words}".strip()
+    command = f"{command} {quoted_arguments}".strip()
     call = script_call(command)
     if call is None:
         if not args.parameters:
@@ -83,7 +83,7 @@ def _script(args: argparse.Namespace) -> tuple[str, ScriptCall | None, Script]:
             )
         return command, None, Script(name=args.script)
     try:
-        return command, call, read_script_file(Path(call.script), call.words)
+        return command, call, read_script_file(Path(call.script), call.arguments)
     except ScriptError as error:
         raise errors.Invalid(str(error)) from None
 
@@ -93,7 +93,7 @@ def _with_python(args: argparse.Namespace, command: str, call: ScriptCall | None
     is_elsewhere = bool(args.url or os.environ.get("TRIALDECK_URL")) and not _console_is_here(args)
     if call is None or not call.python or is_elsewhere:
         return command
-    env = {**os.environ, **caller.environment()}
+    env = {**os.environ, **caller_environment.caller_environment()}
     folder = Path(call.script).absolute().parent
     is_typed = args.script.strip() != call.script  # a whole command, with its interpreter
     program = args.python or (call.python if is_typed else "")
@@ -123,7 +123,7 @@ def _console_is_here(args: argparse.Namespace) -> bool:
     return discovery.find(args.url, args.token).is_here
 
 
-# --- what counts ------------------------------------------------------------------------------------------------
+# --- the objective ----------------------------------------------------------------------------------------------
 
 
 def _objectives(args: argparse.Namespace) -> dict[str, str]:
@@ -320,7 +320,7 @@ def _ask(question: str, default: str) -> str:
     print(f"{question} [{default}]: " if default else f"{question}: ", end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
     if not line:
-        raise Missing("The input ended before everything was answered.")
+        raise Missing("The input ended before all questions were answered.")
     return line.strip() or default
 
 

@@ -89,7 +89,7 @@ def _typed(option: str, script: Script) -> Parameter:
         raise errors.Invalid(f"-p {option}: unknown type {kind!r}. Did you mean {close!r}?")
     if not (colon and kind in TYPES):
         kind, values_text = "choice", text
-    values = [_value(word) for word in _words(values_text)]
+    values = [_value(word) for word in _split_at_commas(values_text)]
     parameter_type = TYPES[kind]
     if not values or (parameter_type is not None and len(values) != parameter_type):
         needed = "values" if parameter_type is None else f"{parameter_type} numbers"
@@ -118,9 +118,9 @@ def _argument(name: str, script: Script) -> Argument:
     return Argument(name=name.lstrip("-"), option=f"--{name.lstrip('-')}")
 
 
-def _words(text: str) -> list[str]:
+def _split_at_commas(text: str) -> list[str]:
     """Split at commas outside of brackets and quotes."""
-    words, depth, quote = [""], 0, ""
+    items, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
             quote = "" if letter == quote else quote
@@ -131,22 +131,22 @@ def _words(text: str) -> list[str]:
         elif letter in ")}]":
             depth -= 1
         elif letter == "," and depth == 0:
-            words.append("")
+            items.append("")
             continue
-        words[-1] += letter
-    return [word.strip() for word in words if word.strip()]
+        items[-1] += letter
+    return [item.strip() for item in items if item.strip()]
 
 
-def _value(word: str) -> Any:
-    if word in _PYTHON:
-        return _PYTHON[word]
+def _value(item: str) -> Any:
+    if item in _PYTHON:
+        return _PYTHON[item]
     for read in (json.loads, float):
         try:
-            value: Any = read(word)
+            value: Any = read(item)
         except ValueError:
             continue
-        return word if isinstance(value, float) and not math.isfinite(value) else value
-    return word.strip("'")
+        return item if isinstance(value, float) and not math.isfinite(value) else value
+    return item.strip("'")
 
 
 def _written(value: Any) -> str:

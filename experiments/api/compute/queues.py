@@ -40,7 +40,7 @@ class OneQueue(QueueOut):
     """A queue, and whether its workers can run trials with the requested resources."""
 
     obstacle: str = Field(
-        description="Why none of its workers can run such trials, for example because none has a GPU; else empty."
+        description="Why no worker of the queue can run such trials, such as missing GPUs; empty if one can."
     )
 
 
@@ -106,7 +106,7 @@ def _find(request: ApiRequest, name: str) -> Queue:
 
 
 def _serializer(user: User) -> Callable[[Queue], dict[str, Any]]:
-    """Return a function that makes a `QueueOut` of a queue: two queries, however many queues there are."""
+    """Return a function that serializes a queue as `QueueOut`. Two queries, regardless of the number of queues."""
     pending = Experiment.objects.filter(state=ExperimentState.PENDING)
     waiting = dict(pending.order_by().values_list("queue").annotate(Count("pk")))
     live_workers = list(visible_workers(user).filter(gone_at=None))

@@ -41,7 +41,7 @@ class WorkerOut(BaseModel):
     )
     is_draining: bool = Field(description="Whether the worker takes no new trials.")
     draining_until: datetime | None = Field(
-        description="When a worker that shuts down stops the trials that still run; null: it does not shut down."
+        description="When a worker that is shutting down stops its remaining trials; null: not shutting down."
     )
     heard_at: datetime
     age_s: float = Field(description="Seconds since the last heartbeat.")
@@ -107,7 +107,8 @@ def _find(request: ApiRequest, name: str) -> Worker:
 
 
 def _running_counts() -> dict[int | None, int]:
-    """Return the running trials per worker. Starts from active experiments: a worker may have run 100,000 trials."""
+    """Return the number of running trials per worker. Selects by active experiment: a worker may have run 100,000
+    trials."""
     alive = Trial.objects.filter(experiment__state__in=status.ACTIVE, state__in=status.TRIAL_ALIVE)
     return dict(alive.order_by().values_list("worker").annotate(Count("pk")))
 

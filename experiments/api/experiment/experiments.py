@@ -75,7 +75,7 @@ def current_revision(experiment: Experiment) -> Revision:
 
 
 def with_related(rows: ExperimentQuerySet) -> ExperimentQuerySet:
-    """Join the rows that a summary needs."""
+    """Select the related rows that a summary needs."""
     return rows.select_related("workspace", "project", "creator", "queue", "parent").defer(
         "parent__description", "parent__properties", "parent__trace", "project__description"
     )
@@ -103,7 +103,7 @@ def index(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> PageData:
-    """Filters and sorts are those of the experiments page."""
+    """Filters and sort orders are those of the experiments page."""
     workspace_row = workspaces.find(request, workspace)
     workspace_row.require_automl()
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace_row)
@@ -141,7 +141,7 @@ def index(
 
 
 def filtered(rows: Callable[[], Rows]) -> Rows:
-    """Return what `rows` returns. An error in the filter language becomes a response that says where it is."""
+    """Return the result of `rows`. An error in the filter becomes a 400 response with its position."""
     try:
         return rows()
     except FilterError as error:
@@ -149,7 +149,7 @@ def filtered(rows: Callable[[], Rows]) -> Rows:
 
 
 def clean(text: str) -> str:
-    """Return a filter's text without what a database cannot store, and without surrounding space."""
+    """Return a filter without characters that a database cannot store, and without surrounding whitespace."""
     return text.replace("\0", "").strip()
 
 
@@ -231,7 +231,7 @@ def delete(request: ApiRequest, public_id: str) -> Status:
 
 
 class _RollBack(Exception):
-    """Ends the transaction of a preview without keeping anything."""
+    """Rolls back the transaction of a preview."""
 
 
 def _change(experiment: Experiment, changes: schemas.Changes, *, by: User) -> None:

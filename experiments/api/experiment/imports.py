@@ -44,7 +44,7 @@ class ImportOut(BaseModel):
     state: str
     error: str | None = Field(description="Why it failed.")
     preview: dict[str, Any] = Field(
-        description="What the file holds: `studies`, each with `id`, `name`, `trials`, `states`, `points`, "
+        description="Contents of the file: `studies`, each with `id`, `name`, `trials`, `states`, `points`, "
         "`parameters`, `metrics`, `objective`, `directions`, `columns` and `left_out`."
     )
     total: int = Field(description="Trials to import.")
@@ -55,7 +55,7 @@ class ImportOut(BaseModel):
 
 
 class Confirmation(RequestBody):
-    """What to import, and what the objective is. A metric or direction that the file does not name is required."""
+    """What to import, and its objective. `metric` and `direction` are required unless the file names them."""
 
     study: str | int | None = Field(None, description="ID or name of the study, if the file has several.")
     metric: str = Field("", max_length=200, description="Name of the objective metric.")
@@ -177,7 +177,8 @@ def columns(request: ApiRequest, workspace: str, import_id: str, request_body: C
 
 @router.delete(IMPORT_PATH, response=responses(None, 204, may_conflict=True), summary="Cancel an import")
 def cancel(request: ApiRequest, workspace: str, import_id: str) -> Status:
-    """Remove the file and what was imported of it so far. 409 once it is imported: delete the experiment instead."""
+    """Remove the file and everything imported from it so far. 409 once it is imported: delete the experiment
+    instead."""
     _find(request, workspace, import_id).cancel(by=request.user)
     return Status(204, None)
 
@@ -194,8 +195,8 @@ def export_experiment(
     logs: bool = Query(True, description="With the logs of trials."),
     artifacts: bool = Query(False, description="With the artifacts that this machine can read."),
 ) -> StreamingHttpResponse:
-    """One file with settings, revisions, trials and intermediate values, that any console imports. See
-    docs/migration/import-export.md. It has no secrets."""
+    """Return one file with settings, revisions, trials and intermediate values, without secrets, which any console can
+    import. See docs/migration/import-export.md."""
     experiment = find(request, public_id)
     response = StreamingHttpResponse(
         export(experiment, logs=logs, artifacts=artifacts), content_type="application/octet-stream"
@@ -227,6 +228,6 @@ def _find(request: ApiRequest, workspace: str, import_id: str) -> HistoryImport:
 
 
 def _chunks(request: ApiRequest) -> Iterator[bytes]:
-    """Yield the request body. A client that breaks off leaves nothing behind."""
+    """Yield the request body. An aborted upload leaves nothing behind."""
     while chunk := request.read(CHUNK):
         yield chunk

@@ -28,7 +28,7 @@ class RevisionOut(BaseModel):
     number: int
     at: datetime
     by: str | None
-    why: str | None = Field(description="The reason given by its author.")
+    why: str | None = Field(description="Reason entered by its author.")
     settings: dict[str, Any]
     differences: dict[str, schemas.Difference]
 

@@ -23,28 +23,32 @@ SCHEDULE = "/experiments/{slug:public_id}/schedule"
 
 
 class ScheduleOut(BaseModel):
-    """When an experiment is repeated."""
+    """The schedule that repeats an experiment."""
 
     cron: str = Field(description="Five fields: minute, hour, day of month, month, day of week.")
     time_zone: str
-    overlap: str = Field(description="skip or start, while the last clone is active.")
-    by: str | None = Field(description="With whose permissions it acts; null: the account was deleted.")
+    overlap: str = Field(description="What happens while the last clone is active: `skip` or `start`.")
+    by: str | None = Field(
+        description="User whose permissions the schedule has; null: the account was deleted."
+    )
     is_paused: bool
     next_at: datetime | None = Field(description="The next due time; null: paused.")
-    next_times: list[datetime] = Field(description="The next five.")
+    next_times: list[datetime] = Field(description="The next five due times.")
     last_at: datetime | None
     last_experiment: str | None = Field(
         description="ID of the last clone; null: none, or not visible to you."
     )
-    note: str = Field(description="What became of the last due time.")
+    note: str = Field(description="Result of the last due time.")
 
 
 class NewSchedule(RequestBody):
-    """A schedule; it replaces the one before."""
+    """A schedule, which replaces the existing one."""
 
     cron: str = Field(max_length=200, description="For example 0 2 * * 1-5, or @daily.")
     time_zone: str = Field("UTC", max_length=64)
-    overlap: str = Field("skip", max_length=5, description="skip or start.")
+    overlap: str = Field(
+        "skip", max_length=5, description="`skip` or `start`, while the last clone is active."
+    )
 
 
 @router.get(
@@ -58,17 +62,17 @@ def read_schedule(request: ApiRequest, public_id: str) -> dict[str, Any]:
 
 @router.post(SCHEDULE, response=responses(ScheduleOut, may_conflict=True), summary="Repeat an experiment")
 def set_schedule(request: ApiRequest, public_id: str, request_body: NewSchedule) -> dict[str, Any]:
-    """Clone and enqueue it at each due time, with your permissions. Needs the role operator."""
+    """Clone and enqueue the experiment at each due time, with your permissions. Requires the operator role."""
     experiment = find(request, public_id)
     require(request.user, "schedule", experiment)
     return _out(request, Schedule.put(experiment, by=request.user, **request_body.model_dump()))
 
 
 @router.delete(
-    SCHEDULE, response=responses(None, 204, may_conflict=True), summary="Repeat an experiment no more"
+    SCHEDULE, response=responses(None, 204, may_conflict=True), summary="Remove the schedule of an experiment"
 )
 def remove_schedule(request: ApiRequest, public_id: str) -> Status:
-    """The clones stay."""
+    """Its clones are kept."""
     experiment = find(request, public_id)
     require(request.user, "schedule", experiment)
     _row(experiment).remove(by=request.user)
@@ -79,7 +83,7 @@ def remove_schedule(request: ApiRequest, public_id: str) -> Status:
     SCHEDULE + "/pause", response=responses(ScheduleOut, may_conflict=True), summary="Pause the schedule"
 )
 def pause_schedule(request: ApiRequest, public_id: str) -> dict[str, Any]:
-    """Harmless when it is paused already."""
+    """Has no effect if it is already paused."""
     experiment = find(request, public_id)
     require(request.user, "schedule", experiment)
     row = _row(experiment)
@@ -91,7 +95,7 @@ def pause_schedule(request: ApiRequest, public_id: str) -> dict[str, Any]:
     SCHEDULE + "/unpause", response=responses(ScheduleOut, may_conflict=True), summary="Resume the schedule"
 )
 def unpause_schedule(request: ApiRequest, public_id: str) -> dict[str, Any]:
-    """Goes on with the next due time, with your permissions. Harmless when it is not paused."""
+    """Continue with the next due time, with your permissions. Has no effect if it is not paused."""
     experiment = find(request, public_id)
     require(request.user, "schedule", experiment)
     row = _row(experiment)

@@ -22,7 +22,7 @@ IN_WORKSPACE = "/workspaces/{slug:workspace}/results"
     IN_WORKSPACE, response=responses(schemas.Results, 201, may_conflict=True), summary="Upload results"
 )
 def upload_results(request: ApiRequest, workspace: str, request_body: schemas.NewResults) -> Status:
-    """Upload external results for warm starts. The ID in the response goes into the setting `warm_start`."""
+    """Upload external results for warm starts. Use the ID in the response as the setting `warm_start`."""
     workspace_row = workspaces.find(request, workspace)
     require(request.user, "create", workspace_row)
     workspace_row.require_automl()

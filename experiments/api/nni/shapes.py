@@ -31,7 +31,7 @@ PointRow = tuple[str, int, float | None, str, float | None]  # name, step, value
 
 
 def experiment_status(experiment: Experiment) -> str:
-    """Return NNI's status. NO_MORE_TRIAL: the budget is spent and the last trials are running."""
+    """Return NNI's status. NO_MORE_TRIAL: the budget is used up and the last trials are running."""
     if experiment.state == ExperimentState.RUNNING and experiment.why_no_more():
         return "NO_MORE_TRIAL"
     return EXPERIMENT_WORDS[experiment.state]

@@ -1,6 +1,6 @@
 """NNI's REST API for one experiment, for NNI's own client through `trialdeck nni-bridge`.
 
-Response shapes are in nni_shapes.py; the middleware converts errors to NNI's {"error": sentence}. These addresses are
+Response shapes are in shapes.py; the middleware converts errors to NNI's {"error": sentence}. These addresses are
 not in the OpenAPI schema; docs/migration/nni.md describes them.
 """
 
@@ -41,7 +41,7 @@ router = Router(tags=["NNI"])
 ROOT = "/experiments/{slug:public_id}/nni"
 
 MAX_EXPERIMENTS = 1_000
-MAX_POINTS = 500_000  # in one answer
+MAX_POINTS = 500_000  # in one response
 # update_type → (NNI's name in `params`, the name of the setting)
 UPDATES = {
     "TRIAL_CONCURRENCY": ("trialConcurrency", "concurrency"),

@@ -1,4 +1,4 @@
-"""Errors of the API: the exceptions, their one JSON shape, and the handlers that turn the first into the second.
+"""Errors of the API: the exceptions, their common JSON shape, and the handlers that convert between the two.
 
 Every error response is {"error": word, "detail": sentence, "fields": {name: [sentence]}}. No response contains a
 traceback; unexpected exceptions are logged.
@@ -77,7 +77,7 @@ CONFLICT = "Someone else changed this first. Load it again, then retry."
 
 
 class BadRequest(Exception):
-    """The request cannot be understood (400). `fields`: a sentence for each parameter at fault."""
+    """The request cannot be understood (400). `fields`: a sentence for each invalid parameter."""
 
     def __init__(self, detail: str = "", fields: Mapping[str, str] | None = None) -> None:
         super().__init__(detail or " ".join((fields or {}).values()))
@@ -85,7 +85,7 @@ class BadRequest(Exception):
 
 
 class Unauthorized(Exception):
-    """The request carries no session and no valid token (401)."""
+    """The request has neither a session nor a valid token (401)."""
 
 
 class TooManyRequests(Exception):
@@ -162,13 +162,13 @@ def _request_invalid(request: HttpRequest, error: ValidationError) -> HttpRespon
         if source == "query":
             message = _about_query(name, request.GET.get(name, ""), fault, message)
         fields.setdefault(name[:200], []).append(message)
-    if sources == {"query"}:  # what the address asks for: the same status as on the pages
+    if sources == {"query"}:  # of the URL: the same status as on the pages
         return error_response(400, " ".join(messages[0] for messages in fields.values()), fields)
     return _validation_error(fields)
 
 
 def _about_query(name: str, value: str, fault: Mapping[str, Any], message: str) -> str:
-    """The sentence that the pages show about an invalid value."""
+    """Return the sentence that pages show for an invalid value."""
     if fault["type"] == "missing":
         return f"{name}: {message}"
     if fault["type"] == "literal_error":

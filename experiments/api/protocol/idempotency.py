@@ -1,4 +1,4 @@
-"""The decorator of every view: return values become JSON, and a POST with an Idempotency-Key runs once."""
+"""The decorator of every endpoint: return values become JSON, and a POST with an Idempotency-Key runs once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _run_once(request: ApiRequest, key: str, run: Callable[[], HttpResponseBase]
             return response
     except IntegrityError:
         stored = Answer.objects.filter(holder=holder, key=key).first()
-        if stored is None:  # the view itself raised it
+        if stored is None:  # raised by the view itself
             raise
     if stored.digest != digest:
         raise Refused(f"The Idempotency-Key {key} was used for another request. Use a new key per request.")

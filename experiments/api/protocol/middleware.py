@@ -1,4 +1,4 @@
-"""Makes every error response below /api/ JSON, including those for unknown addresses and methods."""
+"""Convert every error response below /api/ to JSON, including those for unknown addresses and methods."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _as_json(response: HttpResponse) -> HttpResponse:
     allowed = response.headers.get("Allow")
     if allowed is None:
         return error_response(response.status_code)
-    allowed = ", ".join(sorted(allowed.split(", ")))  # django-ninja's are in no order
+    allowed = ", ".join(sorted(allowed.split(", ")))  # django-ninja does not sort them
     converted = error_response(405, f"Method not allowed. Allowed here: {allowed}.")
     converted.status_code = response.status_code
     converted["Allow"] = allowed

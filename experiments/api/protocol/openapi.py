@@ -1,4 +1,4 @@
-"""The API's description: the OpenAPI document, and a page made from it."""
+"""Documentation of the API: the OpenAPI document, and a page generated from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = "Page_"  # prefix of the names of lists: {"items", "next"}
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return the OpenAPI document, with descriptions on one line."""
+    """Return the OpenAPI document, with each description on one line."""
     from ..api import api
 
     document = json.loads(json.dumps(api.get_openapi_schema()))

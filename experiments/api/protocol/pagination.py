@@ -1,4 +1,4 @@
-"""Lists by cursor: a page begins after the last row of the page before, whatever was added or deleted meanwhile."""
+"""Cursor pagination: a page begins after the last row of the previous page, even if rows were added or deleted."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def page(
 def _rows_after(
     rows: QuerySet[Row], keys: tuple[Key, ...], names: list[str], after: list[object] | None
 ) -> Iterator[QuerySet[Row]]:
-    """Yield what follows the row with the values `after`, part by part: a = x and b > y, then a > x. Each part is a
-    range of an index, so a page costs the same at the end of a million rows; one condition with OR would not be."""
+    """Yield the rows after the row with the values `after`, in parts: a = x and b > y, then a > x. Each part is a range
+    of an index, so a page costs the same at the end of a million rows. A single condition with OR would not be one."""
     if after is None:
         yield from _ordered(rows, keys, names)
         return

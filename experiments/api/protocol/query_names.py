@@ -14,7 +14,7 @@ from experiments.query_parameters import Parameter, faults, text, texts
 
 from .errors import BadRequest
 
-ANY = "nni/"  # below it the addresses and their parameters are NNI's
+ANY = "nni/"  # prefix of NNI's own endpoints, with NNI's parameters
 
 
 def note_parameters(run: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -30,7 +30,7 @@ def note_parameters(run: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
 
 
 def check(request: HttpRequest) -> None:
-    """Raise `BadRequest` that names each parameter that the endpoint does not have or that occurs twice."""
+    """Raise `BadRequest` with each parameter that is unknown or occurs twice."""
     allowed = request.__dict__.get("query_parameters")
     query_faults = faults(request.GET, allowed) if allowed is not None else {}
     if query_faults:

@@ -79,7 +79,7 @@ def add_comment(request: ApiRequest, public_id: str, number: int, request_body: 
 def edit_comment(
     request: ApiRequest, public_id: str, number: int, comment: int, request_body: NewComment
 ) -> dict[str, Any]:
-    """Your own ones. Nothing happens when it has this text already."""
+    """Edit your own comment. Has no effect if the text is the same."""
     trial, row = _find(request, public_id, number, comment)
     require_comment(request.user, row, trial.experiment)
     trial.edit_comment(row.pk, request_body.text, by=request.user)
@@ -93,7 +93,7 @@ def edit_comment(
     summary="Delete a comment",
 )
 def delete_comment(request: ApiRequest, public_id: str, number: int, comment: int) -> Status:
-    """Your own ones; owners of the workspace may delete any."""
+    """Delete your own comment; owners of the workspace may delete any."""
     trial, row = _find(request, public_id, number, comment)
     require_comment(request.user, row, trial.experiment, deletes=True)
     trial.delete_comment(row.pk, by=request.user)
@@ -106,7 +106,7 @@ def delete_comment(request: ApiRequest, public_id: str, number: int, comment: in
     summary="Star a trial",
 )
 def star(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
-    """Mark it for the team. Harmless when it has its star already."""
+    """Mark the trial for the team. Has no effect if it already has a star."""
     trial = find_trial(request, public_id, number)
     require(request.user, "star", trial.experiment)
     trial.star(by=request.user)
@@ -119,7 +119,7 @@ def star(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
     summary="Remove the star of a trial",
 )
 def unstar(request: ApiRequest, public_id: str, number: int) -> dict[str, Any]:
-    """Harmless when it has none."""
+    """Has no effect if it has no star."""
     trial = find_trial(request, public_id, number)
     require(request.user, "star", trial.experiment)
     trial.unstar(by=request.user)

@@ -101,7 +101,7 @@ def read(trial: Trial, *, start: int, count: int) -> Range:
     inside = 0 if missing else _rest_of_character(before, data)
     data, start = data[inside:], start + inside
     stop = start + len(data)
-    total = max(total, stop)  # the log grew after the row was read
+    total = max(total, stop)  # the log may have grown since the row was read
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(data)
     if is_full or (stop == total and not trial.is_settled):

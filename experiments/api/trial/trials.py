@@ -47,7 +47,7 @@ class TrialOut(BaseModel):
     params: dict[str, Any]
     value: float | None = Field(description="Objective value; partial, if the trial did not succeed.")
     is_partial: bool = Field(
-        description="The value is of a trial that did not succeed: it does not count for best, goal and ranking."
+        description="Whether the trial did not succeed, so that its value does not count for best, goal and ranking."
     )
     final_metrics: dict[str, float | str] = Field(
         description="The other numbers of the final result, by name; those that are not finite as text."
@@ -57,14 +57,12 @@ class TrialOut(BaseModel):
     )
     last_value: float | None = Field(description="Latest intermediate objective value.")
     last_step: int | None
-    steps_done: int | None = Field(
-        description="Steps done, where the trial reports its total number of steps."
-    )
+    steps_done: int | None = Field(description="Steps done, if the trial reports its total number of steps.")
     steps_total: int | None = Field(description="The total number of steps that the trial reported.")
     failure: str | None = Field(description="Cause of failure, as one word.")
     detail: str | None = Field(description="Cause of failure, as one line.")
     notes: list[str] = Field(
-        description="What was unusual, as sentences: processes left in the background, skipped files, dropped points."
+        description="Anything unusual, as sentences: processes left in the background, skipped files, dropped points."
     )
     is_starred: bool = Field(description="Marked by the team.")
     comment_count: int
@@ -95,7 +93,7 @@ class TrialOut(BaseModel):
         description="Bytes of the trial's folder on its worker's disk; null: not measured yet."
     )
     removed: dict[Literal["folder", "log", "points", "events"], datetime] = Field(
-        description="What retention has removed, and when. Without the folder, a rerun starts without its files."
+        description="What retention has removed, and when. If the folder was removed, a rerun starts without its files."
     )
     version: int = Field(description="Increases with every change.")
 
@@ -207,8 +205,8 @@ def trials(
     cursor: Cursor = None,
     limit: LargeLimit = DEFAULT_LIMIT,
 ) -> PageData:
-    """By number, or sorted. `value` ranks succeeded trials; all others come last. Trials that are equal in a sort are
-    ordered by number. A `-` before a sort reverses it."""
+    """Ordered by number unless `sort` is set. `value` ranks succeeded trials; all others come last. Ties are ordered by
+    number. A `-` before a sort order reverses it."""
     experiment = find(request, public_id)
     rows = _with_related(experiment)
     if state:
@@ -263,9 +261,7 @@ def front(request: ApiRequest, public_id: str) -> dict[str, Any]:
     """The trials that no other result beats in all objectives. 409 for an experiment with a single objective."""
     experiment = find(request, public_id)
     if (shown := front_of(experiment)) is None:
-        raise Refused(
-            "This experiment has a single objective, and so a best trial instead of a Pareto front."
-        )
+        raise Refused("This experiment has a single objective: it has a best trial, not a Pareto front.")
     numbers = FrontTrial.current(experiment).values_list("number", flat=True)[:MOST_ON_FRONT]
     computed = Hypervolume.objects.filter(experiment=experiment, epoch=experiment.epoch, problem="").first()
     return {
@@ -282,16 +278,18 @@ def front(request: ApiRequest, public_id: str) -> dict[str, Any]:
 
 
 class FailureGroup(BaseModel):
-    """Trials that failed alike."""
+    """Trials that failed for the same reason."""
 
-    cause: str = Field(description="What ended them, in a few words.")
-    detail: str = Field(description="The line that explains it, of the latest of them; may be empty.")
+    cause: str = Field(description="Cause of the failure, in a few words.")
+    detail: str = Field(
+        description="The line of output that explains it, from the latest of these trials; may be empty."
+    )
     count: int
-    trials: list[int] = Field(description="Their numbers, newest first.")
+    trials: list[int] = Field(description="Numbers of the trials, newest first.")
 
 
 class Failures(BaseModel):
-    """The causes of failures, the commonest first."""
+    """The causes of failures, the most common first."""
 
     items: list[FailureGroup]
 
@@ -302,8 +300,8 @@ class Failures(BaseModel):
     summary="List causes of failures",
 )
 def failures(request: ApiRequest, public_id: str) -> dict[str, Any]:
-    """Failed trials by their cause, the commonest first; of the 500 trials that ended last, without those that were
-    rerun."""
+    """Failed trials grouped by cause, the most common first: those among the 500 trials that ended last, without rerun
+    ones."""
     groups, _ = failure_groups.groups_of(find(request, public_id))
     return {
         "items": [

@@ -21,15 +21,15 @@ router = Router(tags=["Workspaces"])
 
 
 class AuditEntryOut(BaseModel):
-    """An immutable entry. `who` null: Trialdeck itself; `token`: the API token that was used. `details` has values, or
-    pairs of values before and after."""
+    """An immutable entry. `who` null: Trialdeck itself; `token`: the API token that was used. `details` contains
+    values, or pairs of the values before and after."""
 
     at: datetime
     who: str | None
     token: str | None
     verb: str
-    kind: str = Field(description="What the verb is about, such as `members`, `tokens` or `sign-in`.")
-    label: str = Field(description="The verb as pages show it.")
+    kind: str = Field(description="Subject of the verb, such as `members`, `tokens` or `sign-in`.")
+    label: str = Field(description="The verb as shown on pages.")
     workspace: str | None = Field(description="Slug; null: of the installation.")
     subject: str | None
     details: dict[str, Any]

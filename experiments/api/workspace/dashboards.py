@@ -1,4 +1,4 @@
-"""Dashboards and share links: list, read, create, delete; links are created, listed and revoked."""
+"""Dashboards (list, read, create, delete) and share links (list, create, revoke)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ LINKS = "/workspaces/{slug:workspace}/links"
 
 
 class TileOut(BaseModel):
-    """A tile. What it is about is null where it was deleted, or is not visible to you."""
+    """A tile. A reference is null if its target was deleted or is not visible to you."""
 
     id: int
     kind: str = Field(description="chart, leaderboard, view, number, capacity or text.")
-    width: int = Field(description="Of six columns: 2, 3, 4 or 6.")
+    width: int = Field(description="Width in columns, of six: 2, 3, 4 or 6.")
     title: str
-    text: str = Field(description="Markdown, of the kind text.")
-    options: dict[str, Any] = Field(description="By kind: chart; metric, direction, tag, by_mean; figure.")
+    text: str = Field(description="Markdown, for the kind `text`.")
+    options: dict[str, Any] = Field(
+        description="Options of the kind: chart; metric, direction, tag, by_mean; figure."
+    )
     experiment: str | None = Field(description="ID.")
     project: str | None = Field(description="Name.")
     view: int | None = Field(description="ID of the saved view.")
@@ -72,7 +74,7 @@ class LinkOut(BaseModel):
     name: str
     hint: str = Field(description="The first characters of its secret.")
     dashboard: int | None
-    experiment: str | None = Field(description="ID; null also where it is not visible to you.")
+    experiment: str | None = Field(description="ID; null also if it is not visible to you.")
     created_by: str = Field(description="Username.")
     created_at: datetime
     expires_at: datetime
@@ -83,12 +85,12 @@ class LinkOut(BaseModel):
 
 
 class NewLink(RequestBody):
-    """A link to a dashboard, or to an experiment's overview: one of both."""
+    """A link to a dashboard, or to an experiment's overview: set exactly one of them."""
 
     dashboard: int | None = Field(None, description="ID of the dashboard.")
     experiment: str | None = Field(None, max_length=20, description="ID of the experiment.")
     name: str = Field("", max_length=share_link.MAX_NAME, description="Who it is for.")
-    days: int = Field(7, ge=1, le=share_link.LONGEST.days, description="How long it works.")
+    days: int = Field(7, ge=1, le=share_link.LONGEST.days, description="Days until it expires.")
 
 
 @router.get(
@@ -115,7 +117,7 @@ def list_dashboards(
     DASHBOARDS, response=responses(DashboardOut, 201, may_conflict=True), summary="Create a dashboard"
 )
 def create_dashboard(request: ApiRequest, workspace: str, request_body: NewDashboard) -> Status:
-    """Needs the role operator. Tiles are added on its page."""
+    """Requires the operator role. Add tiles on its page."""
     row = _workspace(request, workspace)
     require(request.user, "edit_dashboard", row)
     dashboard = Dashboard.create(row, by=request.user, **request_body.model_dump())
@@ -149,7 +151,7 @@ def delete_dashboard(request: ApiRequest, workspace: str, dashboard: int) -> Sta
 def list_links(
     request: ApiRequest, workspace: str, cursor: Cursor = None, limit: Limit = DEFAULT_LIMIT
 ) -> PageData:
-    """The links of a workspace, those that ended included, in the order of their IDs. Needs the role operator."""
+    """The links of a workspace, including those that have ended, ordered by ID. Requires the operator role."""
     row = _workspace(request, workspace)
     require(request.user, "share", row)
     seen = _seen(request, row)
@@ -166,13 +168,13 @@ def list_links(
 
 @router.post(LINKS, response=responses(LinkOut, 201, may_conflict=True), summary="Create a share link")
 def create_link(request: ApiRequest, workspace: str, request_body: NewLink) -> Status:
-    """Needs the role operator. The response has the address, once. Responses to an Idempotency-Key are stored, so a
-    link cannot be created with it."""
+    """Requires the operator role. Only this response contains the address. An Idempotency-Key is refused, because its
+    response would be stored."""
     row = _workspace(request, workspace)
     require(request.user, "share", row)
     if request.headers.get("Idempotency-Key"):
         raise BadRequest(
-            "Create a link without an Idempotency-Key: the stored response would have its secret."
+            "Create the link without an Idempotency-Key: the stored response would contain its secret."
         )
     target = _target(request, row, request_body)
     link, secret = ShareLink.create(
@@ -187,7 +189,7 @@ def create_link(request: ApiRequest, workspace: str, request_body: NewLink) -> S
     LINKS + "/{int:link}", response=responses(None, 204, may_conflict=True), summary="Revoke a share link"
 )
 def revoke_link(request: ApiRequest, workspace: str, link: int) -> Status:
-    """Your own links; owners of the workspace may revoke any. A link that is revoked already stays so."""
+    """Your own links; owners of the workspace may revoke any. Has no effect if it is already revoked."""
     row = _workspace(request, workspace)
     require(request.user, "share", row)
     rows = ShareLink.objects.filter(workspace=row, pk=link) if link < 2**63 else ShareLink.objects.none()
@@ -236,7 +238,7 @@ def _target(request: ApiRequest, workspace: Workspace, body: NewLink) -> Dashboa
 
 
 def _seen(request: ApiRequest, workspace: Workspace) -> set[int]:
-    """Return the keys of the experiments on dashboards and links of a workspace that the caller may see."""
+    """Return the primary keys of the visible experiments on dashboards and links of a workspace."""
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
     on_tiles = dashboards.Tile.objects.filter(dashboard__workspace=workspace).values("experiment")
     of_links = ShareLink.objects.filter(workspace=workspace).values("experiment")

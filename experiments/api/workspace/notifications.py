@@ -33,19 +33,21 @@ DELIVERY_PATH = DELIVERIES + "/{int:delivery}"
 EventName = Literal["ended", "new_best", "auto_paused", "failure_rate", "worker_lost", "budget"]
 ScopeName = Literal["mine", "experiment", "project", "tag", "workspace"]
 FrequencyName = Literal["always", "hourly"]
-OF_WORKSPACE = "Of the workspace instead of your own; owners only."
+OF_WORKSPACE = "Whether it belongs to the workspace instead of you; owners only."
 
 
 class RuleOut(BaseModel):
-    """A rule: what is reported, about which experiments, where to."""
+    """A rule: which events are reported, for which experiments, and through which channels."""
 
     id: int
     event: EventName
     scope: ScopeName
-    experiment: str | None = Field(description="ID; null where you cannot view the experiment.")
+    experiment: str | None = Field(description="ID; null if you cannot view the experiment.")
     project: int | None
     tag: str
-    threshold: float | None = Field(description="Least gain of a new best; or share of failures in percent.")
+    threshold: float | None = Field(
+        description="Minimum improvement of a new best, or share of failures in percent."
+    )
     frequency: FrequencyName
     is_on: bool
     is_of_workspace: bool
@@ -84,12 +86,12 @@ class PreviewOut(BaseModel):
 
 
 class ChannelOut(BaseModel):
-    """Where messages go. The address is never returned."""
+    """A destination of messages. Its address is never returned."""
 
     id: int
     kind: Literal["email", "webhook", "slack", "browser"]
     name: str
-    hint: str = Field(description="What may be shown of the address.")
+    hint: str = Field(description="The part of the address that may be shown.")
     is_of_workspace: bool
 
 
@@ -105,7 +107,9 @@ class NewChannel(RequestBody):
     kind: Literal["email", "webhook", "slack", "browser"]
     name: str = Field(max_length=MAX_NAME)
     address: str = Field(
-        "", max_length=MAX_ADDRESS, description="URL; for email of the workspace an email address."
+        "",
+        max_length=MAX_ADDRESS,
+        description="URL; for an email channel of the workspace, an email address.",
     )
     is_of_workspace: bool = Field(False, description=OF_WORKSPACE)
 
@@ -117,10 +121,10 @@ class ChannelChanges(RequestBody):
 
 
 class DeliveryOut(BaseModel):
-    """A message, and what became of it."""
+    """A message, and its status."""
 
     id: int
-    message_id: str = Field(description="The ID that the receiver gets, the same in every attempt.")
+    message_id: str = Field(description="ID sent to the receiver; the same in every attempt.")
     event: str
     channel: int
     rule: int | None
@@ -129,7 +133,7 @@ class DeliveryOut(BaseModel):
     attempts: int
     error: str = Field(description="Of the last attempt.")
     created_at: datetime
-    next_at: datetime | None = Field(description="The next attempt.")
+    next_at: datetime | None = Field(description="Time of the next attempt.")
     sent_at: datetime | None
 
 
@@ -144,7 +148,7 @@ def rules(
 
 @router.post(RULES, response=responses(RuleOut, 201, may_conflict=True), summary="Create a notification rule")
 def make_rule(request: ApiRequest, workspace: str, request_body: NewRule) -> Status:
-    """Every member may have rules of their own. They report what the token may see."""
+    """Every member may create their own rules. A rule reports only what the token may see."""
     row = workspaces.find(request, workspace)
     require(request.user, "manage" if request_body.is_of_workspace else "view", row)
     owner = None if request_body.is_of_workspace else request.user
@@ -208,11 +212,11 @@ def channels(
     summary="Create a notification channel",
 )
 def make_channel(request: ApiRequest, workspace: str, request_body: NewChannel) -> Status:
-    """The response has the secret of a signed webhook, once. Responses to an Idempotency-Key are stored, so a signed
-    webhook is created without one."""
+    """Only this response contains the secret of a signed webhook. For signed webhooks, an Idempotency-Key is refused,
+    because its response would be stored."""
     if request_body.kind == "webhook" and "Idempotency-Key" in request.headers:
         raise BadRequest(
-            "Create a signed webhook without an Idempotency-Key: the stored response would have its secret."
+            "Create a signed webhook without an Idempotency-Key: the stored response would contain its secret."
         )
     row = workspaces.find(request, workspace)
     require(request.user, "manage" if request_body.is_of_workspace else "view", row)
@@ -238,7 +242,7 @@ def change_channel(
 
 @router.delete(CHANNEL_PATH, response=responses(None, 204), summary="Delete a notification channel")
 def delete_channel(request: ApiRequest, workspace: str, channel: int) -> Status:
-    """With its deliveries."""
+    """Delete the channel and its deliveries."""
     _find_channel(request, workspace, channel).delete()
     return Status(204, None)
 
@@ -249,7 +253,7 @@ def delete_channel(request: ApiRequest, workspace: str, channel: int) -> Status:
     summary="Send a test message",
 )
 def test_channel(request: ApiRequest, workspace: str, channel: int) -> Status:
-    """Queues the message; read the delivery to learn what became of it."""
+    """Queue a test message. Read the delivery to see its status."""
     row = _find_channel(request, workspace, channel)
     return Status(201, _delivery(Delivery.test(row, by=request.user)))
 
@@ -262,7 +266,7 @@ def deliveries(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> PageData:
-    """Messages of your channels, and for owners of the workspace's, newest first, of the last 30 days."""
+    """Messages of the last 30 days, newest first: of your channels and, for owners, of the workspace's channels."""
     rows = _deliveries(request, workspaces.find(request, workspace))
     rows = rows.filter(status=status) if status else rows
     return page(
@@ -284,7 +288,7 @@ def read_delivery(request: ApiRequest, workspace: str, delivery: int) -> dict[st
     DELIVERY_PATH + "/send", response=responses(DeliveryOut, may_conflict=True), summary="Send again"
 )
 def send_again(request: ApiRequest, workspace: str, delivery: int) -> dict[str, Any]:
-    """A failed message, or one that waits for its next attempt."""
+    """Send a message again that failed or is waiting for its next attempt."""
     row = _find_delivery(request, workspace, delivery)
     row.send_again()
     row.refresh_from_db()

@@ -26,10 +26,10 @@ router = Router(tags=["Workspaces"])
 
 
 class SumsOut(BaseModel):
-    """What trials used. Those that run count with their time so far, and as no trial yet."""
+    """Usage of trials. Running trials contribute their time so far, but do not count as trials yet."""
 
     slot_hours: float
-    trials: int = Field(description="That have ended.")
+    trials: int = Field(description="Trials that have ended.")
     succeeded: int
     early_stopped: int
     failed: int
@@ -44,7 +44,7 @@ class PeriodOut(SumsOut):
 
 
 class GroupOut(SumsOut):
-    """A group over the whole range."""
+    """A group, over the whole range."""
 
     name: str
 
@@ -98,7 +98,7 @@ class LeaderboardOut(BaseModel):
     metric: str | None = Field(description="By default the most used one; null: no experiment has a result.")
     direction: str | None
     metrics: list[dict[str, str]] = Field(description="All metrics with results, the most used first.")
-    experiments: int = Field(description="With a result in this metric, ranked or not.")
+    experiments: int = Field(description="Experiments with a result in this metric, ranked or not.")
     trials: int
     slot_hours: float
     items: list[RankOut]
@@ -117,7 +117,7 @@ def read_usage(
     by: Literal["person", "project", "queue"] = "person",
     step: Literal["day", "week", "month"] | None = None,
 ) -> dict[str, Any]:
-    """By default the last 12 weeks. `by` groups the periods; without `step` it fits the range."""
+    """By default the last 12 weeks. `by` groups the periods; the default of `step` depends on the range."""
     row = workspaces.find(request, workspace)
     now = database_clock.now()
     usage_query = QueryDict(mutable=True)
@@ -170,8 +170,8 @@ def read_leaderboard(
     rank: Literal["best", "mean"] = "best",
     since: Literal["", "7d", "30d", "90d"] = "",
 ) -> dict[str, Any]:
-    """Ranked by the best value, or by the mean of the replicates of the best trial. Private experiments of others are
-    not in it, nor in its totals. `since`: changed within that time."""
+    """Ranked by the best value, or by the mean of the replicates of the best trial. Private experiments of
+    others are excluded, also from the totals. `since`: changed within that time."""
     row = workspaces.find(request, workspace)
     row.require_automl()
     project, tag, metric = (text.replace("\0", "") for text in (project, tag, metric))

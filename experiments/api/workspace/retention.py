@@ -22,7 +22,7 @@ router = Router(tags=["Workspaces"])
 
 
 class RuleIn(BaseModel):
-    """What is removed of trials that ended `after_days` days ago in one of `states`, except for the `keep_best` best of
+    """What to remove of trials that ended `after_days` days ago in one of `states`, except for the `keep_best` best of
     each experiment."""
 
     after_days: int
@@ -40,7 +40,7 @@ class PreviewOut(BaseModel):
 
 
 class RetentionRuleOut(RuleIn):
-    """A rule: switched on, it removes. Control computes the preview in the background."""
+    """A rule, which removes data only while it is on. Control computes the preview in the background."""
 
     part: str = Field(description="`folder`, `log`, `points` or `events`.")
     is_on: bool
@@ -50,8 +50,7 @@ class RetentionRuleOut(RuleIn):
 
 
 class RetentionOut(BaseModel):
-    """The rules, at most one of each part. `defaults` are those of the installation, which apply to parts without a
-    rule of their own."""
+    """The rules, at most one per part. `defaults` are the installation's, which apply to parts without a rule."""
 
     rules: list[RetentionRuleOut]
     defaults: list[RetentionRuleOut]
@@ -88,7 +87,7 @@ def of_installation(request: ApiRequest) -> dict[str, Any]:
 
 @router.post(WORKSPACE + "/{part}", response=responses(RetentionRuleOut), summary="Set a retention rule")
 def put(request: ApiRequest, workspace: str, part: str, body: RuleIn) -> dict[str, Any]:
-    """Replace the rule of this part. It is switched off until its preview was seen. Owners only."""
+    """Replace the rule of this part. It is off until you have seen its preview. Owners only."""
     return _put(request, _workspace(request, workspace), part, body)
 
 
@@ -96,7 +95,7 @@ def put(request: ApiRequest, workspace: str, part: str, body: RuleIn) -> dict[st
     INSTALLATION + "/{part}", response=responses(RetentionRuleOut), summary="Set a default retention rule"
 )
 def put_default(request: ApiRequest, part: str, body: RuleIn) -> dict[str, Any]:
-    """Replace the default of this part. It is switched off until its preview was seen. Administrators only."""
+    """Replace the default of this part. It is off until you have seen its preview. Administrators only."""
     require_administrator(request.user)
     return _put(request, None, part, body)
 
@@ -147,7 +146,7 @@ def switch_default_off(request: ApiRequest, part: str) -> dict[str, Any]:
 
 @router.delete(WORKSPACE + "/{part}", response=responses(None, 204), summary="Delete a retention rule")
 def delete(request: ApiRequest, workspace: str, part: str) -> Status:
-    """Then the default of the installation applies to this part. Owners only."""
+    """The installation's default then applies to this part. Owners only."""
     return _delete(request, _find(_workspace(request, workspace), part))
 
 

@@ -25,7 +25,7 @@ router = Router(tags=["Saved views"])
 IN_WORKSPACE = "/workspaces/{slug:workspace}/views"
 VIEW_PATH = IN_WORKSPACE + "/{int:view}"
 QUERY = (
-    "What the view keeps of the table's address, encoded, such as `filter=state%3Afailed&sort=-value`. Parameters: "
+    "The query string of the table that the view stores, such as `filter=state%3Afailed&sort=-value`. Parameters: "
     "`filter`, `sort`, `state` or `status`, `size`, `columns`, `pinned`."
 )
 
@@ -36,7 +36,7 @@ class SavedViewOut(BaseModel):
     id: int
     name: str
     experiment: str | None = Field(
-        description="ID of the experiment whose trials it shows; null: it shows the list of experiments."
+        description="ID of the experiment whose trials it shows; null: the list of experiments."
     )
     query: str = Field(description=QUERY)
     is_shared: bool = Field(description="Whether all members of the workspace see it.")
@@ -74,8 +74,7 @@ def saved_views(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> PageData:
-    """Your own views and the shared ones, in the order of their IDs: of the list of experiments, or of an experiment's
-    trials."""
+    """Your own views and the shared ones, ordered by ID: of the list of experiments, or of an experiment's trials."""
     row = _workspace(request, workspace)
     shown = _experiment(request, row, experiment)
     rows = SavedView.objects.of_table(row, shown).visible_to(request.user)
@@ -91,7 +90,7 @@ def saved_views(
 
 @router.post(IN_WORKSPACE, response=responses(SavedViewOut, 201, may_conflict=True), summary="Save a view")
 def save_view(request: ApiRequest, workspace: str, request_body: NewSavedView) -> Status:
-    """Any member may save views of their own; sharing one needs the role operator."""
+    """Any member may save views; sharing one requires the operator role."""
     row = _workspace(request, workspace)
     require(request.user, "share_view" if request_body.is_shared else "view", row)
     view = SavedView.create(

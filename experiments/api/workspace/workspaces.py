@@ -57,7 +57,7 @@ def workspaces(request: ApiRequest, cursor: Cursor = None, limit: Limit = DEFAUL
 def workspace(request: ApiRequest, workspace: str) -> dict[str, Any]:
     row = find(request, workspace)
     role = role_in(request.user, row)
-    if role is None:  # the membership was removed a moment ago
+    if role is None:  # the membership has just been removed
         raise Http404
     return serialize(row, role)
 

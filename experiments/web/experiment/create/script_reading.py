@@ -166,20 +166,22 @@ def _script(
     data: QueryDict, files: Mapping[str, Any], call: ScriptCall | None, queue: Queue | None
 ) -> Script:
     """Return the script that was uploaded, pasted, or that the command runs in its folder. Raise ScriptError."""
-    words = call.words if call else ()
+    command_arguments = call.arguments if call else ()
     name = Path(call.script).name if call else "script"
     if upload := files.get("script_file"):
         if upload.size is not None and upload.size > MAX_SCRIPT:
             raise ScriptError(f"{upload.name} is larger than 1 MiB.")
-        return read_script(upload.read(MAX_SCRIPT), Path(upload.name or name).name, words=words)
+        return read_script(
+            upload.read(MAX_SCRIPT), Path(upload.name or name).name, command_arguments=command_arguments
+        )
     if pasted := data.get("script_text", "").strip():
-        return read_script(pasted[:MAX_SCRIPT], name, words=words)
+        return read_script(pasted[:MAX_SCRIPT], name, command_arguments=command_arguments)
     if call is None:
         raise ScriptError(
             "The command does not run a Python script. Enter a command such as python train.py, or "
             "paste the script below."
         )
-    return read_script_file(_path(call, data, queue), words, excluded=Path(settings.DATA))
+    return read_script_file(_path(call, data, queue), command_arguments, excluded=Path(settings.DATA))
 
 
 def _path(call: ScriptCall, data: QueryDict, queue: Queue | None) -> Path:

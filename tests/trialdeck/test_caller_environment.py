@@ -1,4 +1,4 @@
-"""The shell of the program that starts an experiment."""
+"""The environment of the program that starts an experiment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.trialdeck.conftest import ROOT
 
-SAY = "import json; from trialdeck import caller; print(json.dumps(caller.environment()))"
+SAY = "import json; from trialdeck import caller_environment as caller; print(json.dumps(caller.caller_environment()))"
 
 
 def caller_of(python: str | Path, **env: str) -> dict[str, str]:
