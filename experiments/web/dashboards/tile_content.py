@@ -185,7 +185,7 @@ def _view(tile: Tile, audience: Audience, now: datetime) -> Drawing:
     selection = query.select(audience.experiments, reader)
     title = tile.title or view.name
     if selection.error:
-        return Drawing(tile, title, problem=f"This view's filter is invalid: {selection.error}")
+        return Drawing(tile, title, problem=f"Invalid filter in this view: {selection.error}")
     matching = query.ordered(query.matching(selection.experiments))
     rows = list(
         matching.select_related("workspace", "project").defer("description", "properties")[: ROWS + 1]
@@ -209,7 +209,7 @@ def _trials_view(tile: Tile, view: SavedView, audience: Audience) -> Drawing:
         try:
             trials = trials.filter(TrialFields.of(experiment).condition(filter_text))
         except FilterError as error:
-            return Drawing(tile, title, problem=f"This view's filter is invalid: {error}")
+            return Drawing(tile, title, problem=f"Invalid filter in this view: {error}")
     if state := parameters.get("state", ""):
         trials = trials.filter(state=state)
     names = list(experiment.settings.space.columns())

@@ -229,7 +229,7 @@ def test_a_tile_says_in_a_sentence_why_it_shows_nothing(board, ended, lab, alice
         "The experiment for this tile was moved to another workspace.",
         "The saved view for this tile was deleted.",
         "The saved view for this tile is private.",
-        "This view's filter is invalid",
+        "Invalid filter in this view",
     ):
         assert sentence in html, sentence
     assert html.count("The project for this tile was deleted.") == 2, "not those of all projects instead"
