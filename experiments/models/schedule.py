@@ -20,8 +20,8 @@ from .settings import Invalid
 class Overlap(models.TextChoices):
     """What happens at a due time when the clone of the last one is still active."""
 
-    SKIP = "skip", "Skip this time"
-    START = "start", "Start another one"
+    SKIP = "skip", "Skip this run"
+    START = "start", "Start another run"
 
 
 class Schedule(models.Model):

@@ -40,7 +40,8 @@ class WarmResults(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
-        verbose_name_plural = "warm results"
+        verbose_name = "uploaded results"
+        verbose_name_plural = "uploaded results"
 
     def __str__(self) -> str:
         return self.name

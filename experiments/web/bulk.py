@@ -199,27 +199,28 @@ def _action_on_trials(
 
 def _stop_effect(experiments: list[Experiment]) -> str:
     alive = sum(experiment.alive_count for experiment in experiments)
-    will = plural(alive, "running trial") if alive else "No running trial"
-    return f"{will} will end. Results are kept, and the experiments can be resumed."
+    effect = f"{plural(alive, 'running trial')} will end." if alive else "No trial is running."
+    return f"{effect} Results are kept, and the experiments can be resumed."
 
 
 def _pause_effect(experiments: list[Experiment]) -> str:
     alive = sum(experiment.alive_count for experiment in experiments)
-    return f"No new trials start. {plural(alive, 'running trial finishes,running trials finish')}."
+    finishing = f" {plural(alive, 'running trial finishes,running trials finish')}." if alive else ""
+    return f"No new trials start.{finishing}"
 
 
 def _delete_effect(experiments: list[Experiment]) -> str:
     count = plural(sum(trials_of(experiment) for experiment in experiments), "trial")
     return (
-        f"Deletes {count} with values and logs too. Owners can restore them from the workspace's trash for 30 days; "
-        "then they are deleted permanently."
+        f"Also deletes {count} with values and logs. Owners can restore the experiments from the workspace's trash "
+        "for 30 days; then they are permanently deleted."
     )
 
 
 # verb: (the effect on the experiments it applies to, the start of the message afterwards)
 TOGETHER: dict[str, tuple[Callable[[list[Experiment]], str], str]] = {
     "enqueue": (
-        lambda _: "Each experiment goes to the end of its queue, or of the queue default.",
+        lambda _: "Each experiment goes to the end of its queue, or of the default queue.",
         "Enqueued",
     ),
     "pause": (_pause_effect, "Paused"),

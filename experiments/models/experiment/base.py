@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 class Visibility(models.TextChoices):
     WORKSPACE = "workspace", "Everyone in the workspace"
-    PRIVATE = "private", "Its creator and the workspace's owners"
+    PRIVATE = "private", "Only the creator and workspace owners"
 
 
 class ExperimentBase(models.Model):

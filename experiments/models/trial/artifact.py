@@ -28,7 +28,7 @@ class Keeping(models.TextChoices):
     """Where an artifact is."""
 
     LOCAL = "local", "On the worker's machine"
-    WAITING = "waiting", "To be stored"
+    WAITING = "waiting", "Upload pending"
     STORED = "stored", "In the output destination"
     DROPPED = "dropped", "Not kept: its trial is not among the best"
 
