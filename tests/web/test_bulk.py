@@ -246,7 +246,7 @@ def test_a_published_one_is_deleted_by_an_owner_only(in_state, alice, bob):
     """TD-A13."""
     experiment = in_state("published")
     response = as_(bob).post(list_url("delete"), {"pick": experiment.public_id})
-    assert "needs the role owner" in message_text(response)
+    assert "requires the owner role" in message_text(response)
     assert (
         message_text(as_(alice).post(list_url("delete"), {"pick": experiment.public_id}))
         == "Moved to trash: 1 experiment."

@@ -89,7 +89,7 @@ def test_who_may_not_is_told_what_is_missing(verb, in_state, carol, dave, bob):
     for method in ("get", "post"):
         viewer = getattr(as_(carol), method)(url_of(experiment, verb))
         assert viewer.status_code == 403
-        assert "needs the role operator" in viewer.content.decode()
+        assert "requires the operator role" in viewer.content.decode()
         assert getattr(as_(dave), method)(url_of(experiment, verb)).status_code == 404
         nobody = getattr(Client(), method)(url_of(experiment, verb))
         assert nobody.status_code == 302 and nobody["Location"].startswith(reverse("sign-in"))
@@ -100,7 +100,7 @@ def test_an_operator_may_not_delete_what_is_published(in_state, bob):
     """TD-A13: owner."""
     experiment = in_state("published")
     response = as_(bob).post(url_of(experiment, "delete"))
-    assert response.status_code == 403 and "needs the role owner" in response.content.decode()
+    assert response.status_code == 403 and "requires the owner role" in response.content.decode()
     assert Experiment.objects.filter(pk=experiment.pk).exists()
 
 
@@ -308,7 +308,7 @@ def test_details_offer_exactly_what_is_possible(state, in_state, bob):
         expected.remove("delete")  # needs an owner
     assert offered == expected
     if "delete" not in expected:
-        reason = "needs the role owner" if state == "published" else status.WAY_OUT[state]
+        reason = "requires the owner role" if state == "published" else status.WAY_OUT[state]
         assert reason in page
 
 

@@ -380,7 +380,7 @@ def test_stopping_twice_says_that_it_is_stopping(taken, bob):
 
 def test_a_viewer_may_not_stop_it(taken, carol):
     response = as_(carol).post(url_of(taken, "trial-stop"))
-    assert response.status_code == 403 and "needs the role operator" in response.content.decode()
+    assert response.status_code == 403 and "requires the operator role" in response.content.decode()
     taken.refresh_from_db()
     assert taken.state == "running"
 
