@@ -207,7 +207,8 @@ def test_every_verb_in_every_state_for_every_role(api, in_state, alice, bob, car
         error_of(stranger.post(path, body), 404)
         assert "requires the operator role" in error_of(api(carol).post(path, body), 403)["detail"]
         assert (
-            "requires the operator role" in error_of(api(alice, role="viewer").post(path, body), 403)["detail"]
+            "requires the operator role"
+            in error_of(api(alice, role="viewer").post(path, body), 403)["detail"]
         )
         assert Event.objects.count() == events
         answer = api(bob).post(path, body)
