@@ -106,7 +106,11 @@ def files(request: HttpRequest, columns: Sequence[Column[Trial]], selection: Sel
         "has_images": any(each.is_image for each in shown),
         "kept_query": [
             *((selection.name, key) for key in selection.keys),
-            *((name, value) for name, value in request.GET.items() if name in ("base", "rows") and value),
+            *(
+                (name, value)
+                for name, value in request.GET.items()
+                if name in ("base", "rows", "by") and value
+            ),
         ],
     }
 

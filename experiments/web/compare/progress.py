@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from experiments import database_clock
 from experiments.charts.drawing.svg import Chart
+from experiments.charts.drawing.time_unit import time_unit
 from experiments.charts.overlay import Line, overlay
 from experiments.charts.strip import Strip, strip
 from experiments.models import Experiment, Trial, TrialState
@@ -33,7 +34,10 @@ def charts(sets: Sequence[ReplicateSet], base: Experiment) -> tuple[dict[str, Ch
     now = database_clock.now()
     values, sample = _sample(experiments)
     by_trial = _lines(sets, _by_trial)
-    by_time = _lines(sets, lambda experiment: _by_time(experiment, ended, now))
+    unit, unit_s = time_unit(
+        max((_longest_s(experiment, ended, now) for experiment in experiments), default=0)
+    )
+    by_time = _lines(sets, lambda experiment: _by_time(experiment, ended, now, unit_s))
     strips = [
         Strip(
             each.name,
@@ -44,7 +48,7 @@ def charts(sets: Sequence[ReplicateSet], base: Experiment) -> tuple[dict[str, Ch
         for each in sets
     ]
     y_name = f"best {base.metric}"
-    lines = {"by-trial": (by_trial, "trial", "trials"), "by-time": (by_time, "time", "hours")}
+    lines = {"by-trial": (by_trial, "trial", "trials"), "by-time": (by_time, "time", unit)}
     drawn = {
         key: overlay(each, title=f"Best so far by {by}", y_name=y_name, x_name=unit, key=key, is_step=True)
         for key, (each, by, unit) in lines.items()
@@ -89,25 +93,39 @@ def _by_trial(experiment: Experiment) -> Steps:
     return steps
 
 
-def _by_time(experiment: Experiment, ended: dict[tuple[int, int], datetime], now: datetime) -> Steps:
-    """Return the best value by hours since the first start."""
+def _longest_s(experiment: Experiment, ended: dict[tuple[int, int], datetime], now: datetime) -> float:
+    """Return the seconds from its first start to its last improvement, and to its end or now."""
     if experiment.started_at is None:
+        return 0.0
+    last = now if experiment.is_active else experiment.ended_at
+    moments = [at for number, _ in experiment.trace if (at := ended.get((experiment.pk, number)))]
+    return max(
+        (at - experiment.started_at).total_seconds() for at in [*moments, last or experiment.started_at]
+    )
+
+
+def _by_time(
+    experiment: Experiment, ended: dict[tuple[int, int], datetime], now: datetime, unit_s: int
+) -> Steps:
+    """Return the best value by the time since the first start, in units of `unit_s` seconds."""
+    start = experiment.started_at
+    if start is None:
         return []
+
+    def elapsed(at: datetime) -> float:
+        return round(max(0.0, (at - start).total_seconds()) / unit_s, 4)
+
     moments = sorted(
         (at, value) for number, value in experiment.trace if (at := ended.get((experiment.pk, number)))
     )
     steps: Steps = []
     for at, value in moments:
         if experiment.is_better(value, steps[-1][1] if steps else None):
-            steps.append((_hours(experiment.started_at, at), value))
+            steps.append((elapsed(at), value))
     last = now if experiment.is_active else experiment.ended_at
-    if steps and last and _hours(experiment.started_at, last) > steps[-1][0]:
-        steps.append((_hours(experiment.started_at, last), steps[-1][1]))
+    if steps and last and elapsed(last) > steps[-1][0]:
+        steps.append((elapsed(last), steps[-1][1]))
     return steps
-
-
-def _hours(start: datetime, end: datetime) -> float:
-    return round(max(0.0, (end - start).total_seconds()) / 3600, 4)
 
 
 def _ended_at(experiments: Sequence[Experiment]) -> dict[tuple[int, int], datetime]:

@@ -10,23 +10,22 @@ from django.db.models import F, IntegerField, Max, Min
 from django.db.models.functions import Cast
 
 from experiments.models import Point, Trial
+from experiments.web.experiment.curve_axis import CurvePoint
 
 MOST_POINTS = 120  # about that many of each series
-
-Points = list[tuple[float, float | None]]
 
 
 @dataclass
 class SeriesSet:
-    """Points by metric and by primary key of the trial; `is_all`: none was left out."""
+    """Points in the order of their steps, by metric and by primary key of the trial; `is_all`: none was left out."""
 
-    points: dict[str, dict[int, Points]] = field(default_factory=lambda: defaultdict(dict))
+    points: dict[str, dict[int, list[CurvePoint]]] = field(default_factory=lambda: defaultdict(dict))
     is_all: bool = True
 
     def last(self, metric: str, trial_pk: int) -> float | None:
         """Return the last value of a metric."""
         points = self.points.get(metric, {}).get(trial_pk, [])
-        return points[-1][1] if points else None
+        return points[-1][2] if points else None
 
 
 def read(trials: Sequence[Trial], metrics: Sequence[str]) -> SeriesSet:
@@ -51,10 +50,10 @@ def read(trials: Sequence[Trial], metrics: Sequence[str]) -> SeriesSet:
             series.is_all = series.is_all and first == last
         drawn_keys |= {(pk, name, last) for (pk, name), last in latest.items()}
         rows = rows.filter(step__in=sorted({step for _, _, step in drawn_keys}))
-    values = rows.order_by("trial", "name", "step").values_list("trial", "name", "step", "value")
-    for pk, name, step, value in values:
+    columns = ("trial", "name", "step", "elapsed_s", "value")
+    for pk, name, step, elapsed_s, value in rows.order_by("trial", "name", "step").values_list(*columns):
         if width == 1 or (pk, name, step) in drawn_keys:
-            series.points[name].setdefault(pk, []).append((float(step), value))
+            series.points[name].setdefault(pk, []).append((step, elapsed_s, value))
     return series
 
 

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -22,6 +22,7 @@ from experiments.messages import bytes_, decimals_of, duration, plural, value
 from experiments.models import Comment, Experiment, Settings, Trial, TrialState
 from experiments.query_parameters import choice, text, texts
 from experiments.search.nested_choice import flat
+from experiments.web.experiment.curve_axis import BY, CurveAxis, CurvePoint
 from experiments.web.experiment.page import get_experiment, url_of, url_of_trial
 from experiments.web.trial import columns as table_columns
 from experiments.web.ui import descriptions
@@ -44,6 +45,7 @@ PARAMETERS = {
     "base": text(20),
     "rows": choice("diff", "all"),
     "show": choice("data"),
+    "by": BY,
     "file": text(500),
 }
 
@@ -68,6 +70,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     if len(columns) < LEAST:
         return render(request, "compare/trials.html", context)
     comparison = _Comparison(columns, experiment)
+    axis = comparison.axis(request)
     shows_all = request.GET.get("rows") == "all"
     groups = comparison.groups(shows_all=shows_all)
     context |= {
@@ -76,7 +79,8 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         "shows_all": shows_all,
         "all_url": selection.url(rows="all"),
         "differences_url": selection.url(rows=None),
-        "panels": [{"key": key, "chart": chart} for key, chart in comparison.charts().items()],
+        "panels": [{"key": key, "chart": chart} for key, chart in comparison.charts(axis).items()],
+        "axis": axis,
         "is_all": comparison.series.is_all,
         "shows_data": request.GET.get("show") == "data",
         "data_url": selection.url(show="data"),
@@ -111,7 +115,10 @@ def chart_file(
     """Send a chart of the comparison as .svg, or its data as .csv."""
     experiment = get_experiment(request, workspace_slug, public_id)
     _, columns = _selected(request, experiment)
-    charts = _Comparison(columns, experiment).charts() if len(columns) >= LEAST else {}
+    charts: dict[str, Chart] = {}
+    if len(columns) >= LEAST:
+        comparison = _Comparison(columns, experiment)
+        charts = comparison.charts(comparison.axis(request))
     if chart not in charts:
         raise Http404
     return chart_response(kind, charts[chart], name=f"{public_id}-compare-{chart}")
@@ -204,8 +211,17 @@ class _Comparison:
         names, settings = zip(*of_revision.values(), strict=True)
         return settings_rows.text_changes(names, settings)
 
-    def charts(self) -> dict[str, Chart]:
-        """Return the curves of the objectives and of further metrics by step, by key."""
+    def axis(self, request: HttpRequest) -> CurveAxis:
+        """Return the axis of all curves."""
+        curves: dict[str, list[CurvePoint]] = {}
+        for column in self.columns:
+            rows = [row for each in self.series.points.values() for row in each.get(column.item.pk, ())]
+            if rows:
+                curves[column.name] = rows
+        return CurveAxis.of(request, curves)
+
+    def charts(self, axis: CurveAxis) -> dict[str, Chart]:
+        """Return the curves of the objectives and of further metrics over this axis, by key."""
         charts: dict[str, Chart] = {}
         for name in self.metrics:
             points = self.series.points.get(name)
@@ -213,12 +229,15 @@ class _Comparison:
                 continue
             lines = [
                 Line(
-                    column.name, points.get(column.item.pk, []), column.color, href=url_of_trial(column.item)
+                    column.name,
+                    axis.points(points.get(column.item.pk, ())),
+                    column.color,
+                    href=url_of_trial(column.item),
                 )
                 for column in self.columns
             ]
-            key = f"curve-{len(charts)}"
-            charts[key] = overlay(lines, title=f"{name} by step", y_name=name, x_name="step", key=key)
+            key, title = f"curve-{len(charts)}", f"{name} by {axis.name}"
+            charts[key] = overlay(lines, title=title, y_name=name, x_name=axis.x_name, key=key)
             if len(charts) == MOST_CHARTS:
                 break
         return charts

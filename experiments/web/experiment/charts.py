@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db.models import OuterRef, Subquery
+from django.http import HttpRequest
 
 from experiments.charts.curve import MAX_SIBLINGS, Series, curve
 from experiments.charts.drawing.svg import Chart, Svg, element, px
@@ -13,6 +14,7 @@ from experiments.messages import value as format_value
 from experiments.models import Experiment, Failure, Trial, status
 
 from . import metric_series
+from .curve_axis import CurveAxis
 
 MOST_TRIALS = 1000  # of the history
 MOST_EDITS = 20
@@ -97,29 +99,35 @@ def _numbers(experiment: Experiment) -> tuple[list[int], bool]:
     return sorted(numbers | {number for number, _ in experiment.trace}), False
 
 
-def curve_of(trial: Trial, metric: str, *, url: str) -> tuple[Chart, bool, int]:
-    """Return the chart of a trial's metric by step, whether it shows all points, and the number of siblings drawn.
+def curve_of(
+    request: HttpRequest, trial: Trial, metric: str, *, url: str
+) -> tuple[Chart, CurveAxis, bool, int]:
+    """Return the chart of a trial's metric, its axis (`?by=step` or `time`), whether it shows all points, and how many
+    siblings are drawn.
 
     The objective is drawn with up to 20 siblings and the best trial, other metrics alone.
     """
     experiment = trial.experiment
     own, is_all = metric_series.points_of(trial, metric)
+    axis = CurveAxis.of(request, {str(trial.number): own})
     siblings: list[Trial] = []
     if metric == experiment.metric:
         siblings = _siblings(trial)
-    points = metric_series.of_many(siblings, metric)
+    rows_of = metric_series.rows_of_many(siblings, metric)
+    points = {pk: drawn for pk, rows in rows_of.items() if (drawn := axis.points(rows))}
     shown = {other.number: Series(other.number, points[other.pk]) for other in siblings if other.pk in points}
     best = shown.pop(experiment.best_number, None) if experiment.best_number is not None else None
-    own_series = Series(trial.number, own, is_live=trial.state in status.TRIAL_ALIVE)
+    own_series = Series(trial.number, axis.points(own), is_live=trial.state in status.TRIAL_ALIVE)
     chart = curve(
         own_series,
         direction=experiment.direction,
         metric=metric,
         siblings=list(shown.values()),
         best=own_series if trial.number == experiment.best_number else best,
+        step_name=axis.x_name,
         href=address(url),
     )
-    return chart, is_all, len(shown)
+    return chart, axis, is_all, len(shown)
 
 
 def _siblings(trial: Trial) -> list[Trial]:

@@ -10,26 +10,30 @@ from django.db.models.functions import Cast
 
 from experiments.models import Point, Trial
 
+from .curve_axis import CurvePoint
+
 ALL = 5_000  # up to here a series is read whole
 SOME = 600  # of a longer one
 FEW = 60  # of each of many
 
+COLUMNS = ("step", "elapsed_s", "value")
+
 Points = list[tuple[int, float | None]]
 
 
-def points_of(trial: Trial, metric: str) -> tuple[Points, bool]:
-    """Return a trial's points by step, and whether they are all. Long series are downsampled, keeping extremes."""
+def points_of(trial: Trial, metric: str) -> tuple[list[CurvePoint], bool]:
+    """Return a trial's points in the order of their steps, and whether they are all. Long series are downsampled and
+    keep their extremes."""
     metric_points = Point.objects.filter(trial=trial, name=metric)
-    points = list(metric_points.order_by("step").values_list("step", "value")[: ALL + 1])
+    points = list(metric_points.order_by("step").values_list(*COLUMNS)[: ALL + 1])
     if len(points) <= ALL:
         return points, True
-    steps = spaced(trial, metric, SOME)
-    extremes = dict(metric_points.filter(step__in=steps).values_list("step", "value"))
-    with_value = metric_points.exclude(value=None).values_list("step", "value")
-    extremes.update(with_value.order_by("value")[:1])
-    extremes.update(with_value.order_by("-value")[:1])
-    extremes.update(metric_points.order_by("-step").values_list("step", "value")[:1])
-    return sorted(extremes.items()), False
+    kept = {*metric_points.filter(step__in=spaced(trial, metric, SOME)).values_list(*COLUMNS)}
+    with_value = metric_points.exclude(value=None).values_list(*COLUMNS)
+    kept.update(with_value.order_by("value")[:1])
+    kept.update(with_value.order_by("-value")[:1])
+    kept.update(metric_points.order_by("-step").values_list(*COLUMNS)[:1])
+    return sorted(kept, key=lambda row: row[0]), False
 
 
 def spaced(trial: Trial, metric: str, most: int) -> list[int]:
@@ -49,6 +53,12 @@ def spaced(trial: Trial, metric: str, most: int) -> list[int]:
 
 
 def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, Points]:
+    """Return points by step of several trials by primary key, in four queries."""
+    rows_of = rows_of_many(trials, metric, most)
+    return {pk: [(step, value) for step, _, value in rows] for pk, rows in rows_of.items()}
+
+
+def rows_of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, list[CurvePoint]]:
     """Return points of several trials by primary key, in four queries.
 
     Trials of one experiment report at the same steps, so the steps are taken from the longest series that is kept:
@@ -63,14 +73,15 @@ def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, 
         return {}
     longest = max(last_steps, key=last_steps.__getitem__)
     steps = spaced(longest, metric, most)
-    series: dict[int, Points] = defaultdict(list)
+    series: dict[int, list[CurvePoint]] = defaultdict(list)
     rows = Point.objects.filter(trial__in=[trial.pk for trial in last_steps], name=metric, step__in=steps)
-    for pk, step, value in rows.order_by("trial", "step").values_list("trial", "step", "value"):
-        series[pk].append((step, value))
+    for pk, *row in rows.order_by("trial", "step").values_list("trial", *COLUMNS):
+        step, elapsed_s, value = row
+        series[pk].append((step, elapsed_s, value))
     if metric != longest.experiment.metric:
         return dict(series)
     for trial, last_step in last_steps.items():  # these are of the objective
         points = series[trial.pk]
         if not points or points[-1][0] < last_step:
-            points.append((last_step, trial.last_value))
+            points.append((last_step, None, trial.last_value))
     return dict(series)

@@ -21,6 +21,7 @@ from experiments.query_parameters import choice, invalid, listed, number, text
 from experiments.scheduler import wait_reasons
 from experiments.web.experiment import artifacts, charts
 from experiments.web.experiment.action_buttons import Button
+from experiments.web.experiment.curve_axis import BY
 from experiments.web.experiment.page import back_from, get_trial, refused, url_of, url_of_trial
 from experiments.web.experiment.pareto_front import on_front
 from experiments.web.ui import descriptions, summaries
@@ -37,7 +38,7 @@ MOST_EVENTS = 30
 
 @login_required
 @require_safe
-@takes(metric=text(), show=choice("data"))
+@takes(metric=text(), show=choice("data"), by=BY)
 def show(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
     """Show everything about one trial."""
     trial, now = get_trial(request, workspace_slug, public_id, number), database_clock.now()
@@ -147,9 +148,10 @@ def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object
     metric = requested if requested in names else (names[0] if names else objective)
     if not names:
         return {"metrics": [], "metric": metric, "chart": None}
-    chart, is_all, siblings = charts.curve_of(trial, metric, url=url)
+    chart, axis, is_all, siblings = charts.curve_of(request, trial, metric, url=url)
     return {
         "chart": chart,
+        "axis": axis,
         "is_all": is_all,
         "siblings": siblings,
         "metric": metric,

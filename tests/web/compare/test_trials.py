@@ -8,6 +8,7 @@ import re
 from urllib.parse import urlencode
 
 import pytest
+from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
@@ -87,6 +88,26 @@ def test_the_curves_of_all_metrics_lie_over_each_other(pair, carol):
     assert html.count('class="cat-line-1"') == 4 and html.count('class="cat-line-2"') == 4, "wide and narrow"
     data = page(carol, pair, [1, 2], show="data").content.decode()
     assert "0.6" in data and "<figure" not in data
+
+
+def test_curves_lie_over_each_other_by_time(pair, carol):
+    """TD-C5: seconds since the start of each trial; what has no time is named, and the choice is in the URL."""
+    html = page(carol, pair, [1, 2]).content.decode()
+    assert "No times: these results were stored without them." in html and ">Time<" not in html
+    assert "accuracy by step" in page(carol, pair, [1, 2], by="time").content.decode(), "there are no times"
+    Point.objects.filter(trial__number=2).update(elapsed_s=F("step") * 100.0)
+    html = page(carol, pair, [1, 2]).content.decode()
+    assert 'href="?trial=1&amp;trial=2&amp;by=time">Time</a>' in html and "accuracy by step" in html
+    html = page(carol, pair, [1, 2], by="time", show="data").content.decode()
+    assert "accuracy by time" in html and "train_loss by time" in html and "Minutes" in html
+    assert "Without times, not drawn: #1" in html and "<td>#1</td>" not in html
+    cells = re.findall(r'<td>#2</td><td class="num">([\d.]+)</td>', html)
+    assert cells[:3] == ["1.666667", "3.333333", "5"]
+    assert 'name="by" value="time"' in html, "adding a trial keeps the axis"
+    assert page(carol, pair, [1, 2], by="epoch").status_code == 400
+    url = reverse("trials-compare-chart-csv", args=["lab", pair.public_id, "curve-0"])
+    lines = as_(carol).get(f"{url}?trial=1&trial=2&by=time").content.decode().splitlines()
+    assert lines[0] == "Line,Minutes,accuracy" and lines[1].startswith("#2,1.666667,")
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_end(pair, carol):

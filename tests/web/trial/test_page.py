@@ -188,6 +188,26 @@ def test_the_objective_stands_among_its_siblings(running, bob):
     assert "with 1 other trial" in html and html.count('class="sibling"') == 2  # wide and narrow
 
 
+def test_the_curve_can_be_drawn_by_time(running, bob):
+    """TD-C5: with its siblings, in a unit that fits; where there are no times, the choice says so."""
+    experiment = running(taken=2)
+    first, two = experiment.trials.order_by("number")[:2]
+    report(first, "accuracy", [0.1, 0.2, 0.3])
+    report(two, "accuracy", [0.2, 0.3, 0.4])
+    assert "No times: these results were stored without them." in page_of(bob, first, "?by=time")
+    for step in range(3):
+        Point.objects.filter(step=step).update(elapsed_s=step * 5400.0)
+    html = page_of(bob, first)
+    assert 'href="?by=time">Time</a>' in html and "by step, with 1 other trial" in html
+    html = page_of(bob, first, "?by=time")
+    assert "by time, with 1 other trial" in html and html.count('class="sibling"') == 2
+    assert "accuracy by minutes" in html and 'href="?">Step</a>' in html
+    assert "90" in page_of(bob, first, "?by=time&show=data") and "180" in page_of(
+        bob, first, "?by=time&show=data"
+    )
+    page_of(bob, first, "?by=epoch", 400)
+
+
 def test_other_metrics_are_a_link_away(taken, bob):
     report(taken, "accuracy", [0.1, 0.2])
     report(taken, "loss/train & more", [2.0, 1.0])

@@ -1,0 +1,68 @@
+"""What the horizontal axis of curves shows: the steps that a trial reported, or the time since its start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from experiments.charts.drawing.time_unit import time_unit
+from experiments.query_parameters import choice
+
+CurvePoint = tuple[int, float | None, float | None]  # step, seconds since the start of the trial, value
+Points = list[tuple[float, float | None]]
+
+BY = choice("step", "time")  # the query parameter `by`
+
+
+@dataclass(frozen=True, slots=True)
+class CurveAxis:
+    """The chosen axis. `without_times`: the names of curves that have no times, of `count` in all; `unit` and `unit_s`:
+    of the time."""
+
+    is_time: bool
+    without_times: tuple[str, ...] = ()
+    count: int = 0
+    unit: str = "seconds"
+    unit_s: int = 1
+
+    @classmethod
+    def of(cls, request: HttpRequest, curves: Mapping[str, Iterable[CurvePoint]]) -> CurveAxis:
+        """Return the axis that `?by=` asks for, of curves by name; by step where no curve has times."""
+        ends = {
+            name: max((elapsed for _, elapsed, _ in rows if elapsed is not None), default=None)
+            for name, rows in curves.items()
+        }
+        timed = [end for end in ends.values() if end is not None]
+        unit, unit_s = time_unit(max(timed, default=0.0))
+        return cls(
+            is_time=request.GET.get("by") == "time" and bool(timed),
+            without_times=tuple(name for name, end in ends.items() if end is None),
+            count=len(ends),
+            unit=unit,
+            unit_s=unit_s,
+        )
+
+    @property
+    def has_times(self) -> bool:
+        """Whether a curve can be drawn by time."""
+        return len(self.without_times) < self.count
+
+    @property
+    def name(self) -> str:
+        """`step` or `time`, for titles."""
+        return "time" if self.is_time else "step"
+
+    @property
+    def x_name(self) -> str:
+        """What the numbers of the axis are."""
+        return self.unit if self.is_time else "step"
+
+    def points(self, rows: Iterable[CurvePoint]) -> Points:
+        """Return (x, value) in rising order of x; by time without the points that have none."""
+        if not self.is_time:
+            return [(float(step), value) for step, _, value in rows]
+        timed = ((elapsed, value) for _, elapsed, value in rows if elapsed is not None)
+        in_order = sorted(timed, key=lambda point: point[0])
+        return [(round(elapsed / self.unit_s, 6), value) for elapsed, value in in_order]
