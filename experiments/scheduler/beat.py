@@ -98,7 +98,7 @@ class Beat:
         return True
 
     def move_windows_on(self) -> None:
-        """Give the experiments whose start window has closed the next one. An error here must not stop the beat."""
+        """Set the next start window of experiments whose window has closed. An error here must not stop the beat."""
         closed = Experiment.objects.active().filter(window_closes_at__lte=database_clock.now())
         for experiment in closed.order_by():
             try:
@@ -116,12 +116,12 @@ class Beat:
             schedules.run_due()
         except DatabaseError:
             raise
-        except Exception:  # what is due stays so until the next tick
+        except Exception:  # due schedules are tried again with the next tick
             logger.exception("Scheduled experiments could not be repeated")
 
     def enforce_limits(self, now: float) -> None:
-        """Every ten seconds, hold and release what limits of slot hours concern. `now` is in monotonic seconds. An
-        error here must not stop the beat."""
+        """Every ten seconds, hold or release experiments by their limits of slot hours. `now` is in monotonic seconds.
+        An error here must not stop the beat."""
         if now < self.limits_at:
             return
         self.limits_at = now + LIMITS_EVERY_S
@@ -142,23 +142,23 @@ class Beat:
             logger.exception("Worker utilization could not be measured")
 
     def empty_the_trash(self, now: float) -> None:
-        """Once an hour, delete expired rows, a portion with each tick until none is left. `now` is in monotonic
+        """Once an hour, delete expired rows, a portion per tick until none is left. `now` is in monotonic
         seconds. An error here must not stop the beat."""
         if now < self.purge_at:
             return
         try:
             has_more = purge()
-        except Exception:  # what is expired stays so until the next hour
+        except Exception:  # expired rows are deleted in the next hour
             logger.exception("The trash could not be emptied")
             has_more = False
         self.purge_at = 0.0 if has_more else now + PURGE_EVERY_S
 
     def apply_retention(self, now: float) -> None:
-        """Do a portion of what the rules of retention remove, and of their previews. `now` is in monotonic seconds. An
+        """Do a portion of the work of retention rules, and of their previews. `now` is in monotonic seconds. An
         error here must not stop the beat."""
         try:
             self.retention.tick(now)
-        except Exception:  # what is due stays so until the next hour
+        except Exception:  # due removals are tried again
             logger.exception("The rules of retention could not be applied")
 
     def compute_in_background(self, now: float) -> None:

@@ -1,7 +1,7 @@
 """The conductor: `schedule(pk)` takes every step that is due for an experiment.
 
-Each step can safely be repeated, and taken by two processes at once: the experiment's lock and unique ordinals guard
-what it writes. That only one thread of a process works on an experiment just saves work.
+Each step may be repeated, and taken by two processes at once: the experiment's lock and unique ordinals protect its
+writes. Within a process, only one thread works on an experiment, merely to save work.
 """
 
 from __future__ import annotations
@@ -124,14 +124,14 @@ def settle_lost_trials(experiment: Experiment) -> None:
 
 
 def _doubtful_trials(experiment: int) -> QuerySet[Trial]:
-    """The trials that are stopping, or whose worker does not hold them any more."""
+    """Return the trials that are stopping, or that their worker no longer holds."""
     is_not_held = Q(worker=None) | Q(worker__gone_at__isnull=False) | ~Q(boot=F("worker__boot"))
     held = Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ALIVE)
     return held.filter(Q(state=TrialState.STOPPING) | is_not_held)
 
 
 def _overdue(experiment: Experiment, stopping: list[Trial]) -> set[int]:
-    """Return which of these trials should have ended long ago, with their grace period or since Kill now."""
+    """Return those of these trials whose grace period ended long ago, or that Kill now has not ended."""
     if not stopping:
         return set()
     stops = experiment.events.filter(verb="stop", after=TrialState.STOPPING, trial__in=stopping)
@@ -160,14 +160,14 @@ def note_used_time(experiment: Experiment) -> None:
 
 
 def rerun_failed(experiment: Experiment) -> None:
-    """Make further waiting trials of the failed ones that a resume reruns, once half of the earlier ones started."""
+    """Create more waiting reruns of failed trials after a resume, once half of the earlier ones have started."""
     is_due = experiment.reruns_up_to is not None and experiment.waiting_count <= RERUNS_AT_ONCE // 2
     if is_due and experiment.state in (ExperimentState.PENDING, ExperimentState.RUNNING):
         experiment.rerun_more()
 
 
 def wind_down(experiment: Experiment, *, because: str) -> None:
-    """Start nothing new; when the last trial has ended, complete the experiment, or fail it without any result."""
+    """Start no new trials; when the last trial has ended, complete the experiment, or fail it if there is no result."""
     # Not `waiting_count`, which includes reruns, which are kept. Locking dispatches the conductor again, so locking
     # without need would never end.
     waiting = experiment.trials.filter(state=TrialState.WAITING, source="proposal")
@@ -236,10 +236,10 @@ def propose(experiment: Experiment) -> None:
 def _ahead(experiment: Experiment) -> int:
     """Return how many suggestions to keep ready, so that no slot waits for the algorithm.
 
-    An early suggestion of an algorithm that learns knows fewer results. So this is the number of trials that ended
-    since the last call, at least one: one as long as the conductor keeps up, which costs the search nothing. As many
-    as the concurrency would make the search measurably worse (benchmarks/search_quality.py). The others get many at a
-    time.
+    An algorithm that learns
+    knows fewer results when it suggests early. For it, return the number of trials that have ended since the last call,
+    at least one: one while the conductor keeps up, which does not affect the search. Keeping as many as the concurrency
+    would make the search measurably worse (benchmarks/search_quality.py). Other algorithms get many at a time.
     """
     if not engine.learns_from_results(experiment.settings.algorithm):
         return experiment.concurrency + BLOCK
@@ -265,7 +265,7 @@ def _ask(experiment: Experiment, ordinals: list[int]) -> list[engine.Proposal]:
 
 
 def _has_tried_all(experiment: Experiment) -> bool:
-    """Whether no value is left that a larger budget could try."""
+    """Return whether every value has been tried, so that a larger budget would not help."""
     problem = _problem(experiment.settings)
     size = problem.space.size
     if size is None or (size > experiment.last_number and not experiment.settings.warm_start):
@@ -320,7 +320,7 @@ _flights_lock = threading.Lock()
 
 @contextmanager
 def _exclusively(pk: int) -> Iterator[bool]:
-    """Yield False immediately when another thread already waits, which will see everything that this one would."""
+    """Yield whether this thread may run. False: another thread is already waiting, and will see the same changes."""
     with _flights_lock:
         flight = _flights[pk]
         if flight.waiting > 1:

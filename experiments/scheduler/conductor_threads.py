@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 
 THREADS = 3  # so that one slow proposal does not hold up the other experiments
 WAIT_S = 1.0
-RETRY_S = 1.0  # after a failure of the broker; the beat looks meanwhile
+RETRY_S = 1.0  # after a failure of the broker; until then the beat dispatches
 
 
 class ConductorThreads:
-    """Wait for wake-ups in threads, and run the conductor for each."""
+    """Threads that wait for wake-ups, and run the conductor for each."""
 
     def __init__(self, ending: threading.Event) -> None:
         self._ending = ending

@@ -35,7 +35,7 @@ def apply_early_stopping(experiment: Experiment, cache: EarlyStoppingCache) -> N
             checked_step=trial.checked_step,
             peers=peers.of(trial, early_stopping.EARLY_STOPPING[name].peers),
         )
-        if not curve:  # its points were deleted, or are not stored yet
+        if not curve:  # its points were deleted, or have not been stored yet
             continue
         rule_revision = trial.rule_revision
         if why := early_stopping.reason_to_stop(name, arguments, case):

@@ -1,6 +1,6 @@
-"""When an experiment will end, what that will cost, and how far its running trials are.
+"""Estimates: when an experiment will end, its remaining compute, and the progress of its running trials.
 
-All of it is computed from the latest finished trials and from what running ones report: a bounded number of rows.
+They are computed from the latest finished trials and the reports of running ones: a bounded number of rows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MOST_FINISHED = 200  # latest finished trials, on which an estimate is based
 MOST_RUNNING = 200  # running trials whose progress is taken into account
 MOST_SIMULATED = 60  # trials still to start that are simulated one by one; more are added up
 ROUNDS = 60
-FEW = 3  # durations, of which the assumed spread weighs as much as so many that were seen
+FEW = 3  # the assumed spread weighs as much as this many observed durations
 FEW_SPREAD = 0.5  # assumed standard deviation of durations, relative to their mean
 MANY = 12  # durations that can show a trend
 CLEAR = 3  # standard errors by which a trend differs from none
-GOES_ON = 1.5  # a trial that already takes longest will take so many times as long in all
+GOES_ON = 1.5  # the longest trial so far is assumed to take this many times its current duration in total
 ALMOST_DONE = 0.99  # a trial that runs longer than the others has not ended yet
 
 Range = tuple[float, float]
@@ -37,7 +37,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """When the experiment will end and what it will still cost, in seconds from now: (at least, at most).
+    """End and remaining compute of an experiment, in seconds from now: (at least, at most).
 
     The range contains the actual end in about four of five cases. `compute_s` is the sum over all trials. Both are
     None when they are unknown; `unknown` says why. `latest_s` is set when a max duration limits it.
@@ -51,8 +51,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finished:
-    """The latest finished trials, in the order of their ends: durations in seconds, and the last steps of those that
-    succeeded."""
+    """The latest finished trials in the order in which they ended: durations in seconds, and last steps of succeeded
+    ones."""
 
     durations: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a running trial is: `share` of it is done (0 to 1), and it will take `left_s` more seconds.
+    """Progress of a running trial: the `share` that is done (0 to 1), and the remaining time `left_s` in seconds.
 
     `is_reported`: the trial itself reported the total number of its steps. Otherwise both are guessed from earlier
     trials.
@@ -78,7 +78,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Running:
-    """A running trial: for how many seconds, and what it has reported."""
+    """A running trial: its elapsed seconds, and its reported steps."""
 
     elapsed_s: float
     last_step: int | None = None
@@ -92,7 +92,7 @@ class Running:
 
 
 def progress(running: Running, finished: Finished) -> Progress | None:
-    """Return how far a running trial is; None when nothing tells."""
+    """Return the progress of a running trial; None if nothing is known about it."""
     elapsed_s = running.elapsed_s
     if running.steps_total and running.steps_done:
         share = running.steps_done / running.steps_total
@@ -122,9 +122,9 @@ def simulate(
     """Return when all trials have ended and the sum of their durations, each in seconds: (at least, at most).
 
     `to_start` further trials start on `slots` slots, as soon as one is free. Durations are drawn from those of
-    `finished` trials, which must not be empty, and of the `running` ones, which are known to take longer than they
-    have taken so far; a clear trend goes on. `limit_s` is the longest that a trial may take. The ranges hold nine
-    tenths of the rounds.
+    `finished` trials, which must not be empty, and of the `running` ones, which are known to take longer than they have
+    taken so far; a clear trend is continued. `limit_s` is the longest that a trial may take. The ranges contain nine
+    tenths of the simulated rounds.
     """
     random = Random(seed)  # noqa: S311
     lengths = _Lengths(finished.durations, [trial.elapsed_s for trial in running])
@@ -153,7 +153,7 @@ def simulate(
 
 
 def _left(trial: Running, finished: Finished, draw: _Round, random: Random) -> float:
-    """Return for how many seconds the trial will still run, as far as a round knows."""
+    """Return the remaining seconds of the trial in this round."""
     reported = progress(trial, finished) if trial.last_step is not None or trial.steps_total else None
     if reported and (reported.is_reported or finished.steps):
         return reported.left_s * random.lognormvariate(0, 0.15)
@@ -161,7 +161,7 @@ def _left(trial: Running, finished: Finished, draw: _Round, random: Random) -> f
 
 
 class _Lengths:
-    """The distribution of durations, by those of finished and of running trials.
+    """The distribution of durations, from finished and running trials.
 
     A running trial takes longer than it has run: its weight goes to the longer durations in equal parts. Without this,
     an early estimate would know only of the quick trials. Each duration is kept without the trend, as if its trial
@@ -171,7 +171,7 @@ class _Lengths:
     def __init__(self, durations: Sequence[float], elapsed: Sequence[float]) -> None:
         count = len(durations)
         self.slope, self.slope_error = _trend(durations)
-        self.horizon = count  # further on, the trend does not go on
+        self.horizon = count  # beyond this, the trend is not continued
         values = [max(0.0, seconds + self.slope * (count - at)) for at, seconds in enumerate(durations)]
         longest = max(values)
         beyond = [seconds * GOES_ON for seconds in elapsed if seconds >= longest]
@@ -187,7 +187,7 @@ class _Lengths:
         self.mean = sum(map(mul, values, weights)) / total_weight
         square = sum(weight * (value - self.mean) ** 2 for value, weight in zip(values, weights, strict=True))
         seen = sqrt(square / total_weight) / self.mean if self.mean else 0.0
-        # A few durations tell little of how much they differ.
+        # A few durations say little about their spread.
         spread = sqrt((FEW * FEW_SPREAD**2 + count * seen**2) / (FEW + count))
         self.spread, self.doubt = spread, spread / sqrt(count)
 
@@ -196,7 +196,7 @@ class _Lengths:
 
 
 class _Round:
-    """One possible future: durations, with a mean that may differ from the one that was seen."""
+    """One simulated future: durations whose mean may differ from the observed one."""
 
     def __init__(self, lengths: _Lengths, random: Random, limit_s: float | None) -> None:
         self.lengths, self.random, self.limit_s = lengths, random, limit_s
@@ -220,7 +220,7 @@ class _Round:
         return max(0.0, self.random.gauss(mean * count, mean * lengths.spread * sqrt(count)))
 
     def beyond(self, elapsed_s: float) -> float:
-        """Return for how much longer a trial runs that has run for `elapsed_s`."""
+        """Return the remaining seconds of a trial that has run for `elapsed_s`."""
         lengths = self.lengths
         longer = lengths.values[bisect_right(lengths.values, elapsed_s) :]
         left_s = self.random.choice(longer) - elapsed_s if longer else elapsed_s * (GOES_ON - 1)
@@ -228,7 +228,7 @@ class _Round:
 
 
 def _trend(durations: Sequence[float]) -> tuple[float, float]:
-    """Return by how many seconds each trial takes longer than the one before, and its standard error.
+    """Return the increase of the duration from one trial to the next in seconds, and its standard error.
 
     Both are 0 unless the trend is clear.
     """

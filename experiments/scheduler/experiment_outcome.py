@@ -7,7 +7,7 @@ from experiments.models.trial.failure_groups import groups_of
 
 
 def complete(experiment: Experiment, *, because: str) -> bool:
-    """End the experiment with its reason; without any result it has failed, and the reason is the most common cause."""
+    """End the experiment. If no trial has a result, it fails, and the most common cause becomes its reason."""
     if _has_result(experiment) or not _total(experiment):
         return experiment.finish(ExperimentState.COMPLETED, because=because)
     return experiment.finish(ExperimentState.FAILED, because=why_no_result(experiment)[:1000])

@@ -124,6 +124,6 @@ def _keep_addresses(trials: list[int]) -> None:
 
 
 def _is_expired(experiment: Experiment, before: datetime) -> bool:
-    """Whether it is still expired, now that it is locked: an owner may have restored it."""
+    """Return whether the locked experiment is still expired: an owner may have restored it."""
     rows = Experiment.everything.select_for_update().filter(pk=experiment.pk, trashed_at__lt=before)
     return rows.first() is not None

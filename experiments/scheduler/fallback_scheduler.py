@@ -1,4 +1,4 @@
-"""Schedule experiments without the broker: what the beat does where a message could not be sent."""
+"""Schedule experiments without the broker: used by the beat when a wake-up could not be sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FallbackScheduler:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="direct")  # starts threads when needed
 
     def schedule(self, pk: int) -> None:
-        """Have the conductor look at the experiment soon, unless it is about to."""
+        """Run the conductor for the experiment soon, unless a run is already queued."""
         with self._lock:
             if pk in self._under_way:
                 return
@@ -45,5 +45,5 @@ class FallbackScheduler:
                 self._under_way.discard(pk)
 
     def end(self) -> None:
-        """Drop what has not begun, and wait for the rest."""
+        """Drop runs that have not begun, and wait for the others."""
         self._pool.shutdown(cancel_futures=True)

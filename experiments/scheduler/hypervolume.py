@@ -11,12 +11,12 @@ from experiments.models import Experiment, FrontTrial, Hypervolume, status
 from experiments.models.trial.pareto_front import LOSSES
 from experiments.scheduler import importance
 
-GROWTH = 1.05  # a running experiment's hypervolume is renewed after so many times as many results
+GROWTH = 1.05  # growth of the number of results after which a running experiment's hypervolume is recomputed
 MOST_ROWS = 50_000
 
 
 class Background(importance.Background):
-    """Computes one hypervolume history at a time beside the beat."""
+    """Computes one hypervolume history at a time, in a thread next to the beat."""
 
     name = "hypervolume"
 
@@ -51,7 +51,7 @@ def inputs(experiment: Experiment) -> dict[str, Any]:
 
 
 def store(experiment: Experiment, answer: dict[str, Any]) -> Hypervolume:
-    """Keep the answer of `experiments.search.hypervolume`, replacing the previous one."""
+    """Store the output of `experiments.search.hypervolume`, replacing the previous one."""
     row, _ = Hypervolume.objects.update_or_create(
         experiment=experiment,
         defaults={

@@ -19,7 +19,7 @@ MOST_CHECKED = 10_000  # finished trials whose values are compared with a new se
 
 @dataclass(frozen=True)
 class Consequences:
-    """What changed settings would do to an active experiment.
+    """The impact of changed settings on an active experiment.
 
     `outside` of `checked` finished trials are outside the new search space; `is_exact` is False when more trials have
     finished than were checked. `needed`: number of fitting trials from which on the others no longer inform the search;

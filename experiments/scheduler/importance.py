@@ -24,8 +24,8 @@ from experiments.search.parameters import Choice, Randint, Uniform
 
 logger = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parents[2]  # where the package `experiments` is
-GROWTH = 1.2  # a running experiment's importance is renewed after so many times as many results
+ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the package `experiments`
+GROWTH = 1.2  # growth of the number of results after which a running experiment's importance is recomputed
 LIMIT_S = 120.0
 POLL_S = 0.5
 NICENESS = 10
@@ -76,7 +76,7 @@ def inputs(experiment: Experiment) -> dict[str, Any]:
 
 
 def store(experiment: Experiment, document: dict[str, Any], answer: dict[str, Any]) -> Importance:
-    """Keep the answer of `experiments.search.importance`, replacing the previous one."""
+    """Store the output of `experiments.search.importance`, replacing the previous one."""
     row, _ = Importance.objects.update_or_create(
         experiment=experiment,
         defaults={
@@ -114,7 +114,7 @@ def compute(
                 output, errors = process.communicate(text, timeout=POLL_S)
                 break
             except subprocess.TimeoutExpired:
-                text = ""  # communicate keeps what it has not sent yet
+                text = ""  # communicate() keeps the input that is not sent yet
                 if ending.is_set():
                     return None
                 if time.monotonic() > until:
@@ -130,7 +130,7 @@ def compute(
 
 
 class Background:
-    """Computes one importance at a time beside the beat."""
+    """Computes one importance at a time, in a thread next to the beat."""
 
     name = "importance"
 
@@ -166,7 +166,8 @@ class Background:
             store(experiment, document, answer)
 
     def give_up(self, experiment: Experiment) -> None:
-        """Keep the failure as the answer: else this experiment would be due first again, and no other would ever be."""
+        """Store the failure as the result. Otherwise this experiment would stay first in order, and block all
+        others."""
         store(experiment, {"values": []}, {"problem": FAILED})
 
     def _run(self, experiment: Experiment) -> None:
@@ -180,7 +181,7 @@ class Background:
 
 
 def _spaced(experiment: Experiment) -> list[int]:
-    """Return evenly spaced numbers among which about 200 trials have succeeded; [] for all trials."""
+    """Return evenly spaced trial numbers, of which about 200 have succeeded; [] means all trials."""
     settled = max(experiment.last_number, 1)
     sample_size = min(2_000, int(1.5 * importance.MOST * settled / max(experiment.succeeded_count, 1)))
     if settled <= sample_size:

@@ -15,10 +15,10 @@ from experiments.search.space import Space
 
 
 def past_trials(experiment: Experiment) -> list[PastTrial]:
-    """Return what was tried, by number: settled, active and suggested. A process reads settled trials only once."""
+    """Return the past trials by number: settled, active and suggested. A process reads settled trials only once."""
     cache = cache_of(experiment)
     space = experiment.settings.space
-    # In the order of their lifecycle: what moves on between two queries is seen twice, and never missed.
+    # In lifecycle order: a trial whose state changes between two queries is seen twice, never missed.
     suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
     active = list(experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by("state", "number"))
     settled = experiment.trials.filter(settled_rank__gt=cache.last_rank).order_by("settled_rank")
@@ -81,7 +81,7 @@ def _past_trial(trial: Trial, space: Space) -> PastTrial:
 
 
 def _further_values(trial: Trial) -> tuple[float, ...] | None:
-    """Return its values of the further objectives, () for an experiment without; None unless it has all of them."""
+    """Return the values of the further objectives; () if the experiment has none; None if one is missing."""
     if not trial.experiment.further_objectives:
         return ()
     values = trial.objective_values
@@ -89,5 +89,5 @@ def _further_values(trial: Trial) -> tuple[float, ...] | None:
 
 
 def _without_failure(past: PastTrial) -> PastTrial:
-    """A failed trial where the search does not avoid failing regions: tried, and nothing more."""
+    """Return a failed trial without its failure, for a search that does not avoid failing regions."""
     return replace(past, state="void") if past.state == "infeasible" else past

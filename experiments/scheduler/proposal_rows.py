@@ -12,8 +12,8 @@ from experiments.worker.plain_transaction import PlainTransaction, Unusual
 
 
 def store(experiment: Experiment, proposals: Sequence[Proposal]) -> bool:
-    """Store them as waiting trials where slots are free, and as suggestions. Return False, with nothing written, where
-    that is not the common case. Raise `Overtaken` when others were proposed since the experiment was read."""
+    """Store proposals as waiting trials for free slots, and the others as suggestions. Return False, and write nothing,
+    if this is not the common case. Raise `Overtaken` if others were proposed since the experiment was read."""
     last_ordinal = experiment.last_ordinal
     try:
         with transaction.atomic(), plain_sql.pipelined():

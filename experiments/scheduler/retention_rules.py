@@ -1,4 +1,4 @@
-"""Apply the rules of retention and compute their previews, a portion with each tick of the beat."""
+"""Apply retention rules and compute their previews, a portion per tick of the beat."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ START: Cursor = (0, 0)
 
 
 class Retention:
-    """The rules as one control process applies them. A restarted process begins from the first experiment."""
+    """Applies the rules in one control process. A restarted process begins again at the first experiment."""
 
     def __init__(self) -> None:
         self.apply_at = 0.0  # of the monotonic clock
         self._walks: list[tuple[int, Cursor]] = []  # rules that are being applied, and how far
 
     def tick(self, now: float) -> None:
-        """Do a portion of what is due. `now` is in monotonic seconds."""
+        """Do a portion of the due work. `now` is in monotonic seconds."""
         preview_next()
         if now >= self.apply_at:
             self.apply_at = now + EVERY_S
@@ -80,7 +80,7 @@ def apply_all() -> None:
 def portion(
     rule: RetentionRule, cursor: Cursor, *, at_most: int, now: datetime
 ) -> tuple[list[Trial], Cursor | None]:
-    """Return up to `at_most` trials whose part the rule removes, and where to go on; None at the end."""
+    """Return up to `at_most` trials whose part the rule removes, and the cursor to continue from; None at the end."""
     first, done = cursor
     experiments = list(
         rule.experiments()
@@ -105,7 +105,7 @@ def portion(
 
 
 def apply(rule: RetentionRule, trials: Sequence[Trial]) -> None:
-    """Remove the rule's part of these trials; of folders, leave that to their workers."""
+    """Remove the rule's part of these trials. Folders are removed by their workers."""
     for _, of_one in groupby(trials, key=lambda trial: trial.experiment_id):
         group = list(of_one)
         try:
@@ -118,7 +118,7 @@ def _apply(rule: RetentionRule, experiment: Experiment, trials: Sequence[Trial])
     now = database_clock.now()
     with experiment.locked():
         experiment.needs_no_look()
-        # Once more, now that it is locked: a trial may have been starred, and the rule switched off.
+        # Check again under the lock: a trial may have been starred, or the rule switched off.
         if not RetentionRule.objects.filter(pk=rule.pk, is_on=True, changed_at=rule.changed_at).exists():
             return
         if not rule.experiments().filter(pk=experiment.pk).exists():
@@ -150,7 +150,7 @@ def _rows_of(part: str, trials: Sequence[Trial]) -> Any:
         return LogPiece.objects.filter(trial__in=keys)
     if part == Part.POINTS:
         return Point.objects.filter(trial__in=keys)
-    return Event.objects.filter(trial__in=keys, by=None)  # what people did stays
+    return Event.objects.filter(trial__in=keys, by=None)  # actions of people are kept
 
 
 # --- previewed -----------------------------------------------------------------------------------------------------

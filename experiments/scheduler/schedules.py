@@ -32,7 +32,7 @@ def run_due(now: datetime | None = None) -> int:
                 _run(key, now)
         except DatabaseError:
             raise
-        except Exception as error:  # after a bug here other schedules, and the next due time, must still run
+        except Exception as error:  # a bug here must not stop other schedules, or the next due time
             logger.exception("The experiment of schedule %s could not be repeated", key)
             with transaction.atomic():
                 if row := _locked(key, now):
@@ -44,7 +44,7 @@ def _locked(key: int, now: datetime) -> Schedule | None:
     due = Schedule.objects.filter(pk=key, next_at__lte=now)
     for experiment in due.values_list("experiment", flat=True):
         lock(experiment)
-    return due.first()  # None: another control was faster, or a person
+    return due.first()  # None: another control process, or a person, was faster
 
 
 def _run(key: int, now: datetime) -> None:
@@ -77,7 +77,7 @@ def _run(key: int, now: datetime) -> None:
 
 
 def _lacks(user: User | None, source: Experiment) -> str:
-    """Return what the author of the schedule lacks now, as a sentence, or ""."""
+    """Return which permission the author of the schedule lacks now, as a sentence, or ""."""
     if user is None:
         return "the account that scheduled it was deleted."
     if not user.is_active:
@@ -88,7 +88,7 @@ def _lacks(user: User | None, source: Experiment) -> str:
 
 
 def _repeat(source: Experiment, schedule: Schedule, *, by: User) -> Experiment:
-    """Clone the experiment with its settings as they are now: a branch runs at its latest commit."""
+    """Clone the experiment with its current settings; a branch is resolved to its latest commit."""
     assert schedule.next_at is not None
     due = _local(schedule.next_at, schedule)
     clone = source.clone(

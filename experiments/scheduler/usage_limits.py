@@ -13,7 +13,7 @@ from experiments.models.usage import limit
 
 
 def enforce(now: datetime | None = None) -> None:
-    """Look at all workspaces with limits. One query where there are none, and nothing is held."""
+    """Hold or release experiments of all workspaces with limits. One query if there are no limits and no holds."""
     now = now or database_clock.now()
     by_workspace: dict[int, list[UsageLimit]] = defaultdict(list)
     for row in UsageLimit.objects.select_related("workspace", "person"):
@@ -39,7 +39,7 @@ def _set(pk: int, text: str) -> None:
 
 
 def _warn(row: UsageLimit, used: limit.Week) -> None:
-    """Note, once a week each, that four fifths and the whole of a limit are used."""
+    """Note that 80% and 100% of a limit are used, each once a week."""
     base = row.soft_h if row.soft_h is not None else row.hard_h
     hours = used.hours(row.person_id)
     if not base or hours < limit.WARNING_SHARE * base:

@@ -75,7 +75,7 @@ def _held(windows: dict[int, Window], since: datetime) -> Iterator[tuple[int, da
     """Yield (worker, start, end) of the trials that held a slot after `since`; no end: they still do."""
     trials = Trial.everything.filter(worker__in=windows).exclude(started_at=None).order_by()
     columns = ("pk", "worker", "started_at", "ended_at")
-    # In the order of their lifecycle: what ends between the two queries is seen twice, and never missed.
+    # In lifecycle order: a trial that ends between the two queries is seen twice, never missed.
     alive = {row[0]: row for row in trials.filter(state__in=status.TRIAL_ALIVE).values_list(*columns)}
     ended = trials.filter(ended_at__gt=since).values_list(*columns).iterator(chunk_size=2000)
     for _, *held in chain(alive.values(), (row for row in ended if row[0] not in alive)):

@@ -30,7 +30,7 @@ MANY_BOOTS, MANY_ROUNDS = 3, 3
 
 
 class Kind(StrEnum):
-    """What it waits for, in the order in which it is checked."""
+    """Wait reasons, in the order in which they are checked."""
 
     UNPAUSE = "unpause"  # the experiment is paused
     CONCURRENCY = "concurrency"
@@ -58,11 +58,11 @@ STUCK = {
     Kind.DRAINING,
     Kind.DISK_FULL,
     Kind.NO_DEVICES,
-}  # someone has to do something
+}  # reasons that require someone to act
 
 
 class Hold(NamedTuple):
-    """What an experiment or trial waits for: a kind for code, and text without a period for users."""
+    """The reason why an experiment or trial waits: its kind, and text for users without a period."""
 
     kind: Kind
     reason: str
@@ -92,7 +92,7 @@ class Compute:
 
     @cached_property
     def now(self) -> datetime:
-        """The database's time when it was first asked for."""
+        """The database's time at the first use."""
         return database_clock.now()
 
     @cached_property
@@ -119,7 +119,7 @@ class Compute:
 
     @cached_property
     def _counted(self) -> list[tuple[int, bool, int, int]]:
-        """(worker, False, held trials, boots) and (worker, True, trials lost lately, boots that lost them)."""
+        """Rows (worker, False, held trials, boots) and (worker, True, recently lost trials, boots that lost them)."""
         worker_trials = Trial.objects.filter(worker__in=self.workers).order_by()
         lately = database_clock.now() - LATELY
         held = worker_trials.filter(state__in=status.TRIAL_ALIVE)
@@ -205,7 +205,7 @@ class Compute:
         return ranks
 
     def hold(self, experiment: Experiment) -> Hold | None:
-        """Return what the experiment waits for, or None. Select it with its queue."""
+        """Return why the experiment waits, or None. Select it with its queue."""
         if experiment.state == ExperimentState.PAUSED:
             return Hold(Kind.UNPAUSE, "the experiment is paused") if experiment.waiting_count else None
         is_pending = experiment.state == ExperimentState.PENDING
@@ -289,12 +289,12 @@ class Compute:
 
 
 def hold(experiment: Experiment) -> Hold | None:
-    """Return what this experiment waits for, or None."""
+    """Return why this experiment waits, or None."""
     return Compute([experiment.queue_id] if experiment.queue_id else []).hold(experiment)
 
 
 def hold_of_trial(trial: Trial) -> Hold | None:
-    """Return what a waiting trial waits for: what its experiment waits for, or the trials before it."""
+    """Return why a waiting trial waits: the reason of its experiment, or the trials before it."""
     if trial.state != TrialState.WAITING:
         return None
     experiment_hold = hold(trial.experiment)
@@ -309,7 +309,7 @@ def hold_of_trial(trial: Trial) -> Hold | None:
 def _window_text(experiment: Experiment, now: datetime) -> str:
     """Return until when the start window is closed: `outside the start window until Mon 30 Nov 20:00 Europe/Berlin`."""
     opens_at = experiment.window_opens_at
-    if opens_at is None or opens_at <= now:  # it has just closed, and the beat has not looked yet
+    if opens_at is None or opens_at <= now:  # it has just closed, and the beat has not set the next one yet
         return "outside the start window"
     local = opens_at.astimezone(ZoneInfo(experiment.window_time_zone))
     return f"outside the start window until {local:%a} {local.day} {local:%b %H:%M} {experiment.window_time_zone}"

@@ -31,12 +31,12 @@ class Boundary:
         self._marks = data / "given"  # an empty file for each trial's folder that an account has
 
     def __str__(self) -> str:
-        """What pages show: empty without a boundary."""
+        """Return the text that pages show; empty without a boundary."""
         measures = [f"run as {self.accounts}"] if self.accounts else []
         return "; ".join([*measures, *([str(self.sandbox)] if self.sandbox else [])])
 
     def check(self) -> None:
-        """Prepare this machine for it. Raise BoundaryError when trials cannot run within it."""
+        """Prepare this machine. Raise BoundaryError if trials cannot run within the boundary."""
         package = Path(package_folder(self.data / "trials"))
         if self.accounts:
             self.accounts.check()
@@ -52,7 +52,8 @@ class Boundary:
 
     @contextmanager
     def around(self, trial: Trial, folder: TrialFolder) -> Iterator[TrialBoundary]:
-        """Yield the boundary around a trial. At the end, its folder is the worker's again. Raise BoundaryError."""
+        """Yield the boundary around a trial. At the end, its folder belongs to the worker again. Raise
+        BoundaryError."""
         if self.accounts is None:
             yield TrialBoundary(self, folder)
             return
@@ -77,7 +78,7 @@ class Boundary:
         return prefix, environment
 
     def _take_back_all(self) -> None:
-        """Take back the folders that a killed worker has left to accounts. Their processes have ended."""
+        """Take back the folders that a killed worker left in the ownership of accounts. Their processes have ended."""
         self._marks.mkdir(mode=0o700, exist_ok=True)
         for mark in self._marks.iterdir():
             experiment_id, _, trial_number = mark.name.rpartition("-")
@@ -86,7 +87,7 @@ class Boundary:
             self.take_back(folder, uid=int(uid))
 
     def mark(self, folder: TrialFolder, *, uid: int) -> Path:
-        """Return the file that says who has a trial's folder."""
+        """Return the file that records which account owns a trial's folder."""
         return self._marks / f"{folder.path.parent.name}-{folder.path.name}+{uid}"
 
     def take_back(self, folder: TrialFolder, *, uid: int) -> None:
@@ -115,7 +116,7 @@ class TrialBoundary:
 
     @property
     def umask(self) -> int | None:
-        """The umask of its process; None: as usual."""
+        """The umask of its process; None: unchanged."""
         return PRIVATE_UMASK if self.account else None
 
     def base(self, environment: Mapping[str, str]) -> Mapping[str, str]:
@@ -125,7 +126,7 @@ class TrialBoundary:
         return self.account.environment(environment, homes=self.boundary.data / "homes")
 
     def require_entrance(self, cwd: Path) -> None:
-        """Raise BoundaryError unless it may have this working directory, which is not in its own folder."""
+        """Raise BoundaryError unless the trial may use this working directory outside of its own folder."""
         if self.account and not cwd.is_relative_to(self.folder.path) and not self.account.may_enter(cwd):
             raise BoundaryError(
                 f"The account {self.account.name}, which runs this worker's trials, has no access to "
@@ -146,7 +147,7 @@ class TrialBoundary:
             os.fchmod(number, 0o700)
 
     def show(self, path: Path) -> None:
-        """Let it read a folder in the folder of another trial, through the group of its account."""
+        """Let the trial read a folder in another trial's folder, through the group of its account."""
         self._shown.append(path)
         if self.account is None:
             return
@@ -157,7 +158,7 @@ class TrialBoundary:
             os.fchmod(number, 0o710)
 
     def take_back(self) -> None:
-        """Make its folder the worker's again. Its processes have ended. Idempotent."""
+        """Return ownership of the folder to the worker. The trial's processes have ended. Idempotent."""
         if self.account is None:
             return
         if self._belongs_to_account:
@@ -168,8 +169,8 @@ class TrialBoundary:
                 os.fchmod(number, 0o700)
 
     def wrapped(self, argv: Sequence[str], *, cwd: Path, readable: Sequence[Path | None] = ()) -> list[str]:
-        """Return the command line that runs `argv` within the boundary. `readable`: what it needs to see besides its
-        own folder and the system."""
+        """Return the command line that runs `argv` within the boundary. `readable`: paths that the trial needs to read,
+        besides its own folder and the system."""
         command = list(argv)
         if sandbox := self.boundary.sandbox:
             root = self.folder.root

@@ -10,13 +10,13 @@ from experiments.models import Trial
 
 
 class Claims:
-    """The trials of one worker process, from the claim until they are settled. Thread-safe, but for one claim at a
-    time.
+    """The trials of one worker process, from the claim until they are settled. Thread-safe, except that claims must not
+    overlap.
 
-    A trial can be held by this worker in the database and be run by nobody: the answer to the commit of its claim was
-    lost, or it could not be settled. `unknown` finds these. A claim that is in flight may be committed before `claim`
-    has returned, so a trial counts as unknown only once each claim that was in flight when it was first seen has
-    ended. That makes it exact without a waiting time.
+    In the database, this worker can hold a trial that nobody runs: the response to the commit of its claim was lost, or
+    it could not be settled. `unknown` finds such trials. A claim in flight may be committed before `claim` has
+    returned, so a trial counts as unknown only once every claim that was in flight when it was first seen has ended.
+    This is exact, without a waiting time.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class Claims:
             self._held[trial.pk] = trial
 
     def drop(self, trial: Trial) -> None:
-        """This process is done with the trial: it is settled, or cannot be settled by it."""
+        """Forget a trial that is settled, or that this process cannot settle."""
         with self._lock:
             self._held.pop(trial.pk, None)
 
     def unknown(self, held: Iterable[int]) -> list[int]:
-        """Return which of the trials `held`, as the database has just shown, this process does not run.
+        """Return which of the trials `held`, just read from the database, this process does not run.
 
-        Only one thread calls this.
+        Call it from one thread only.
         """
         steps = self._steps  # before `_mine`: a claim that has ended by now has added its trial
         with self._lock:

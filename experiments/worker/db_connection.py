@@ -1,7 +1,7 @@
-"""The database connections of a worker's threads: each thread has its own, for as long as it uses it.
+"""The database connections of a worker's threads: each thread has its own while it uses one.
 
-A worker on PostgreSQL has a pool of a few, however many slots it has: see `share_connections`. A thread gives its
-connection back before it waits, above all for a lock whose holder may need a connection.
+On PostgreSQL, a worker has a pool of a few connections, regardless of its slots: see `share_connections`. A thread
+returns its connection before it waits, especially for a lock whose holder may need a connection.
 """
 
 from __future__ import annotations
@@ -17,31 +17,30 @@ POOL = {
     "min_size": 0,
     "max_size": MOST,
     "max_idle": 60.0,
-    "timeout": 10.0,  # that a thread waits for a connection: below the lease
-    "reconnect_timeout": 2.0,  # then who waits next tries again, instead of ever more seldom
+    "timeout": 10.0,  # how long a thread waits for a connection: below the lease
+    "reconnect_timeout": 2.0,  # then the next waiting thread tries again, instead of with increasing delays
 }
 
 
 def share_connections(name: str) -> None:
-    """Have the threads of this process share a pool of connections to PostgreSQL, which shows `name` where it lists
-    them. Before the first of the threads starts."""
+    """Let the threads of this process share a pool of connections to PostgreSQL, which lists them under `name`. Call it
+    before the first thread starts."""
     connections.close_all()
     for settings in connections.settings.values():
         settings.update(pooled(settings, name=name))
 
 
 def pooled(settings: Mapping[str, Any], *, name: str) -> dict[str, Any]:
-    """Return Django's settings of a database with a pool, on PostgreSQL; else as they are."""
+    """Return Django's settings of a database, with a pool for PostgreSQL; unchanged for others."""
     if not settings["ENGINE"].endswith("postgresql"):
         return {**settings}
     options = {"application_name": name, **settings["OPTIONS"], "pool": POOL}
-    # A connection that died in the pool fails its next statement, which is tried again like all in a worker.
+    # The next statement on a connection that died in the pool fails, and is retried like any in a worker.
     return {**settings, "OPTIONS": options, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
 
 
 def give_back_connection() -> None:
-    """Give the connection of this thread back to the pool, if the process has one, so that another thread can use it
-    meanwhile."""
+    """Return this thread's connection to the pool, if there is one, so that another thread can use it."""
     for connection in connections.all(initialized_only=True):
         if getattr(connection, "pool", None) and not connection.in_atomic_block:
             connection.close()
@@ -59,7 +58,7 @@ def release_connection(*, is_brief: bool = False) -> None:
 
 
 def releasing(target: Callable[[], object]) -> Callable[[], None]:
-    """Return `target` as the body of a thread that leaves no connection behind."""
+    """Return a thread body that runs `target` and then releases its connection."""
 
     @wraps(target)
     def body() -> None:

@@ -1,4 +1,4 @@
-"""Errors: a worker cannot run, or cannot prepare a trial."""
+"""Errors of a worker that cannot run, or cannot prepare a trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trial folders on this machine: how large they are, and the removal of those that retention has chosen."""
+"""Trial folders on this machine: measure their size, and remove those that retention has selected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCK = 512  # bytes, of `st_blocks`
 
 
 def measure(worker: Worker, trials_folder: Path) -> int:
-    """Store the size of some folders whose trials have ended. Return their number."""
+    """Store the size of some folders of ended trials. Return their number."""
     rows = Trial.everything.filter(worker=worker, folder_bytes=None, ended_at__isnull=False)
     trials = list(rows.select_related("experiment").order_by("pk")[:AT_ONCE])
     for trial in trials:
@@ -30,14 +30,14 @@ def measure(worker: Worker, trials_folder: Path) -> int:
 
 
 def size_of(folder: TrialFolder) -> int:
-    """Return the bytes that a trial's folder takes up on the disk; 0 if it does not exist."""
+    """Return the disk usage of a trial's folder in bytes; 0 if it does not exist."""
     files = list_files(folder.path, below=folder.root, max_name=4096)
     return sum(status.st_blocks for _, status in files) * BLOCK
 
 
 def remove(worker: Worker, trials_folder: Path, *, ending: threading.Event) -> int:
-    """Remove some of the folders that retention has chosen. Return their number. What cannot be removed is tried
-    again with the next call."""
+    """Remove some of the folders that retention has selected. Return their number. Failures are retried with the next
+    call."""
     rows = FolderRemoval.objects.filter(worker=worker).select_related("trial__experiment__revision", "rule")
     removals = [removal for removal in rows.order_by("trial__experiment", "trial__number")[:AT_ONCE]]
     count = 0

@@ -1,4 +1,4 @@
-"""The heartbeat of a worker: its sign of life, what it reads from the rows, and what it does when it is lost."""
+"""The heartbeat of a worker: renew its lease, act on the rows of its trials, and start over if it was declared lost."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _held = plain_sql.Statement(
 
 
 class Heartbeat:
-    """The heartbeat of one worker process. `run` and `watch` are threads. Neither needs the broker, which may be away
-    or hang: where a message is lost, the next heartbeat starts the work."""
+    """The heartbeat of one worker process. `run` and `watch` are threads. Neither needs the broker, which may be down
+    or hang: if a message is lost, the next heartbeat starts the work."""
 
     def __init__(self, worker: LocalWorker) -> None:
         self.worker = worker
-        self.heard_at = lease.now()  # start of the last good one, by the clock of `lease`
+        self.heard_at = lease.now()  # start of the last successful heartbeat, by the clock of `lease`
 
     def note(self, started_at: float) -> None:
-        """Note a good heartbeat: the trials may run on."""
+        """Note a successful heartbeat: the trials may continue."""
         self.heard_at = started_at
         self.worker.keepers.extend_lease(started_at)
 
@@ -76,8 +76,8 @@ class Heartbeat:
             give_back_connection()
 
     def beat(self) -> list[dict[str, Any]]:
-        """Send a heartbeat and obey the rows. Return those of the trials that the database says this worker holds.
-        Raise `CannotRun` when another worker has taken the name."""
+        """Send a heartbeat and act on the rows. Return the rows of the trials that this worker holds in the database.
+        Raise `CannotRun` if another worker has taken the name."""
         worker = self.worker
         if not worker.row.heartbeat(worker.take_measurement(), draining_until=worker.draining_until):
             self.start_over()
@@ -93,8 +93,8 @@ class Heartbeat:
         return rows
 
     def start_over(self) -> None:
-        """End all trials, which others may run already, and register again. Raise `CannotRun` when another worker has
-        taken the name: its row is left alone."""
+        """End all trials, which others may run already, and register again. Raise `CannotRun` if another worker has
+        taken the name; its row is not changed."""
         worker = self.worker
         for run in list(worker.runs.values()):
             run.lose("its worker was declared lost", grace_s=0)
@@ -113,7 +113,7 @@ class Heartbeat:
         unknown = worker.claims.unknown([row["pk"] for row in held if row["boot"] == worker.row.boot])
         if not unknown:
             return
-        # Read again: what a slot has settled since `held` was read is unknown for a good reason.
+        # Read again: a trial that a slot has settled since `held` was read is not lost.
         alive = Trial.objects.filter(pk__in=unknown, state__in=status.TRIAL_ALIVE, boot=worker.row.boot)
         for trial in alive.select_related("experiment"):
             logger.error("This worker holds trial %s but does not run it: settling it", trial)
@@ -124,13 +124,13 @@ class Heartbeat:
                 logger.warning("Trial %s cannot be settled: %s", trial, refused)
 
     def learn_queues(self) -> None:
-        """A renamed queue stays served: its routing key is the same, its new name is in the worker's row."""
+        """Adopt new names of the worker's queues. Their routing keys stay the same."""
         row = self.worker.row
         for (queues,) in _queues.rows(pk=row.pk, boot=row.boot):
             self.worker.queues = plain_sql.from_driver(_QUEUES, queues) or self.worker.queues
 
     def held(self) -> list[dict[str, Any]]:
-        """Return the columns HELD of the trials that the database says this worker holds."""
+        """Return the columns HELD of the trials that this worker holds in the database."""
         rows = [dict(zip(HELD, row, strict=True)) for row in _held.rows(worker=self.worker.row.pk)]
         return [row | {"boot": plain_sql.from_driver(_BOOT, row["boot"])} for row in rows]
 
@@ -139,9 +139,11 @@ class Heartbeat:
         return claimable.filter(queue__name__in=self.worker.queues).exists()
 
     def watch(self) -> None:
-        """End the trials without a heartbeat for most of the lease, because others may run them soon. A separate
-        thread, because a heartbeat may hang for minutes in a dead connection. The keepers do the same by themselves;
-        this also ends what prepares a trial."""
+        """End the trials if there was no heartbeat for most of the lease, because other workers may run them soon.
+
+        Runs in a separate thread, because a heartbeat may hang for minutes in a dead connection. The keepers do the
+        same on their own; this also ends the preparation of trials.
+        """
         worker = self.worker
         while not worker.ending.wait(BEAT_S):
             away_s = lease.now() - self.heard_at

@@ -12,15 +12,14 @@ from experiments.runner.process import Keeper, LaunchError, sweep
 
 
 class Keepers:
-    """A keeper that most trials share, and separate ones for trials that were lost before. Thread-safe.
-
-    Each ends its trials by itself when the lease runs out that the last good heartbeat has extended.
+    """A keeper that most trials share, and separate ones for trials that were lost before. Thread-safe. When the lease
+    expires, which each successful heartbeat extends, a keeper ends its trials on its own.
     """
 
     def __init__(
         self, *, installation: str, lease_s: float, ending: threading.Event, sweep_more: Callable[[], object]
     ) -> None:
-        """`sweep_more` cleans up after a keeper that died."""
+        """Create the keepers. `sweep_more` cleans up after a keeper that died."""
         self._installation, self._ending, self._sweep_more = installation, ending, sweep_more
         self._lease_s, self._until = lease_s, lease.now() + lease.ends_after_s(lease_s)
         self._lock = threading.Lock()
@@ -31,7 +30,7 @@ class Keepers:
     def of(self, trial: Trial) -> Iterator[Keeper]:
         """Yield the keeper for its process: the shared one, or a separate one if the trial was lost before.
 
-        A retried trial may have been what ended the keeper. With a separate keeper it cannot take others along.
+        A retried trial may be what killed the keeper. With a separate keeper, it cannot take down others.
         """
         if not trial.retries:
             yield self._get_shared()
@@ -46,7 +45,7 @@ class Keepers:
             self._own.remove(own)
 
     def extend_lease(self, heard_at: float) -> None:
-        """Let the trials run on. `heard_at`: the start of a good heartbeat, by `lease.now`. Does not block."""
+        """Let the trials continue. `heard_at`: the start of a successful heartbeat, by `lease.now`. Does not block."""
         self._until = heard_at + lease.ends_after_s(self._lease_s)
         for keeper in self._all():
             self._extend(keeper)
@@ -65,7 +64,7 @@ class Keepers:
         return [*([self._shared] if self._shared else []), *self._own]
 
     def _get_shared(self) -> Keeper:
-        """Return the running keeper. Replace one that died, after ending what it left."""
+        """Return the running keeper. Replace a keeper that died, after ending the processes that it left."""
         with self._lock:
             if self._shared is None or not self._shared.alive:
                 if self._shared is not None:

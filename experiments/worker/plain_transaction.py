@@ -1,7 +1,7 @@
 """A transaction of plain SQL on one experiment: its lock, its counts, its history, and its next trials.
 
-It writes what `Experiment.locked`, `enqueue_trials` and `Trial.move` write, for an experiment that runs on under the
-same settings; see docs/decisions/0011. In all other cases it raises `Unusual`, which ends the transaction.
+It writes the same rows as `Experiment.locked`, `enqueue_trials` and `Trial.move`, for an experiment that continues
+under the same settings; see docs/decisions/0011. In all other cases it raises `Unusual`, which ends the transaction.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ _read = Suggestion._meta.get_field("params").to_python  # JSON
 
 
 class Unusual(Exception):
-    """Something that only the ordinary verbs deal with. Ends the transaction, so that nothing is written."""
+    """A case that only the models' ordinary methods handle. Raising it rolls the transaction back."""
 
 
 class PlainTransaction:
-    """A transaction on one experiment, whose object gets what is read of its row under the lock."""
+    """A transaction on one experiment, whose object is updated with the columns read under the lock."""
 
     def __init__(self, experiment: Experiment, revision: Revision) -> None:
         self.experiment, self.revision, self.settings = experiment, revision, revision.settings
@@ -106,11 +106,11 @@ class PlainTransaction:
         self.fences: list[plain_sql.Answer] = []  # of updates that must have changed a row
 
     def lock(self) -> None:
-        """Lock and read the experiment, and check that it continues under the same settings. Ask for what is read under
-        the lock at the same time. Raise `Unusual`."""
+        """Lock and read the experiment, and check that it continues under the same settings. Send the queries
+        that need the lock at the same time. Raise `Unusual`."""
         experiment, count = self.experiment, self.settings.concurrency
         locked = _experiment.ask(pk=experiment.pk)
-        # No more than decides whether the conductor is owed a look.
+        # Only as many as needed to decide whether the conductor has work.
         self._suggestions = _first_suggestions(2 * count).ask(
             experiment=experiment.pk, revision=self.revision.pk
         )
@@ -137,10 +137,10 @@ class PlainTransaction:
         experiment.revision = self.revision
 
     def ask_more(self) -> None:
-        """Ask for what else is read under the lock, in the same message to the database."""
+        """Send further queries that need the lock, in the same message to the database."""
 
     def check_fences(self) -> None:
-        """Undo everything where another process was faster. The last thing before the commit."""
+        """Roll back if another process was faster. Call it last, before the commit."""
         if not all(fence.rows() for fence in self.fences):
             raise Unusual
 
@@ -163,9 +163,9 @@ class PlainTransaction:
     def enqueue_trials(
         self, proposals: Sequence[Proposal] = (), *, meanwhile: Callable[[], object] = lambda: None
     ) -> tuple[list[Trial], int]:
-        """Turn suggestions, and then new `proposals`, into waiting trials as `Experiment.enqueue_trials` does; the
-        proposals that are left become suggestions. `meanwhile` is called before the keys of the trials are read. Return
-        the trials, and the number of suggestions that are left, up to one for each slot."""
+        """Turn suggestions, and then new `proposals`, into waiting trials as `Experiment.enqueue_trials` does;
+        remaining proposals become suggestions. `meanwhile` is called before the keys of the trials are read. Return the
+        trials, and the number of remaining suggestions, up to one per slot."""
         experiment = self.experiment
         free = 0 if experiment.why_no_more() else max(0, experiment.concurrency - experiment.active_count)
         if experiment.budget_left is not None:
@@ -204,7 +204,7 @@ class PlainTransaction:
         )
 
     def _wait(self, ordinal: int, params: dict, raw: dict, attrs: dict) -> tuple[Trial, plain_sql.Answer]:
-        """Insert a waiting trial. The answer is its key."""
+        """Insert a waiting trial. Return the pending answer with its key."""
         experiment = self.experiment
         experiment.last_number += 1
         trial = Trial(

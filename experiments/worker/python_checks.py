@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOOK_S = 0.5  # between two looks for questions
+LOOK_S = 0.5  # between two queries for questions
 
 
 def run(worker: LocalWorker) -> None:
@@ -42,8 +42,8 @@ def run(worker: LocalWorker) -> None:
 
 
 def answer_next(worker: Worker, queues: Collection[str], boundary: Boundary) -> bool:
-    """Answer the next question for a worker of these queues. Return whether there was one. The interpreter that is
-    asked is a person's choice: it runs within the boundary."""
+    """Answer the next question for a worker of these queues. Return whether there was one. A person
+    chooses the interpreter, so it runs within the boundary."""
     question = PythonCheck.take(worker, queues)
     if question is None:
         return False
@@ -52,7 +52,7 @@ def answer_next(worker: Worker, queues: Collection[str], boundary: Boundary) -> 
 
 
 def _answer(question: PythonCheck, boundary: Boundary) -> dict[str, Any]:
-    """Ask the interpreter that a trial would get, in the environment of a trial."""
+    """Check the interpreter that a trial would get, in the environment of a trial."""
     folder = Path(question.folder).expanduser()
     if not folder.is_dir():
         return {"problem": f"The folder {folder} does not exist."}

@@ -1,9 +1,10 @@
 """The common end of a trial: it succeeds, and its slot claims the next one, all in one transaction of plain SQL.
 
 `settle_and_claim` does what `Trial.settle`, `Experiment.enqueue_trials` and `Trial.take` do one after the other, with
-the same lock first, for a trial that succeeded under the experiment's current settings while nothing else is going on.
-In every other case it writes nothing and returns None, and the caller uses those verbs. `claim` is the common case of
-`Trial.take` alone. They must write the same rows: tests/worker/test_settle.py compares the two, table by table.
+the same lock first, for a trial that succeeded under the experiment's current settings, while nothing else is going on.
+In every other case it writes nothing and returns None, and the caller uses those methods. `claim` is the common case of
+`Trial.take` alone. Both must write the same rows as the methods: tests/worker/test_settle.py compares them table by
+table.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ def settle_and_claim(
     trial: Trial, outcome: Outcome, last_batch: Batch | None, *, claimant: Claimant | None
 ) -> Settled | None:
     """Settle a trial that has succeeded, store its last reports and output, enqueue the next one, and claim it
-    for this slot (None: claim nothing). Return None, with nothing written, where that is not the common case.
+    for this slot (None: claim nothing). Return None, and write nothing, if
+    this is not the common case.
     """
     settings, value = trial.revision.settings, outcome.value
     if (
@@ -131,7 +133,7 @@ def settle_and_claim(
 
 
 def claim(claimant: Claimant) -> Trial | None:
-    """Claim the next waiting trial; None when there is none. As `Trial.take`, which does it where it is unusual."""
+    """Claim the next waiting trial; None when there is none. Falls back to `Trial.take` in unusual cases."""
     try:
         pk = claimant.next_experiment()
         if pk is None:
@@ -146,7 +148,7 @@ def claim(claimant: Claimant) -> Trial | None:
 
 
 class _Claim(PlainTransaction):
-    """The claim of a trial that waits already, for a slot. `claimant` None: nothing is claimed."""
+    """The claim of a waiting trial for a slot. `claimant` None: nothing is claimed."""
 
     def __init__(self, experiment: Experiment, revision: Revision, claimant: Claimant | None) -> None:
         super().__init__(experiment, revision)
@@ -170,7 +172,7 @@ class _Claim(PlainTransaction):
 
     def claim(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
         """Claim the next trial as `Trial.take` does, if it is one of this experiment with the same settings. None:
-        there is none, or it is the ordinary claim's."""
+        there is none, or only the ordinary claim can take it."""
         experiment, worker = self.experiment, claimant.worker
         if any(Amount.needed_by(self.settings)) or claimant.next_experiment() != experiment.pk:
             return None
@@ -262,7 +264,7 @@ class _Settlement(_Claim):
             self.last_batch.store_log()
 
     def _end_trial(self) -> None:
-        """As `Trial.move` does it."""
+        """Write the end of the trial as `Trial.move` does."""
         trial, experiment, outcome, now = self.trial, self.experiment, self.outcome, self.now
         assert trial.started_at is not None, "looked at before"
         took_s = (now - trial.started_at).total_seconds()

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WAIT_S = 0.5  # for a wake-up, before the worker is looked at again
+WAIT_S = 0.5  # for a wake-up, before the state of the worker is checked again
 
 
 class SlotCalls:
-    """The calls of one worker. A slot that has just run a trial waits a moment for the next call: its thread and its
-    connection are ready, where others must be made."""
+    """The calls of one worker. A slot that has just run a trial waits briefly for the next call, because its thread
+    and connection are ready; a new slot would have to create them."""
 
     def __init__(self, worker: LocalWorker) -> None:
         self._worker = worker
         self._changed = threading.Condition()
-        self._waiting = self._called = 0  # slots that wait; those of them that are called
+        self._waiting = self._called = 0  # waiting slots; those of them that have been called
 
     def wait(self, within_s: float) -> bool:
         """Return whether a slot that has just run a trial is called within this time."""
@@ -48,7 +48,7 @@ class SlotCalls:
         self._worker.start_slot()
 
     def cancel(self) -> None:
-        """Let no slot wait any longer, because the worker does not serve any more."""
+        """End the waiting of all slots, because the worker is ending."""
         with self._changed:
             self._changed.notify_all()
 
@@ -61,7 +61,7 @@ class SlotCalls:
             try:
                 if wake_ups.next(WAIT_S):
                     self.call()
-            except dispatch.UNAVAILABLE as error:  # heartbeats look for work meanwhile
+            except dispatch.UNAVAILABLE as error:  # meanwhile, heartbeats find work
                 logger.warning("Waiting for the broker: %s", error)
                 worker.ending.wait(WAIT_S)
         wake_ups.close()

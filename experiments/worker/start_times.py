@@ -15,15 +15,15 @@ class StartTimes(threading.local):
         self._ended_at: float | None = None  # None: no process ended since the slot began, or waited
 
     def waits(self) -> None:
-        """There was no trial for this slot: what passes until the next one is no delay."""
+        """Note that there was no trial for this slot, so the time until the next one is not a delay."""
         self._ended_at = None
 
     def ended(self) -> None:
-        """The process of a trial has ended."""
+        """Note that the process of a trial has ended."""
         self._ended_at = time.monotonic()
 
     def started(self, *, claimed_at: float, at: float) -> None:
-        """The process of a trial that was claimed at `claimed_at` has started."""
+        """Note that the process of a trial claimed at `claimed_at` has started."""
         histograms.CLAIM_TO_START.observe(at - claimed_at)
         if self._ended_at is not None:
             histograms.END_TO_NEXT_START.observe(at - self._ended_at)

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_S = 1.0
-BRIEF_S = 0.5  # that a trial runs while its slot keeps a connection to a database in a file
+BRIEF_S = 0.5  # how long a slot keeps its connection to a file database while a trial runs
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason of a failure
 
 
@@ -171,8 +171,8 @@ class TrialRun:
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
 
     def _keep_files(self) -> None:
-        """Publish and record its output files. That this is not possible, on a full disk for example, is noted; it does
-        not change how the trial ended."""
+        """Publish and record its output files. A failure, for example because the disk is
+        full, becomes a note; it does not change the outcome of the trial."""
         try:
             if self._prepared:
                 clearml.move_uploads(self._prepared.run_context)
@@ -233,7 +233,7 @@ class TrialRun:
         if is_stopped:  # the value so far is read from what is stored
             self.store_rest()
         engine = self.worker.shelf.engine
-        is_seen = engine is None or engine.sees_processes  # else these are the client's
+        is_seen = engine is None or engine.sees_processes  # otherwise they are those of the engine's client
         facts: dict[str, Any] = {
             "exit_code": ended.code,
             "signal": ended.signal,
@@ -319,8 +319,8 @@ class TrialRun:
         self.stop(grace_s)
 
     def _drain(self, ended: Exit) -> None:
-        """Read everything that the trial reported and printed, and store it. What is left of a trial that has succeeded
-        is held back, to be stored together with its outcome."""
+        """Read and store all reports and output of the trial. The rest of a succeeded trial is held back, to be stored
+        together with its outcome."""
         if ended.code == 0 and self.reports.is_nearly_read() and self.worker.writer.hold_back(self.reports):
             if not objective.needs_nothing_stored(self.reports):
                 self.store_rest()
@@ -332,7 +332,7 @@ class TrialRun:
         self.retrying(lambda: self.worker.writer.flush([self.reports]))
 
     def store_rest(self) -> None:
-        """Store what was held back, where it cannot be stored together with the outcome."""
+        """Store the batch that was held back, if it cannot be stored together with the outcome."""
         if self.reports.is_held_back:
             self.reports.is_held_back = False
             self.retrying(lambda: self.worker.writer.flush([self.reports]))
@@ -350,7 +350,8 @@ class TrialRun:
 
 
 def clear(trial: Trial, folder: TrialFolder) -> None:
-    """Delete what must not outlive a trial's process: its copies of code and model, and decrypted secrets."""
+    """Delete everything that must not outlive a trial's process: its copies of code and model, and decrypted
+    secrets."""
     for copied in (folder.code, folder.model):
         try:
             remove_tree(copied, below=folder.root)

@@ -115,7 +115,7 @@ class LocalWorker:
             sandbox=Sandbox(hidden, has_network=network) if sandbox else None,
         )
         self.ending = threading.Event()
-        self.draining_until: datetime | None = None  # then it ends; it claims nothing more
+        self.draining_until: datetime | None = None  # it ends then; until then, it claims no trials
         self.keepers = Keepers(
             installation=self.installation,
             lease_s=lease_s,
@@ -131,7 +131,7 @@ class LocalWorker:
         self.starts = StartTimes()
         self.busy = 0
         self.calls = SlotCalls(self)
-        self.linger_s = 0.0  # that a slot waits for a wake-up after its last trial
+        self.linger_s = 0.0  # how long a slot waits for a wake-up after its last trial
         self.stuck: list[dict] = []  # trials whose processes cannot be killed; each takes up a slot
         self._lock = threading.Lock()
         self._slot_ended = threading.Condition(self._lock)
@@ -188,7 +188,7 @@ class LocalWorker:
             self._threads.append(thread)
 
     def drain(self, within_s: float) -> None:
-        """Claim nothing more, and return when no trial runs any more, after `within_s` seconds, or after `hurry`."""
+        """Stop claiming trials. Return when no trial is running, after `within_s` seconds, or after `hurry`."""
         self.draining_until = database_clock.estimate() + timedelta(seconds=within_s)
         self.calls.cancel()
         with self._slot_ended:
@@ -354,8 +354,8 @@ class LocalWorker:
                 self._slot_ended.notify_all()
 
     def run(self, trial: Trial) -> Trial | None:
-        """Run a claimed trial until it is settled. Return the next one, if it was claimed together with that. What an
-        error here leaves unsettled, the heartbeat settles."""
+        """Run a claimed trial until it is settled. Return the next one, if it was claimed in the same
+        transaction. If an error here leaves the trial unsettled, the heartbeat settles it."""
         try:
             return self._run(trial)
         finally:
@@ -397,7 +397,7 @@ class LocalWorker:
                         self._hold(settled.following)
                     run.reports.mark_stored()
                     return settled.following
-        except DatabaseError as error:  # whether it was committed is not known: what follows finds out
+        except DatabaseError as error:  # unknown whether it was committed: the following code finds out
             logger.warning("Trial %s waits for the database: %s", run.trial, error)
             close_old_connections()
         run.store_rest()

@@ -37,8 +37,10 @@ MOST_REPLAYED = 5000  # occurrences of a week that a preview looks at
 
 
 def expand(now: datetime | None = None) -> int:
-    """Make messages of up to `AT_ONCE` occurrences that have none yet, in their order. Return their number. Each in
-    one transaction with its mark: whatever is cut off is done again whole, and nothing twice."""
+    """Create the messages of up to `AT_ONCE` new occurrences, oldest first. Return the number of occurrences.
+
+    Each is marked in the same transaction: after an interruption it is done again as a whole, and none is done twice.
+    """
     now = now or database_clock.now()
     waiting = Occurrence.objects.filter(expanded_at=None).order_by("pk").values_list("pk", flat=True)
     keys = list(waiting[:AT_ONCE])
@@ -46,7 +48,7 @@ def expand(now: datetime | None = None) -> int:
         try:
             with transaction.atomic():
                 if not Occurrence.objects.filter(pk=key, expanded_at=None).update(expanded_at=now):
-                    continue  # another control was faster, or its experiment was deleted
+                    continue  # another control process was faster, or the experiment was deleted
                 _expand(Occurrence.objects.select_related("experiment__workspace").get(pk=key))
         except DatabaseError:
             raise
@@ -57,9 +59,9 @@ def expand(now: datetime | None = None) -> int:
 
 
 def may_see(rule: Rule, experiment: Experiment | None, queues: Collection[str]) -> bool:
-    """Whether the receiver of a rule's messages, or without one whoever reads a channel of the workspace, may know of
-    something that happened to an experiment, or else to a worker of these queues, now. What is in the trash does not
-    exist for anybody."""
+    """Return whether the receiver of a rule's messages may now know of something that happened to an experiment, or
+    else to a worker of these queues. Without a receiver, it is anyone who reads a channel of the workspace. Nobody is
+    notified about experiments in the trash."""
     workspace, receiver = rule.workspace, rule.receiver()
     if receiver is not None:
         visible = Workspace.objects.visible_to(receiver).filter(pk=workspace.pk)
@@ -71,7 +73,7 @@ def may_see(rule: Rule, experiment: Experiment | None, queues: Collection[str]) 
         return Experiment.objects.filter(
             pk=experiment.pk, visibility="workspace", workspace=workspace
         ).exists()
-    if not queues:  # about the workspace itself
+    if not queues:  # the occurrence is about the workspace itself
         return True
     return "default" in queues or Queue.objects.granted_to(workspace).filter(name__in=queues).exists()
 
@@ -140,7 +142,7 @@ def _expand(occurrence: Occurrence) -> None:
 
 
 def _is_due(rule: Rule, occurrence: Occurrence) -> bool:
-    """Whether the threshold is reached, and the last message of this rule about the experiment is long enough ago."""
+    """Return whether the threshold is reached, and this rule's last message about the experiment is old enough."""
     sent = Delivery.objects.filter(rule=rule, experiment=occurrence.experiment).exclude(kind="test")
     if occurrence.experiment is None:
         sent = sent.filter(occurrence__details=occurrence.details)
@@ -153,8 +155,8 @@ def _is_due(rule: Rule, occurrence: Occurrence) -> bool:
 
 
 def _first_best(rule: Rule, occurrence: Occurrence) -> float | None:
-    """Return the best value when the rule was made, or when the experiment's first one was improved: small steps add
-    up from there."""
+    """Return the best value when the rule was created, or when the experiment's first result was improved: small steps
+    add up from there."""
     if occurrence.kind != Kind.NEW_BEST:
         return None
     steps = Occurrence.objects.filter(
@@ -186,5 +188,5 @@ def _queue(rule: Rule, occurrence: Occurrence) -> None:
 
 
 def _shown_at_once(now: datetime) -> dict[str, object]:
-    """What a message to a browser begins with: the open pages fetch it."""
+    """Return the initial columns of a browser message, which needs no delivery: open pages fetch it."""
     return {"status": DeliveryStatus.SENT, "attempts": 1, "next_at": None, "sent_at": now}

@@ -32,14 +32,14 @@ class Unreachable(Exception):
 
 
 class Outbox:
-    """Makes messages of what happened, and sends those that are due."""
+    """Creates messages for new occurrences, and sends those that are due."""
 
     def __init__(self) -> None:
         self.ending = threading.Event()
         self._thread: threading.Thread | None = None
 
     def tick(self) -> None:
-        """Start a round where there is something to do, unless the last one still runs."""
+        """Start a round if there is something to do, unless the last one is still running."""
         is_busy = self._thread is not None and self._thread.is_alive()
         if not is_busy and has_work():
             self._thread = threading.Thread(target=self._run, name="notifications", daemon=True)
@@ -65,15 +65,17 @@ class Outbox:
 
 
 def has_work() -> bool:
-    """Whether something has happened that has no messages yet, or a message is due. At most two queries."""
+    """Return whether an occurrence has no messages yet, or a message is due. At most two queries."""
     has_happened = Occurrence.objects.filter(expanded_at=None).exists()
     return has_happened or Delivery.objects.due(database_clock.now()).exists()
 
 
 def send_due(now: Callable[[], datetime] = database_clock.now) -> int:
-    """Try the oldest message that is due of each channel, of up to `AT_ONCE` channels. Return how many there were. One
-    message of a channel at a time: messages keep their order, and a receiver that does not answer holds up no other
-    one for long. Only the network is used in parallel; all rows are written here."""
+    """Try to send the oldest due message of each of up to `AT_ONCE` channels. Return the number of messages.
+
+    A channel sends one message at a time, so messages stay in order, and a receiver that does not respond delays
+    no other channel for long. Only network requests run in parallel; all rows are written in this thread.
+    """
     channels = Delivery.objects.due(now()).order_by().values("channel")
     first = channels.annotate(first=Min("pk"), since=Min("next_at")).order_by("since")
     keys = list(first.values_list("first", flat=True)[:AT_ONCE])
@@ -99,7 +101,7 @@ def send_due(now: Callable[[], datetime] = database_clock.now) -> int:
 
 
 def _begin(delivery: Delivery, now: Callable[[], datetime]) -> bool:
-    """Claim a message, unless its receiver may not see it any more."""
+    """Claim a message, unless its receiver may no longer see it."""
     if not delivery.claim(now()):
         return False
     queues = delivery.occurrence.details.get("queues", []) if delivery.occurrence else []
@@ -113,7 +115,7 @@ def _begin(delivery: Delivery, now: Callable[[], datetime]) -> bool:
 
 
 def _attempt(delivery: Delivery) -> str | Exception:
-    """Send a message once. Return the answer, or why it was not delivered. Uses no database."""
+    """Send a message once. Return the response, or why it was not delivered. Does not use the database."""
     try:
         return SENDERS[ChannelKind(delivery.channel.kind)](delivery.channel, delivery)
     except (webhook.AddressRefused, webhook.NotDelivered, secret.Unreadable, Unreachable) as error:
@@ -186,7 +188,7 @@ def _show_in_browser(channel: Channel, delivery: Delivery) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return the text as Slack wants it, without mentions or links of its own."""
+    """Return the text escaped for Slack, so that it cannot contain mentions or links."""
     for letter, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(letter, name)
     return text

@@ -18,9 +18,9 @@ from django.conf import settings
 from trialdeck import __version__
 
 TIMEOUT_S = 10.0  # of one step: resolving, connecting, reading
-DEADLINE_S = 20.0  # of the whole request: an endpoint that sends a byte now and then must not hold a thread
-MOST_ADDRESSES = 4  # of one name, that are tried
-MOST_READ = 1000  # bytes of an answer
+DEADLINE_S = 20.0  # of the whole request: an endpoint that sends a byte now and then must not block a thread
+MOST_ADDRESSES = 4  # of one name that are tried
+MOST_READ = 1000  # bytes of a response
 
 # Networks whose IPv6 addresses stand for IPv4 ones: NAT64, 6to4, Teredo, IPv4-compatible.
 TRANSLATED = [
@@ -32,7 +32,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressRefused(Exception):
-    """The URL leads where no message may go. `str()` says why."""
+    """The URL leads to an address that is not allowed. `str()` says why."""
 
 
 class NotDelivered(Exception):
@@ -74,7 +74,7 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> str:
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to a public address, which was checked after the name was resolved, and is the one connected to."""
+    """A connection to exactly the address that was checked after resolving the name."""
 
     def __init__(self, host: str, port: int, *, is_encrypted: bool) -> None:
         super().__init__(host, port, timeout=TIMEOUT_S)
@@ -89,7 +89,7 @@ class _Connection(http.client.HTTPConnection):
             self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
 
     def abort(self) -> None:
-        """Close the connection, whatever it is waiting for."""
+        """Close the connection, even while it is waiting."""
         self.was_aborted = True
         if self.sock is not None:
             with suppress(OSError):
@@ -113,7 +113,7 @@ def allowed_addresses(host: str, port: int) -> list[Address]:
 
 
 def is_allowed(address: Address) -> bool:
-    """Whether messages may go to this address: a public one, or one of a network that an administrator allows."""
+    """Return whether messages may be sent to this address: public, or in a network that an administrator allows."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     plain = mapped or address
     if any(plain in network for network in settings.WEBHOOK_NETWORKS):

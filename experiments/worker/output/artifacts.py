@@ -1,8 +1,8 @@
 """Output files of trials: recorded, hashed, uploaded to the output destination.
 
 A separate thread of the worker does it: a trial is settled before its files are uploaded, and an unresponsive
-destination delays no trial. Files that could not be stored stay in place and are retried, also after a restart of the
-worker, because the rows record what is left to do.
+destination delays no trial. Files that could not be stored stay in
+place and are retried, even after a restart of the worker, because the rows record the remaining work.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Collector:
             self._news.wait(LOOK_S)
 
     def settled(self, trial: Trial) -> None:
-        """Upload the files of a trial that has ended. Without files there is nothing to do: what other experiments or
-        an earlier process left is looked at every few seconds."""
+        """Upload the files of a trial that has ended, if it has any. Files of other experiments or of an earlier
+        process are handled every few seconds anyway."""
         has_files = trial.pk in self._with_files
         self._with_files.discard(trial.pk)
         if trial.revision.settings.keeps_best:
@@ -103,7 +103,7 @@ class Collector:
         self._news.set()
 
     def wake(self) -> None:
-        """Wake the thread, because there is work or the worker ends."""
+        """Wake the thread, because there is work or the worker is ending."""
         self._news.set()
 
     # --- recorded ------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Collector:
         return None
 
     def _look_again(self, artifact: Artifact) -> None:
-        """Record a file again that was written to meanwhile; while its trial is running, wait until it is unchanged."""
+        """Record a file again that has changed; while its trial is running, wait until it is unchanged."""
         self.see(artifact.trial)
         if not artifact.trial.is_settled:
             artifact.later(LOOK_S)
@@ -225,8 +225,9 @@ class Collector:
 
     def keep_best(self, experiment: Experiment, count: int) -> int:
         """Delete the artifacts of all settled trials except for the `count` best that succeeded, and for those from
-        which an attempt goes on that waits, runs, or starts when the experiment is resumed. Return their number."""
-        # Read before it is known which are the best: what is settled meanwhile is not among these.
+        which another attempt continues: one that waits, runs, or starts when the experiment is resumed. Return their
+        number."""
+        # Read before the best trials are determined: trials settled in the meantime are not among these.
         of_settled = Artifact.objects.filter(
             experiment=experiment, trial__state__in=status.TRIAL_SETTLED
         ).kept()
@@ -242,7 +243,7 @@ class Collector:
                 continue
             is_here = artifact.worker_id == self.row().pk
             if not (is_here or artifact.keeping == Keeping.STORED):
-                continue  # its own worker does it
+                continue  # deleted by its own worker
             try:
                 if artifact.keeping == Keeping.STORED:
                     Store(artifact.destination).delete(artifact.key)
@@ -251,7 +252,7 @@ class Collector:
             except (StoreError, OSError) as error:
                 logger.warning("%s of %s could not be removed: %s", artifact.name, artifact.trial, error)
                 continue
-            except OutsideFolder as error:  # it is not in the trial's folder any more
+            except OutsideFolder as error:  # it is no longer in the trial's folder
                 logger.warning("%s of %s was left alone: %s", artifact.name, artifact.trial, error)
             artifact.dropped()
             dropped += 1

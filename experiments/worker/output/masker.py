@@ -1,4 +1,4 @@
-"""Collect the secrets that a trial could print, which the worker masks."""
+"""Collect the secrets that a trial could print, so that the worker can mask them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from experiments.runner.output.masking import Masker, secrets_in
 
 
 def masker_of(settings: Settings) -> Masker:
-    """Return what masks the secrets that are known to a trial's worker: hyperparameters marked as such, Trialdeck's own
-    keys, and what looks like a secret in the environment of trial and worker, and in the addresses of its settings."""
+    """Return the masker of the secrets that a trial's worker knows: hyperparameters marked as secret, Trialdeck's own
+    keys, and texts that look like secrets in the environment of trial and worker and in addresses of the settings."""
     addresses = (
         settings.repository,
         settings.command,
@@ -44,7 +44,7 @@ class Maskers:
         self._by_revision: OrderedDict[int, tuple[Settings, Masker]] = OrderedDict()
 
     def of(self, revision: Revision) -> Masker:
-        """Return what masks the secrets of this revision. Thread-safe."""
+        """Return the masker of the secrets of this revision. Thread-safe."""
         settings = revision.settings
         cached_masker = self._by_revision.get(revision.pk)
         if cached_masker and cached_masker[0] is settings:

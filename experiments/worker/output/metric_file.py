@@ -14,7 +14,7 @@ from experiments.runner.report import Report
 
 @dataclass
 class _SharedFile:
-    """`version`: when it was last looked at; `writers`: the trials that ran when it got this version."""
+    """`version`: of the last check; `writers`: the trials that were running when the file got this version."""
 
     version: Version | None
     writers: frozenset[str] = frozenset()
@@ -31,8 +31,8 @@ class _SharedFile:
 class SharedFiles:
     """The files outside of trials' own folders, which several trials of this worker may write. Thread-safe.
 
-    A file is looked at whenever a trial that uses it starts or ends. If it was written meanwhile, then by one of the
-    trials that ran since: its content counts only if that was a single one.
+    A file is checked whenever a trial that uses it starts or ends. If it has changed, one of the trials that were
+    running since the last check wrote it: its content counts only if there was just one.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class SharedFiles:
             return version
 
     def end(self, path: Path, *, below: Path, trial: str) -> tuple[Version | None, frozenset[str]]:
-        """Note that this trial has ended. Return the file's version, and the trials of which one wrote it."""
+        """Note that this trial has ended. Return the file's version, and the trials one of which wrote it."""
         with self._lock:
             file = self._files[_key(path)]
             file.look(Version.of(path, below=below))
@@ -67,8 +67,8 @@ def _key(path: Path) -> Path:
 class MetricFile:
     """The file that one trial is to write. No link is followed in the folder `below`.
 
-    `names` are the metrics in it; `shared` keeps account of files that several trials may write, None for a file in the
-    trial's own folder.
+    `names` are the metrics in it; `shared` tracks files that
+    several trials may write; None for a file in the trial's own folder.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class MetricFile:
         self._results: list[Report] | NoMetric | None = None
 
     def close(self) -> None:
-        """Read the file, before another trial overwrites it. To be called once the trial's processes have ended, and
-        also when none was started."""
+        """Read the file, before another trial overwrites it. Call it once the trial's processes have ended, and also if
+        none was started."""
         if self._results is not None:
             return
         version, writers = (
@@ -103,12 +103,12 @@ class MetricFile:
         raise self._results or AssertionError("close() reads the file")
 
     def readable(self) -> list[Report]:
-        """Return the final results in the file; none if it does not count."""
+        """Return the final results in the file; empty if the file does not count."""
         self.close()
         return self._results if isinstance(self._results, list) else []
 
     def is_on_network(self) -> bool:
-        """Whether trials on other machines may write it, too."""
+        """Return whether trials on other machines may write it, too."""
         return is_on_network(self.path)
 
     def of_others(self, trials: Iterable[str]) -> NoMetric:

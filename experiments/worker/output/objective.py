@@ -13,7 +13,7 @@ from experiments.worker.output.reports import TrialReports
 
 
 def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes.Failure:
-    """Return the value that the search uses, that of the first objective, or why there is none. With several
+    """Return the value for the search (that of the first objective), or why there is none. With several
     objectives, a trial needs a final result of each."""
     settings = reports.settings
     if reports.fault:
@@ -47,19 +47,19 @@ def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes
 
 
 def has_final(reports: TrialReports) -> bool:
-    """Return whether the trial has reported the final result of its objective, so that nothing of value is to come."""
+    """Return whether the trial has reported the final result of its objective, so that no further result is
+    expected."""
     settings = reports.settings
     return settings.source == "sdk" and all(name in reports.finals for name in wanted_metrics(settings))
 
 
 def wanted_metrics(settings: Settings) -> list[str]:
-    """Return the metrics of which a trial must report a final result."""
+    """Return the metrics for which a trial must report a final result."""
     return [*settings.weights] or [*settings.objectives]
 
 
 def needs_nothing_stored(reports: TrialReports) -> bool:
-    """Return whether `evaluate` finds the value of a trial that has ended in its final results alone, none of which is
-    in a file."""
+    """Return whether `evaluate` needs only the reported final results of an ended trial, and no file."""
     settings = reports.settings
     is_reported = all(name in reports.finals for name in wanted_metrics(settings))
     return settings.selection == "final" and settings.source != "file" and is_reported
@@ -86,7 +86,8 @@ def _further_fault(reports: TrialReports) -> outcomes.Failure | None:
 
 
 def neighbors(trial: Trial, *, everywhere: bool) -> list[str]:
-    """Return the trials of this experiment that other workers, on this machine or `everywhere`, ran meanwhile."""
+    """Return the trials of this experiment that other workers, on this machine or `everywhere`, ran at the same
+    time."""
     if trial.worker is None or trial.started_at is None:
         return []
     trials_on_host = Trial.objects.filter(experiment=trial.experiment_id, worker__isnull=False)
@@ -101,7 +102,7 @@ def neighbors(trial: Trial, *, everywhere: bool) -> list[str]:
 
 
 def _with_reported_names(missing: outcomes.Failure, reports: TrialReports) -> outcomes.Failure:
-    """Add the names of the metrics that the trial did report."""
+    """Append the names of the metrics that the trial reported."""
     required_names = {*reports.settings.weights, *reports.settings.objectives}
     points = Point.objects.filter(trial=reports.trial.pk).exclude(name__in=required_names)
     other_reports = {

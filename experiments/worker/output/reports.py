@@ -24,17 +24,16 @@ READ_BYTES = 256 * 1024  # of one trial's metrics and of its log, per flush
 MOST_POINTS = 4000  # that are stored in one transaction
 MOST_LOG_BYTES = 1024 * 1024
 PAUSE_S = 0.005  # between two transactions
-BEHIND_S = 5.0  # that a trial is behind before it is said
+BEHIND_S = 5.0  # how far a trial may be behind before a note says so
 CLOCK_SLACK_S = 1.0  # by which a reported time may be later than its reading
-REST_BYTES = 64 * 1024  # of one source, that is stored in one transaction with the outcome
+REST_BYTES = 64 * 1024  # of one source, stored in one transaction with the outcome
 
 
 def store(trials: Sequence[TrialReports]) -> bool:
-    """Store what these trials reported and printed since the last call, as far as it was read. Return whether one of
-    them has more.
+    """Store the reports and output of these trials that were read since the last call. Return whether there is more.
 
-    The transactions are short, because on SQLite all other writers wait meanwhile. A batch that is stored in part is
-    stored whole the next time, which changes nothing.
+    Transactions are short, because on SQLite all other writers wait for them. A batch that was stored in part is stored
+    again as a whole, which is idempotent.
     """
     batches = [batch for reports in trials if not reports.is_held_back and (batch := reports.collect())]
     together: list[Batch] = []
@@ -68,7 +67,7 @@ def _store(batches: Sequence[Batch], points: Sequence[PointRow]) -> None:
 
 
 def let_others_write() -> None:
-    """Leave others a moment to begin their transactions, before this thread begins another one."""
+    """Pause, so that others can begin their transactions before this thread begins the next one."""
     if connection.vendor == "sqlite":
         time.sleep(PAUSE_S)
 
@@ -77,7 +76,7 @@ class TrialReports:
     """The intermediate and final results, the log and the notes of one trial.
 
     Used by the writer thread while the trial runs, then by its slot. `finals` are the final results by name; `notes`
-    are sentences about what was unusual, in addition to those of the readers. `masker` masks known secrets in all of
+    are sentences about anything unusual, in addition to those of the readers. `masker` masks known secrets in all of
     them. `began_at`: when a trial started that is read only later, in seconds since 1970 by its machine's clock; by
     default it starts now.
     """
@@ -87,7 +86,7 @@ class TrialReports:
         self._began_at = time.time() if began_at is None else began_at
         self._began_steady_s = _steady_s() if began_at is None else None
         self.trial, self.settings = trial, trial.revision.settings
-        self.has_rule = self.settings.early_stopping != "none"  # else an Update may still make it so
+        self.has_rule = self.settings.early_stopping != "none"  # otherwise an Update may still set one
         self.has_ended = False
         self.is_held_back = False  # the rest is stored together with the outcome
         self.finals: dict[str, Report] = {}
@@ -111,7 +110,7 @@ class TrialReports:
         self._readers = readers
 
     def positions(self) -> list[int]:
-        """Return how far each source was read."""
+        """Return the read position of each source."""
         return [source.position for source in (*self._readers, self._log) if source]
 
     @property
@@ -149,14 +148,14 @@ class TrialReports:
         )
 
     def collect(self) -> Batch | None:
-        """Return what is new, and the same again until `mark_stored`. Only within a flush."""
+        """Return the new reports and output, and the same again until `mark_stored`. Only within a flush."""
         if self._batch is None and self._readers:
             self._batch = self._read()
         return self._batch
 
     def hold_back(self) -> bool:
-        """Read what is left without storing it: it is stored with the outcome, as `last_batch`. Return False when an
-        earlier batch is not stored yet. Only within a flush."""
+        """Read the rest without storing it: it becomes `last_batch`, which is stored with the outcome. Return False if
+        an earlier batch is not stored yet. Only within a flush."""
         if self._batch is not None:
             return False
         self.has_ended = self.is_held_back = True
@@ -166,15 +165,15 @@ class TrialReports:
 
     @property
     def last_batch(self) -> Batch | None:
-        """What was held back."""
+        """The batch that was held back."""
         return self._batch if self.is_held_back else None
 
     def is_nearly_read(self) -> bool:
-        """Whether little is left to read: each source has at most `REST_BYTES` more."""
+        """Whether each source has at most `REST_BYTES` left to read."""
         return all(source.unread() <= REST_BYTES for source in (*self._readers, self._log) if source)
 
     def mark_stored(self) -> None:
-        """The collected batch is in the database."""
+        """Note that the collected batch is in the database."""
         if self._batch:
             self.stored_notes, self._batch = self._batch.notes, None
 
@@ -220,7 +219,7 @@ class TrialReports:
         return elapsed_s if is_possible else read_s
 
     def _note_backlog(self, before: list[int]) -> None:
-        """Note whether there is more to read than was read since these positions, and since when."""
+        """Record whether the backlog exceeds what was read since these positions, and since when."""
         read = (after - position for after, position in zip(self.positions(), before, strict=True))
         self.has_more = not self.has_ended and max(read, default=0) >= READ_BYTES
         if not self.has_more:
@@ -229,7 +228,7 @@ class TrialReports:
             self._behind_since = time.monotonic()
 
     def _add_to_log(self, batch: Batch, offset: int, data: bytes) -> None:
-        """Extend the open piece up to its size, so that a slow log does not make a row every half second."""
+        """Extend the open piece up to the maximum size, so that a slow log does not create a row every half second."""
         while data:
             piece = self._piece
             if piece is None or piece.size >= PIECE_BYTES or piece.offset + piece.size != offset:

@@ -38,8 +38,8 @@ class Writer:
                 logger.exception("The writer failed")
 
     def flush(self, trials: list[TrialReports]) -> bool:
-        """Store what these trials reported and printed since the last flush. Return whether there is more. One flush at
-        a time: the pieces of a log grow, and an older state of one must not overwrite a newer."""
+        """Store the reports and output of these trials since the last flush. Return whether there is more. Flushes must
+        not overlap: pieces of a log grow, and an older state must not overwrite a newer one."""
         give_back_connection()
         with self._flushing:
             try:
@@ -48,7 +48,7 @@ class Writer:
                 give_back_connection()
 
     def hold_back(self, reports: TrialReports) -> bool:
-        """Have the rest of what a trial reported stored with its outcome instead of by this thread."""
+        """Let the rest of a trial's reports be stored with its outcome instead of by this thread."""
         give_back_connection()
         with self._flushing:
             return reports.hold_back()

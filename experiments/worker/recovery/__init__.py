@@ -1,1 +1,1 @@
-"""Recovery after a restart or a failure of a worker: processes, results and boot IDs of its earlier process."""
+"""Recovery after a restart or a failure of a worker: processes, results and boot IDs of its earlier processes."""

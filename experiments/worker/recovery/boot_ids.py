@@ -9,7 +9,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-MOST = 5  # that are noted: a boot that was noted may not have been registered
+MOST = 5  # boot IDs kept in the file: a stored boot may not have been registered
 
 
 class Boots:
@@ -17,7 +17,7 @@ class Boots:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "boots"
-        self.earlier: list[uuid.UUID] = self._read()  # and those of this process, the latest last
+        self.earlier: list[uuid.UUID] = self._read()  # and those of this process; the latest is last
 
     def new(self) -> uuid.UUID:
         """Return a new boot ID, stored before it is registered. If the disk is full, it is not stored: a restart after

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def clean_up(worker: LocalWorker) -> None:
-    """Remove what an earlier process of this worker left, before the worker registers. Raise `CannotRun` if its
+    """Clean up after an earlier process of this worker, before the worker registers. Raise `CannotRun` if its
     container engine cannot be used."""
     await_orphans(installation=worker.installation)
     swept = sweep(installation=worker.installation)
@@ -50,7 +50,7 @@ def _sweep_containers(worker: LocalWorker) -> None:
 
 
 def _settle_cgroup(worker: LocalWorker) -> None:
-    """Prepare control groups for memory limits. With containers the engine limits memory instead."""
+    """Prepare control groups for memory limits. With containers, the engine limits memory."""
     if worker.shelf.engine:
         return
     try:

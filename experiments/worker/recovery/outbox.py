@@ -1,4 +1,4 @@
-"""Outcomes of trials that could not be settled yet: each waits in a file, and survives the worker's process."""
+"""Outcomes of trials that could not be settled yet: each is kept in a file, which survives the worker's process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Outbox:
             return
 
     def deliver_kept(self) -> None:
-        """Settle the trials whose outcomes an earlier process of this worker left."""
+        """Settle the trials whose outcomes an earlier process of this worker left behind."""
         for file in sorted(self.folder.glob("*.json")):
             trial = Trial.objects.filter(pk=file.stem).select_related("experiment").first()
             try:
@@ -77,7 +77,7 @@ class _Letter:
         self._is_written = self._has_failed = False
 
     def write(self) -> None:
-        """Write it, once. A failure is logged once, and the next call tries again."""
+        """Write the file, once. The first failure is logged; the next call tries again."""
         if self._is_written:
             return
         try:

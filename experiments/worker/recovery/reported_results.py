@@ -1,4 +1,4 @@
-"""Results that trials had reported before their worker was killed: they count, and the trials are not retried."""
+"""Results that trials reported before their worker was killed: they count, and the trials are not retried."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTE = "The worker was lost after the trial reported its final result, which cou
 
 def settle(*, name: str, boots: Collection[UUID], trials_folder: Path) -> None:
     """Settle the trials of earlier boots of the worker `name` that have left a final result. Their processes have
-    ended. The others are the conductor's, which retries them."""
+    ended. The conductor settles and retries the others."""
     held = Trial.objects.filter(worker__name=name, boot__in=boots, state__in=status.TRIAL_ALIVE)
     for trial in held.select_related("experiment", "revision", "worker"):
         try:
@@ -37,8 +37,8 @@ def settle(*, name: str, boots: Collection[UUID], trials_folder: Path) -> None:
 
 
 def outcome_of(trial: Trial, trials_folder: Path) -> Outcome | None:
-    """Return the outcome of a lost trial if it has left a final result in its folder on this machine, and store what
-    else it left."""
+    """Return the outcome of a lost trial if it has left a final result in its folder on this machine, and store its
+    other reports and output."""
     if not (trials_folder / trial.experiment.public_id / str(trial.number)).is_dir():
         return None  # on another machine
     try:

@@ -1,4 +1,4 @@
-"""What a trial's process needs before it can start: its code, its packages, its container.
+"""Prepare the environment of a trial's process before it starts: its code, packages and container.
 
 References (a branch, a list of packages) are resolved once per revision, by its first trial, and stored there, so that
 all its trials run the same on every machine.
@@ -41,7 +41,7 @@ MAX_PACKAGES_BYTES = 1 << 20  # of a list of packages
 
 @dataclass
 class Shelf:
-    """What the trials of this worker share: sources, environments, models, and the container engine."""
+    """Resources shared by the trials of this worker: sources, environments, models, and the container engine."""
 
     sources: Repositories
     environments: Environments
@@ -115,7 +115,7 @@ class Setup:
 
     @property
     def is_brief(self) -> bool:
-        """Whether nothing has to be fetched, resolved or copied."""
+        """Whether nothing needs to be fetched, resolved or copied."""
         settings = self.settings
         is_plain = not (settings.repository or settings.diff or settings.input_model or self.shelf.engine)
         return is_plain and settings.packages_from == "worker"
@@ -291,7 +291,7 @@ class Setup:
             raise SetupFailed(f"The file of the model {model} was deleted. Choose another one.")
         path = self.shelf.models.get(model, into=self.folder.model, is_cancelled=self.is_cancelled)
         if self.boundary.account and path.is_relative_to(self.shelf.models.folder):
-            # Which of the others may read it, its owner does not say: each trial gets a copy.
+            # The file's permissions do not say which other accounts may read it: each trial gets a copy.
             own = self.folder.model / path.name
             with path.open("rb") as file:
                 replace(own, file, below=self.folder.root)
@@ -303,7 +303,7 @@ class Setup:
     def contained(
         self, script: str, place: Place, env: dict[str, str], *, previous: Path | None
     ) -> ContainerSpec:
-        """Return what the engine runs. Raise `SetupFailed`."""
+        """Return the container to run. Raise `SetupFailed`."""
         settings, folder = self.settings, self.folder
         image = settings.image or (self.shelf.engine.default_image if self.shelf.engine else "")
         if not image:
@@ -338,10 +338,10 @@ class Setup:
         )
 
     def _mounts(self, place: Place, previous: Path | None) -> dict[Path, bool]:
-        """Return what the container sees, and whether it may write there.
+        """Return the paths that the container sees, and whether each is writable.
 
-        The trial's folder itself is read-only, so that nothing in it can be replaced by a link: writable are the output
-        folder, the trial's own working directory, and what its reports go to.
+        The trial's folder itself is read-only, so that nothing in it can be replaced by a link. Writable are the output
+        folder, the trial's own working directory, and the files for its reports.
         """
         folder, cwd = self.folder, place.cwd
         for file in (folder.progress, folder.packages, folder.metrics):

@@ -27,7 +27,7 @@ class ModelFiles:
 
     def get(self, model: Model, *, into: Path, is_cancelled: Callable[[], bool]) -> Path:
         """Return the file, fetched if necessary. The output of a trial of this machine gets another name, or is copied,
-        in the folder `into` of the trial that uses it: in its own place, it could become a link at any time."""
+        in the folder `into` of the trial that uses it: in its original place, it could become a link at any time."""
         artifact = model.artifact
         store, name = self._kept(model)
         if artifact is not None and not store:

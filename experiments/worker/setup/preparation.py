@@ -33,7 +33,7 @@ DIALECTS = (native, nni, clearml)
 
 @dataclass
 class Prepared:
-    """A trial that is ready to start. `readers` read what it reports, one for each dialect."""
+    """A trial that is ready to start. `readers` read its reports, one per dialect."""
 
     argv: list[str]
     env: dict[str, str]
@@ -43,7 +43,7 @@ class Prepared:
     metric_file: MetricFile | None
 
     def close(self) -> None:
-        """The trial writes its metric no more. Idempotent."""
+        """Note that the trial no longer writes its metric. Idempotent."""
         if self.metric_file:
             self.metric_file.close()
 
@@ -56,7 +56,7 @@ class Preparation:
         self.trial, self.settings, self.folder, self.worker = run.trial, run.settings, run.folder, run.worker
 
     def prepare(self) -> Prepared:
-        """Write the trial's files, and return what is started and read. Raise `SetupFailed`."""
+        """Write the trial's files, and return what to start and read. Raise `SetupFailed`."""
         setup, place = self.setup, self.place
         settings, trial = self.settings, self.trial
         params = settings.received(trial.params)
@@ -145,8 +145,8 @@ class Preparation:
     def _find_metric_file(self, names: dict[str, Any], env: dict[str, str]) -> MetricFile:
         """Return the file with the metric, with its version before the trial starts.
 
-        Links are followed neither in the trial's folder nor in its working directory. What is in neither belongs to the
-        container, and is no file of this machine.
+        Links are followed neither in the trial's folder nor in its working directory. A path in neither belongs to the
+        container, not to this machine.
         """
         try:
             path = Path(expand_path(self.settings.metric_path, names, env)).expanduser()

@@ -17,7 +17,7 @@ def previous_output(trial: Trial, trials_folder: Path) -> Path | None:
     attempt: TrialBase = trial
     while attempt.source in (Source.RERUN, Source.RETRY, Source.RESUMED) and attempt.rerun_of:
         attempt = attempt.rerun_of
-        if attempt.removed.get(Part.FOLDER):  # it is about to go, if it is still there
+        if attempt.removed.get(Part.FOLDER):  # it is removed, or about to be
             continue
         folder = TrialFolder(trials_folder, trial.experiment.public_id, attempt.number)
         if _has_anything(folder):
