@@ -2,56 +2,42 @@
 // gone. Then the focus goes to the same control of the same row or page head, else to the row's name or the next button there.
 
 const KEPT = "focus"; // in sessionStorage, from the page that acts to the page that it leads to
-let acting = null; // where the question was asked
-let posted = null; // where the button stands that posted last; it is disabled meanwhile, which takes the focus from it
+let place = null; // where the focus was: its row and what it does
 
-/** Where an element is: its row and what it does; null where no focus needs to be kept. */
-function placeOf(element) {
-  const menu = element?.closest("[popover]"); // the action of a menu belongs to its button
-  const row = element?.closest("main [data-key]"), head = element?.closest("main .page-head");
-  if (!row && !head) return null;
-  const shown = menu && document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
+/** What a control does; an action of a menu, which is closed later, counts as the button of the menu. */
+const doesOf = (element) => element.closest("[popover]")?.id ?? element.getAttribute("popovertarget")
+  ?? element.getAttribute("href") ?? element.closest("form")?.getAttribute("action");
+
+/** A dialog belongs to where it was opened; what has lost the focus, because it is disabled or gone, still has its place. */
+function note() {
+  const element = document.activeElement, row = element.closest("main [data-key]");
+  if (element === document.body || element.closest("dialog")) return;
   const isByKey = Boolean(document.querySelector(":focus-visible"));
-  return { path: location.pathname, key: row?.dataset.key ?? "", at: row ? row.sectionRowIndex : -1, does: doesOf(shown ?? element), isByKey };
+  place = row || element.closest("main .page-head")
+    ? { path: location.pathname, key: row?.dataset.key, at: row?.sectionRowIndex, does: doesOf(element), isByKey }
+    : null;
 }
 
-const doesOf = (element) => element.getAttribute("href") ?? element.getAttribute("popovertarget") ?? element.closest("form")?.getAttribute("action") ?? "";
+function restore() {
+  if (place && document.activeElement === document.body) controlAt(place)?.focus({ focusVisible: place.isByKey });
+}
 
 function controlAt({ key, at, does }) {
   const rows = [...document.querySelectorAll("main tbody tr[data-key]")]; // a deleted row: the one in its place
-  const row = key ? document.querySelector(`main [data-key="${CSS.escape(key)}"]`) ?? rows[Math.min(at, rows.length - 1)] : document.querySelector("main .page-head");
+  const row = document.querySelector(key ? `main [data-key="${CSS.escape(key)}"]` : "main .page-head") ?? rows[Math.min(at, rows.length - 1)];
   const controls = [...(row?.querySelectorAll("a[href], button:not([disabled])") ?? [])].filter((one) => one.checkVisibility());
   const named = key ? row?.querySelector("th[scope=row] a[href]") : controls.find((one) => one.closest(".actions"));
   return controls.find((one) => does && doesOf(one) === does) ?? named ?? controls[0];
 }
 
-function restore(place) {
-  if (!document.activeElement || document.activeElement === document.body) controlAt(place)?.focus({ focusVisible: place.isByKey });
-}
+addEventListener("pointerdown", ({ target }) => { if (!target.closest?.("dialog")) place = null; }, { capture: true }); // left it by a click
+for (const kind of ["htmx:beforeRequest", "htmx:beforeSwap", "submit"]) addEventListener(kind, note, { capture: true });
+for (const kind of ["htmx:afterRequest", "htmx:afterSettle"]) addEventListener(kind, restore);
 
-document.addEventListener("htmx:beforeRequest", ({ detail: { elt, target, requestConfig: { verb } } }) => {
-  const place = elt.closest("#dialog") ? acting : placeOf(pressed(elt));
-  if (verb === "post") keep(posted = place);
-  else if (target?.id === "dialog" && !elt.closest("#dialog")) acting = place;
-});
-
-addEventListener("submit", ({ target: form }) => {
-  if (form.method === "post") keep(form.closest("#dialog") ? acting : placeOf(form.querySelector("button")));
-}, { capture: true });
-
-/** Where the hand is: a key presses the action of a closed menu while the focus is elsewhere in the row. */
-const pressed = (elt) => (elt.closest("[popover]") && document.activeElement.closest("main") ? document.activeElement : elt);
-
-const keep = (place) => place && sessionStorage.setItem(KEPT, JSON.stringify(place));
-
-document.addEventListener("htmx:afterRequest", ({ detail: { requestConfig: { verb } } }) => {
-  if (verb === "post" && posted) restore(posted);
-});
-
-let before = null;
-document.addEventListener("htmx:beforeSwap", () => { before = placeOf(document.activeElement); });
-document.addEventListener("htmx:afterSettle", () => { if (before) restore(before); });
-
+addEventListener("pagehide", () => { if (place) sessionStorage.setItem(KEPT, JSON.stringify(place)); });
 const kept = JSON.parse(sessionStorage.getItem(KEPT));
 sessionStorage.removeItem(KEPT);
-if (kept?.path === location.pathname) restore(kept);
+if (kept?.path === location.pathname) {
+  place = kept;
+  restore();
+}

@@ -3,33 +3,26 @@
 
 const REST_S = 30; // between two requests of a hidden page, and at most while the server is silent
 const EARLY_MS = 500; // a timer is not exact
-const polls = new WeakMap(); // fragment -> { failures, heardAt, askedAt }
 const bar = document.querySelector("[data-live-state]:not([data-state=off])");
 const banner = document.getElementById("live-lost");
 
-const pollOf = (fragment) => polls.get(fragment) ?? polls.set(fragment, { failures: 0, heardAt: performance.timeOrigin, askedAt: performance.timeOrigin }).get(fragment);
+/** What is known of a fragment, kept at its element. */
+const pollOf = (fragment) => fragment.poll ??= { failures: 0, heardAt: performance.timeOrigin, askedAt: performance.timeOrigin };
 
-function on(name, act) {
-  document.addEventListener(`htmx:${name}`, (event) => {
-    if (event.target.matches?.("[data-live]")) act(pollOf(event.target), event);
-  });
-}
-
-on("configRequest", (poll, event) => {
-  const { triggeringEvent, headers } = event.detail, { failures, askedAt } = poll;
-  const pause = failures ? event.target.dataset.live * 2 ** (failures - 1) : document.hidden * REST_S;
-  const isAsked = triggeringEvent && !document.hidden;
-  if (!isAsked && Date.now() - askedAt < Math.min(pause, REST_S) * 1000) return event.preventDefault();
-  const beside = [...document.querySelectorAll(`[data-beside="${CSS.escape(event.target.id)}"]`)]
-    .filter((each) => isAsked || Date.now() - pollOf(each).askedAt > each.dataset.every * 1000 - EARLY_MS);
-  for (const each of [event.target, ...beside]) pollOf(each).askedAt = Date.now();
-  if (beside.length) headers["Live-With"] = beside.map(({ id, dataset }) => `${id}=${dataset.tag}`).join(" ");
-  headers["If-None-Match"] = `"${event.target.dataset.tag}"`;
+document.addEventListener("htmx:configRequest", (event) => {
+  const { target, detail: { triggeringEvent, headers } } = event, { id, dataset: { live, tag } } = target, { failures } = pollOf(target);
+  if (!live) return;
+  const isAsked = triggeringEvent && !document.hidden, pause = failures ? live * 2 ** (failures - 1) : document.hidden * REST_S;
+  const isDue = (fragment, seconds) => isAsked || Date.now() - pollOf(fragment).askedAt > seconds * 1000 - EARLY_MS;
+  if (!isDue(target, Math.min(pause, REST_S))) return event.preventDefault();
+  const beside = [...document.querySelectorAll(`[data-beside="${id}"]`)].filter((each) => isDue(each, each.dataset.every));
+  for (const each of [target, ...beside]) pollOf(each).askedAt = Date.now();
+  if (beside.length) headers["Live-With"] = beside.map((each) => `${each.id}=${each.dataset.tag}`).join(" ");
+  headers["If-None-Match"] = `"${tag}"`;
 });
 
-on("afterRequest", (poll, { detail }) => {
-  if (detail.successful) Object.assign(poll, { failures: 0, heardAt: Date.now() });
-  else poll.failures += 1;
+document.addEventListener("htmx:afterRequest", ({ target, detail: { successful } }) => {
+  Object.assign(pollOf(target), successful ? { failures: 0, heardAt: Date.now() } : { failures: pollOf(target).failures + 1 });
   say();
 });
 
@@ -56,14 +49,12 @@ function duration(seconds) {
 /** In the larger of them: 12 m. */
 const short = (seconds) => duration(seconds).match(/\S+ \S+/)[0];
 
-const written = new WeakMap(); // element -> { age, at }: what the server wrote, and since when it stands here
-
 /** Counts on what has an age: 3 m ago, or how long something has run. The server wrote the age: two clocks need not agree. */
 function tick() {
   for (const element of document.querySelectorAll("[data-age]")) {
     const { age, form } = element.dataset;
-    if (written.get(element)?.age !== age) written.set(element, { age, at: Date.now() });
-    const seconds = Number(age) + (Date.now() - written.get(element).at) / 1000;
+    if (element.counted?.age !== age) element.counted = { age, since: Date.now() };
+    const seconds = Number(age) + (Date.now() - element.counted.since) / 1000;
     const text = form ? short(seconds) + (form === "ago" ? " ago" : "") : duration(seconds);
     if (seconds >= 1 && element.textContent !== text) element.textContent = text;
   }
