@@ -1,5 +1,7 @@
 """Keep the data folder private to its user: no other user may enter it or read what is created in it."""
 
+import contextlib
+import errno
 import os
 import stat
 import sys
@@ -13,6 +15,7 @@ PRIVATE, OTHERS, PASSAGE = 0o700, 0o077, 0o711
 OWN = {"secret", "db.sqlite3", "broker", "log", "models", "trials", "workers", "up.lock"}
 NOT_FILES = {"lost+found"}  # of a fresh file system
 UMASK_NAME = "TRIALDECK_UMASK"
+LEAST_FREE_BYTES = 1 << 20  # without which nothing can be started
 
 
 class NotPrivate(Exception):
@@ -38,6 +41,24 @@ def prepare(data: Path) -> int:
     if status.st_mode & OTHERS and not _is_passage(data, stat.S_IMODE(status.st_mode)):
         _close(data, stat.S_IMODE(status.st_mode))
     return int(os.environ[UMASK_NAME], 8)
+
+
+def why_not_writable(data: Path, *, choose_by: str) -> str:
+    """Return why nothing can be written to the data folder (a read-only file system, a full disk), with the next step;
+    "" if something can. `choose_by`: how another folder is chosen."""
+    probe = data / f".probe-{os.getpid()}"
+    try:
+        probe.write_bytes(bytes(LEAST_FREE_BYTES))
+        probe.unlink()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+        way_out = "Free some space" if error.errno == errno.ENOSPC else "Make it writable"
+        return (
+            f"The data folder {data} cannot be written: {error.strerror}. {way_out}, or choose another one with "
+            f"{choose_by}."
+        )
+    return ""
 
 
 def _is_passage(data: Path, mode: int) -> bool:

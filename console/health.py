@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 from django.conf import settings
@@ -25,6 +26,8 @@ def problems() -> list[str]:
     try:
         if shutil.disk_usage(settings.DATA).free < LEAST_FREE_BYTES:
             wrong.append("the disk of the data folder is full")
+        elif not os.access(settings.DATA, os.W_OK):
+            wrong.append("the data folder cannot be written")
     except OSError:
         wrong.append("the data folder cannot be read")
     return wrong

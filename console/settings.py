@@ -299,6 +299,10 @@ AUDIT_DAYS = int(_audit_days)
 METRICS_TOKEN = _chosen("TRIALDECK_METRICS_TOKEN")
 
 # A diff of a million characters, and groups of a thousand rows, as forms send them.
+FILE_UPLOAD_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "experiments.web.ui.upload_handler.TidyUploadHandler",
+]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 2**20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 
@@ -374,9 +378,11 @@ LOGGING = {
         },
         "json": {"()": "console.json_log.JsonFormatter"},
     },
+    "filters": {"brief about full disks": {"()": "console.log_filters.BriefAboutFullDisks"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
+            "filters": ["brief about full disks"],
             "formatter": "json" if LOG_FORMAT == "json" else "line",
         }
     },

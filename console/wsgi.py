@@ -4,28 +4,40 @@ import logging
 import os
 import sys
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
-application = get_wsgi_application()
+try:
+    application = get_wsgi_application()
+except (
+    ImproperlyConfigured
+) as error:  # a folder or a setting: the sentence is for the person who starts the server
+    raise SystemExit(str(error)) from None
 
 
-def warn_of_schema() -> None:
-    """Log in one sentence that the database is empty, older or newer: each page will answer 503 until it is not."""
+def warn_of_faults() -> None:
+    """Log in one sentence that nothing can be written to the data folder, or that the database is empty, older or
+    newer: each page will answer 503 until that is mended."""
+    from django.conf import settings
     from django.db import DatabaseError, connections
 
+    from console.data_folder import why_not_writable
     from experiments import migration_check
 
+    log = logging.getLogger(__name__)
+    if fault := why_not_writable(settings.DATA, choose_by="TRIALDECK_DATA"):
+        log.error(fault)
+        if connections["default"].vendor == "sqlite":
+            return
     try:
         if wrong := migration_check.problem():
-            logging.getLogger(__name__).error(wrong)
+            log.error(wrong)
     except DatabaseError as error:
-        logging.getLogger(__name__).error(
-            "The database does not respond: %s", str(error).strip().split("\n")[0]
-        )
+        log.error("The database does not respond: %s", str(error).strip().split("\n")[0])
     finally:
         connections.close_all()
 
 
 if "granian" in sys.modules:  # a server, not a test or a command
-    warn_of_schema()
+    warn_of_faults()

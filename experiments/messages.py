@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from experiments import database_clock
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.status import EXPERIMENT_STATES, SEARCH_BROKEN, TRIAL_STATES
+from experiments.runner.tool_process import is_disk_full
 from experiments.scheduler.impact import Consequences
 
 DASH = "—"
@@ -274,10 +275,20 @@ DATABASE_AWAY = (
 )
 
 
+DATABASE_READ_ONLY = (
+    "The database file cannot be written: its folder is read-only or not accessible. Nothing was changed. Make it "
+    "writable, then try again."
+)
+DISK_FULL = "The disk of the web server is full. Nothing was stored. Free some disk space, then try again."
+# As SQLite and PostgreSQL report it.
+_READ_ONLY = ("readonly database", "unable to open database file", "Read-only file system")
+
+
 def database_away(error: Exception) -> str:
     """Return why the database cannot be used now, for people."""
-    is_full = any(phrase in str(error) for phrase in ("disk is full", "No space left"))
-    return DATABASE_FULL if is_full else DATABASE_AWAY
+    if any(phrase in str(error) for phrase in _READ_ONLY):
+        return DATABASE_READ_ONLY
+    return DATABASE_FULL if is_disk_full(str(error)) else DATABASE_AWAY
 
 
 def consequences(

@@ -21,6 +21,7 @@ from tests.support import boundary, sample
 from tests.support.engine import find_engine
 from tests.support.migrated import copy_migrated_sqlite
 from tests.support.postgres import Postgres
+from tests.support.small_disk import no_small_disk
 from tests.support.valkey import Valkey
 
 # No test depends on how fast the machine is.
@@ -99,7 +100,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     else:
         if not find_chromium():
             left_out = [item for item in items if item.get_closest_marker("browser")]
-        for mark, why in (("root", boundary.no_accounts()), ("bubblewrap", boundary.no_sandbox())):
+        for mark, why in (
+            ("root", boundary.no_accounts()),
+            ("bubblewrap", boundary.no_sandbox()),
+            ("small_disk", no_small_disk()),
+        ):
             left_out += [item for item in items if why and item.get_closest_marker(mark)]
         contained = [item for item in items if item.get_closest_marker("container")]
         if contained and (why := find_engine()):
@@ -148,6 +153,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for what, why in (
         ("TESTS AS OTHER ACCOUNTS", boundary.no_accounts()),
         ("TESTS OF BUBBLEWRAP", boundary.no_sandbox()),
+        ("TESTS OF A FULL OR READ-ONLY DISK", no_small_disk()),
     ):
         if why:
             terminalreporter.write_line(f"{what} DID NOT RUN: {why}", red=True, bold=True)

@@ -1,7 +1,5 @@
 """Arguments and start-up checks that the commands share. A failed check prints one message and exits with status 1."""
 
-import contextlib
-import errno
 import os
 import re
 import sys
@@ -13,13 +11,13 @@ from django.core.management.base import CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from console.data_folder import why_not_writable
 from experiments import broker
 from experiments.management import database_rows
 from experiments.runner import lease
 
 # How long a worker may be silent before its trials are reassigned: short where broker and workers share a machine,
 # longer if they are connected by a network.
-LEAST_FREE_BYTES = 1 << 20  # without which nothing can be started
 LOCAL_LEASE_S, NETWORK_LEASE_S = 15, 120
 
 
@@ -102,17 +100,8 @@ def check_not_newer() -> None:
 
 def check_writable(data: Path) -> None:
     """Exit when nothing can be written to the data folder: a read-only file system, or a full disk."""
-    probe = data / ".probe"
-    try:
-        probe.write_bytes(bytes(LEAST_FREE_BYTES))
-        probe.unlink()
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
-        way_out = "Free some space" if error.errno == errno.ENOSPC else "Make it writable"
-        refuse(
-            f"The data folder {data} cannot be written: {error.strerror}. {way_out}, or choose another one with --data."
-        )
+    if why := why_not_writable(data, choose_by="--data"):
+        refuse(why)
 
 
 def is_behind() -> bool:

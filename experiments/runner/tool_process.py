@@ -100,9 +100,13 @@ def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> I
         yield
 
 
+# By the operating system, and by SQLite.
+FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+
+
 def is_disk_full(output: str) -> bool:
     """Return whether a tool's output, or an error message, reports a full disk."""
-    return any(message in output for message in ("No space left on device", "Disk quota exceeded"))
+    return any(message in output for message in FULL)
 
 
 def error_line(output: str, *, max_length: int = 250) -> str:

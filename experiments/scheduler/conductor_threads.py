@@ -31,14 +31,17 @@ class ConductorThreads:
             threading.Thread(target=releasing(self._run), name=f"conductor {number}", daemon=True).start()
 
     def _run(self) -> None:
-        wake_ups = dispatch.WakeUps(dispatch.DUE)
+        wake_ups, is_away = dispatch.WakeUps(dispatch.DUE), False
         while not self._ending.is_set():
             try:
                 pk = wake_ups.next(WAIT_S)
             except dispatch.UNAVAILABLE as error:
-                logger.warning("Waiting for the broker: %s", error)
+                if not is_away:  # once, not with each try
+                    logger.warning("Waiting for the broker: %s", error)
+                is_away = True
                 self._ending.wait(RETRY_S)
                 continue
+            is_away = False
             if pk is None:
                 release_connection(is_brief=True)  # a database server runs a process for each
             else:

@@ -15,6 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from experiments.models import HistoryImport, ImportPiece, ImportState, Invalid, Overtaken
+from experiments.runner.tool_process import is_disk_full
 from experiments.search.imports import ReadError, Staging, read_file
 from experiments.search.imports.preview import summary
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE_S = 0.01  # between two transactions, so that others get SQLite's lock
 FAILED = "The import failed because of an error in Trialdeck. See the log of the control process."
+DISK_FULL = "The disk of the control process is full. Free some disk space, then upload the file again."
 
 
 class Ending(Exception):
@@ -98,7 +100,11 @@ def work_on(row: HistoryImport, pause: Callable[[], None]) -> None:
         _fail(row, str(error))
     except DatabaseError:
         raise
-    except Exception:  # a bug here must not end the process that schedules experiments
+    except Exception as error:  # a bug here must not end the process that schedules experiments
+        if is_disk_full(str(error)):
+            logger.error("The import of %s failed: %s", row, error)
+            _fail(row, DISK_FULL)
+            return
         logger.exception("The import of %s failed", row)
         _fail(row, FAILED)
 

@@ -55,13 +55,19 @@ class SlotCalls:
     def answer(self, routing_keys: Sequence[str]) -> None:
         """Call a slot for each wake-up of these queues, as long as one is free, until the worker ends. A thread."""
         worker, wake_ups = self._worker, dispatch.WakeUps(*map(dispatch.work_of, routing_keys))
+        is_away = False
         while not worker.ending.is_set():
             if not worker.wait_for_slot(WAIT_S):
                 continue
             try:
-                if wake_ups.next(WAIT_S):
-                    self.call()
+                is_called = wake_ups.next(WAIT_S)
             except dispatch.UNAVAILABLE as error:  # meanwhile, heartbeats find work
-                logger.warning("Waiting for the broker: %s", error)
+                if not is_away:  # once, not with each try
+                    logger.warning("Waiting for the broker: %s", error)
+                is_away = True
                 worker.ending.wait(WAIT_S)
+                continue
+            is_away = False
+            if is_called:
+                self.call()
         wake_ups.close()

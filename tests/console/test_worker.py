@@ -137,6 +137,44 @@ def test_it_outlives_its_broker_and_ends_at_once_when_told(migrated, command, is
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("command", [WORKER, ["control"]])
+def test_it_waits_for_a_broker_that_still_loads(migrated, command):
+    """TD-S2: Redis answers LOADING after a start with much data. That is one sentence, no traceback, and then it is
+    ready."""
+    data = Path(migrated["TRIALDECK_DATA"])
+    valkey, ready = Valkey(data), data / "ready"
+    valkey.start_loading()
+    out = data / "out.log"
+    try:
+        with out.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", *command],
+                cwd=ROOT,
+                env={**migrated, "TRIALDECK_READY": str(ready)},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            celery, ours = "Cannot connect to", "Waiting for the broker"
+            eventually(
+                lambda: out.read_text().count(celery) > 2 and ours in out.read_text(), what="its tries"
+            )
+            valkey.kill()
+            valkey.start()  # it has loaded
+            eventually(ready.exists, within=60, what="readiness")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+            process.wait(10)
+    finally:
+        valkey.stop()
+    text = out.read_text()
+    assert f"{ours}: Valkey is loading the dataset in memory" in text and "Traceback" not in text, text
+    assert text.count(ours) <= 3, "once for each thread"
+
+
+@pytest.mark.once
 def test_a_worker_does_not_load_the_pages_and_the_api():
     """They would cost a second of its start and tens of megabytes for good."""
     asks = (

@@ -4,6 +4,8 @@ import subprocess
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from experiments import broker, dispatch
 from experiments.runner.keeper.launched_process import PR_SET_PDEATHSIG
@@ -22,16 +24,39 @@ class Valkey:
 
     def start(self) -> None:
         """Returns once it answers."""
+        self._start()
+        eventually(lambda: broker.is_answering(self.data), what="the broker's answer")
+        dispatch._paused_until = 0.0  # this process may have tried before
+
+    def start_loading(self) -> None:
+        """Start it with a dataset that it loads for minutes, in which it answers LOADING."""
+        self.start()
+        self._client().mset({f"key {number}": "value" for number in range(60_000)})
+        self._client().save()
+        self.stop()
+        delay = ["--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"]
+        self._start(*delay)
+        eventually(self._is_loading, what="LOADING")
+
+    def _is_loading(self) -> bool:
+        address = str(broker.socket_path(self.data))
+        try:
+            redis.Redis(unix_socket_path=address, retry=Retry(NoBackoff(), 0)).ping()
+        except redis.exceptions.BusyLoadingError:
+            return True
+        except redis.ConnectionError:
+            return False
+        raise AssertionError("It has loaded already.")
+
+    def _start(self, *options: str) -> None:
         with (self.data / "valkey.log").open("ab") as log:
             self.process = subprocess.Popen(
-                broker.argv(self.data),
+                [*broker.argv(self.data), *options],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_end_with_the_tests,  # noqa: PLW1509 (one system call)
             )
-        eventually(lambda: broker.is_answering(self.data), what="the broker's answer")
-        dispatch._paused_until = 0.0  # this process may have tried before
 
     def stop(self) -> None:
         if self.process:

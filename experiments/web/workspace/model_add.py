@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +32,8 @@ from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.requests import SignedInRequest
 
 from .index import get_workspace
+
+logger = logging.getLogger(__name__)
 
 MAX_UPLOAD_BYTES = 4 << 30
 URL_SCHEMES = ("http", "https")
@@ -127,14 +132,17 @@ def add(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 
 
 def _added(form: AddForm, *, by: User) -> Model | None:
-    """Return the new model; None after adding to the form's errors."""
+    """Return the new model; None after adding to the form's errors. Then nothing is left of its file."""
     values = dict(form.cleaned_data)
     project, file, address = values.pop("project"), values.pop("file"), values.pop("address")
     public_id = new_public_id()
     try:
-        if file:
-            address = _store(file, project, public_id)
-        return Model.register(project, by=by, address=address, public_id=public_id, **values)
+        with ExitStack() as undo:
+            if file:
+                address = _store(file, project, public_id, undo)
+            model = Model.register(project, by=by, address=address, public_id=public_id, **values)
+            undo.pop_all()
+        return model
     except (StoreError, DestinationError, OSError) as error:
         form.add_error("file", f"The file cannot be stored: {getattr(error, 'strerror', None) or error}")
     except Invalid as invalid:
@@ -143,22 +151,32 @@ def _added(form: AddForm, *, by: User) -> Model | None:
     return None
 
 
-def _store(file: UploadedFile[Any], project: Project, public_id: str) -> str:
-    """Store an upload at the output destination, else in the data folder; return its address."""
+def _store(file: UploadedFile[Any], project: Project, public_id: str, undo: ExitStack) -> str:
+    """Store an upload at the output destination, else in the data folder; return its address. `undo` gets what deletes
+    it again."""
     name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(file.name or "").name).lstrip(".")[:200] or "model"
     destination = _destination(project.workspace, project)
     if destination:
         store, key = Store(destination), f"models/{public_id}/{name}"
         file.seek(0)
         store.put(file.file, key)  # type: ignore[arg-type]  # an open binary file
+        undo.callback(_delete, store, key)
         return store.address(key)
     folder: Path = settings.DATA / "models" / public_id
+    undo.callback(shutil.rmtree, folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as target:
         for chunk in file.chunks():
             target.write(chunk)
     return str(folder / name)
+
+
+def _delete(store: Store, key: str) -> None:
+    try:
+        store.delete(key)
+    except StoreError as error:
+        logger.warning("%s of a model that was not added could not be deleted: %s", key, error)
 
 
 def _destination(workspace: Workspace, project: Project | None) -> str:

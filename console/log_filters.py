@@ -1,0 +1,18 @@
+"""Filters of the log."""
+
+import logging
+
+from django.db import DatabaseError
+
+from experiments.runner.tool_process import is_disk_full
+
+
+class BriefAboutFullDisks(logging.Filter):
+    """Leave out the traceback of what a full disk has raised: the error says it in one sentence."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, OSError | DatabaseError) and is_disk_full(str(error)):
+            sentence = str(error).replace("%", "%%") if record.args else str(error)
+            record.msg, record.exc_info, record.exc_text = f"{record.msg}: {sentence}", None, None
+        return True
