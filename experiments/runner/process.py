@@ -261,7 +261,8 @@ class Keeper:
         assert child.stdin and child.stdout  # both are pipes
         try:
             with contextlib.suppress(OSError):
-                for line in child.stdout:
+                # Buffered: a raw file reads its lines byte by byte.
+                for line in os.fdopen(child.stdout.fileno(), "rb", closefd=False):
                     self._handle(json.loads(line))
         finally:
             with self._lock:
