@@ -7,11 +7,9 @@ hyperparameter of that name its value.
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from experiments.runner.arguments import ArgumentStyle
 from experiments.runner.command import text_of
-from experiments.runner.safe_files import write_new
 
 ARGUMENTS, VARIABLES = "Args", "Environment"
 
@@ -71,9 +69,3 @@ def text(groups: Groups, objects: Mapping[str, str], params: Mapping[str, object
     """Return the content of the file TRIALDECK_CONFIGURATION."""
     content = {"hyperparameters": values(groups, params), "objects": dict(objects)}
     return json.dumps(content, ensure_ascii=False)
-
-
-def write(path: Path, content: str, *, below: Path | None = None) -> None:
-    """Write a new file with mode 0600, because it may contain secrets. No link below the folder `below` (None: the
-    file's own) is followed."""
-    write_new(path, content, below=below or path.parent, mode=0o600)

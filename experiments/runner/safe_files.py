@@ -5,8 +5,8 @@ was checked a moment before. So each function enters the folders of a path one b
 above and with O_NOFOLLOW, and works on the last name by that descriptor. Only the root itself may be reached through
 links: it belongs to the console, or to the person who chose it.
 
-Paths are absolute or relative to `below`, the root. All functions raise OutsideFolder for a path that is not below the
-root or has a link in it, and OSError.
+Paths are absolute or relative to `below`, the root, which is a path or an open folder. All functions raise
+OutsideFolder for a path that is not below the root or has a link in it, and OSError.
 
 A hard link is a regular file here. Whoever made it could already open its file, and deleting it removes only its name.
 """
@@ -15,6 +15,7 @@ import errno
 import os
 import shutil
 import stat
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,8 +37,75 @@ class NotRegular(FileNotFoundError):
     """There is something else than a regular file, such as a pipe, a device or a folder."""
 
 
+class OpenFolder:
+    """A folder that stays open, to be the root of all functions here: they need not enter the folders above it each
+    time, and it remains the same folder whatever is done to its name. Thread-safe. Once closed, it is a path as any
+    other below its own root. Errors as of `opened_folder`."""
+
+    def __init__(self, path: Path, *, below: Path) -> None:
+        self.path, self.below = path, below
+        self._lock = threading.Lock()  # no descriptor is used after it was closed
+        self._number: int | None = _open_folder(_names(path, below), below, create=False)
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def descriptor(self) -> int:
+        """Return a new descriptor of the folder."""
+        with self._lock:
+            if self._number is not None:
+                # Not a duplicate, which would share its position in the list of names with all others.
+                return os.open(".", _FOLDER, dir_fd=self._number)
+        return _open_folder(_names(self.path, self.below), self.below, create=False)
+
+    def is_own(self) -> bool:
+        """Return whether it belongs to this process's user: no other user can have put anything in it."""
+        with self._lock:
+            return self._number is not None and os.fstat(self._number).st_uid == os.geteuid()
+
+    def status_of(self, path: Path) -> os.stat_result | None:
+        """Return the status of what is below this folder by now, a link's own; None for nothing. It is a hint: the
+        folders on the way are entered by their names, so links in them are followed."""
+        with self._lock:
+            try:
+                if self._number is None:
+                    return status_of(path, below=self.below)
+                return os.stat(self._name(path), dir_fd=self._number, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def add_folder(self, path: Path) -> None:
+        """Create a folder below this one, unless it exists. Only while nobody else can write here: the folders on the
+        way are entered by their names, and must exist."""
+        with self._lock, suppress(FileExistsError):
+            os.mkdir(self._name(path), dir_fd=self._number)
+
+    def add_file(self, path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+        """Create a file below this folder. Only while nobody else can write here, as for `add_folder`. Raise
+        FileExistsError. `mode` is subject to the umask."""
+        with self._lock:
+            number = os.open(self._name(path), _NEW, mode, dir_fd=self._number)
+        with os.fdopen(number, "wb", buffering=0) as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+
+    def _name(self, path: Path) -> str:
+        if self._number is None:
+            raise ValueError(f"{self.path} is closed")
+        return os.fspath(path)[len(os.fspath(self.path)) + 1 :]
+
+    def close(self) -> None:
+        """Close the folder. Idempotent."""
+        with self._lock:
+            number, self._number = self._number, None
+        if number is not None:
+            os.close(number)
+
+
+Root = Path | OpenFolder
+
+
 @contextmanager
-def opened_folder(path: PurePath | str, *, below: Path, create: bool = False) -> Iterator[int]:
+def opened_folder(path: PurePath | str, *, below: Root, create: bool = False) -> Iterator[int]:
     """Yield the descriptor of a folder; the root for an empty path. With `create`, make what is missing."""
     number = _open_folder(_names(path, below), below, create=create)
     try:
@@ -46,19 +114,19 @@ def opened_folder(path: PurePath | str, *, below: Path, create: bool = False) ->
         os.close(number)
 
 
-def list_names(path: PurePath | str, *, below: Path) -> list[str]:
+def list_names(path: PurePath | str, *, below: Root) -> list[str]:
     """Return the names in a folder, sorted."""
     with opened_folder(path, below=below) as number:
-        return [name for name, _ in _statuses(number)]
+        return sorted(os.listdir(number))  # noqa: PTH208  of a descriptor
 
 
-def status_of(path: PurePath | str, *, below: Path) -> os.stat_result:
+def status_of(path: PurePath | str, *, below: Root) -> os.stat_result:
     """Return the status of a file, or of a link itself."""
     with _parent(path, below) as (folder, name):
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
-def open_regular(path: PurePath | str, *, below: Path) -> BinaryIO:
+def open_regular(path: PurePath | str, *, below: Root) -> BinaryIO:
     """Open a regular file for reading. Raise NotRegular for anything else."""
     with _parent(path, below) as (folder, name):
         # Check the type first: opening a device may have side effects.
@@ -72,7 +140,7 @@ def open_regular(path: PurePath | str, *, below: Path) -> BinaryIO:
         raise
 
 
-def read_text(path: PurePath | str, *, below: Path, max_bytes: int) -> str:
+def read_text(path: PurePath | str, *, below: Root, max_bytes: int) -> str:
     """Return the text of a regular file. Raise ValueError when it is larger or not UTF-8."""
     with open_regular(path, below=below) as file:
         data = file.read(max_bytes + 1)
@@ -81,7 +149,7 @@ def read_text(path: PurePath | str, *, below: Path, max_bytes: int) -> str:
     return data.decode()
 
 
-def write_new(path: PurePath | str, data: str | bytes, *, below: Path, mode: int = 0o666) -> None:
+def write_new(path: PurePath | str, data: str | bytes, *, below: Root, mode: int = 0o666) -> None:
     """Create a file, and its folders. What had its name, such as a link, is removed first and never written to. `mode`
     is subject to the umask."""
     with _parent(path, below, create=True) as (folder, name):
@@ -91,7 +159,7 @@ def write_new(path: PurePath | str, data: str | bytes, *, below: Path, mode: int
             file.write(data.encode() if isinstance(data, str) else data)
 
 
-def add(path: PurePath | str, data: bytes, *, below: Path) -> None:
+def add(path: PurePath | str, data: bytes, *, below: Root) -> None:
     """Create a file and its folders. Raise FileExistsError when anything has its name."""
     with _parent(path, below, create=True) as (folder, name):
         number = os.open(name, _NEW, 0o666, dir_fd=folder)
@@ -99,7 +167,7 @@ def add(path: PurePath | str, data: bytes, *, below: Path) -> None:
         file.write(data)
 
 
-def replace(path: PurePath | str, source: BinaryIO, *, below: Path, is_synced: bool = False) -> None:
+def replace(path: PurePath | str, source: BinaryIO, *, below: Root, is_synced: bool = False) -> None:
     """Create or replace a file with the rest of `source`, and create its folders: the whole file or nothing. With
     `is_synced`, also after a power failure, and errors of network file systems that they report late are raised."""
     with _parent(path, below, create=True) as (folder, name):
@@ -117,7 +185,7 @@ def replace(path: PurePath | str, source: BinaryIO, *, below: Path, is_synced: b
             raise
 
 
-def list_files(path: PurePath | str, *, below: Path, max_name: int) -> Iterator[tuple[str, os.stat_result]]:
+def list_files(path: PurePath | str, *, below: Root, max_name: int) -> Iterator[tuple[str, os.stat_result]]:
     """Yield every entry below a folder except folders: its name from there, with slashes, and its own status (a
     link's, not its target's). A folder whose name is longer than `max_name` is yielded itself, not entered. Folders
     that disappear or become links meanwhile are skipped."""
@@ -139,7 +207,7 @@ def list_files(path: PurePath | str, *, below: Path, max_name: int) -> Iterator[
         folders += reversed(deeper)
 
 
-def open_to_everyone(path: PurePath | str, *, below: Path) -> None:
+def open_to_everyone(path: PurePath | str, *, below: Root) -> None:
     """Let all users who can reach a folder read and write all in it: a container may have any user."""
     folders = [PurePath(below, path)]
     while folders:
@@ -155,7 +223,7 @@ def open_to_everyone(path: PurePath | str, *, below: Path) -> None:
                     os.fchmod(file.fileno(), 0o777 if status.st_mode & 0o100 else 0o666)
 
 
-def make_private(path: PurePath | str, *, below: Path) -> None:
+def make_private(path: PurePath | str, *, below: Root) -> None:
     """Take all rights of other users from a file, or from a folder and all in it. Links are left alone."""
     with _parent(path, below) as (upper, name):
         pending = [(PurePath(below, path), os.stat(name, dir_fd=upper, follow_symlinks=False))]
@@ -181,7 +249,7 @@ def make_private(path: PurePath | str, *, below: Path) -> None:
 def give_to(
     path: PurePath | str,
     *,
-    below: Path,
+    below: Root,
     uid: int,
     gid: int,
     only_of: int | None = None,
@@ -232,7 +300,7 @@ def _copy_in_place(folder: int, name: str) -> None:
     os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
-def move(source: PurePath | str, target: PurePath | str, *, below: Path) -> bool:
+def move(source: PurePath | str, target: PurePath | str, *, below: Root) -> bool:
     """Move a regular file to where nothing is yet, creating folders. Return whether it was moved."""
     with _parent(source, below) as (old_folder, old), _parent(target, below, create=True) as (folder, name):
         _require_regular(os.stat(old, dir_fd=old_folder, follow_symlinks=False), old)
@@ -242,7 +310,7 @@ def move(source: PurePath | str, target: PurePath | str, *, below: Path) -> bool
         return True
 
 
-def link_or_copy(source: PurePath | str, target: PurePath | str, *, below: Path) -> None:
+def link_or_copy(source: PurePath | str, target: PurePath | str, *, below: Root) -> None:
     """Create `target` as another name of a regular file, or as its copy where the file system has no hard links."""
     with open_regular(source, below=below) as file, _parent(target, below, create=True) as (folder, name):
         with suppress(FileNotFoundError):
@@ -255,7 +323,7 @@ def link_or_copy(source: PurePath | str, target: PurePath | str, *, below: Path)
                 shutil.copyfileobj(file, copy, 1 << 20)
 
 
-def remove(path: PurePath | str, *, below: Path) -> None:
+def remove(path: PurePath | str, *, below: Root) -> None:
     """Delete a file, or a link itself, unless nothing is there."""
     try:
         with _parent(path, below) as (folder, name):
@@ -264,7 +332,7 @@ def remove(path: PurePath | str, *, below: Path) -> None:
         return
 
 
-def remove_tree(path: PurePath | str, *, below: Path) -> None:
+def remove_tree(path: PurePath | str, *, below: Root) -> None:
     """Delete a folder with everything in it, or a file, or a link itself; do nothing when nothing is there."""
     try:
         with _parent(path, below) as (folder, name):
@@ -318,7 +386,7 @@ def _move_up(folder: int, top: int) -> None:
 
 
 @contextmanager
-def _parent(path: PurePath | str, below: Path, *, create: bool = False) -> Iterator[tuple[int, str]]:
+def _parent(path: PurePath | str, below: Root, *, create: bool = False) -> Iterator[tuple[int, str]]:
     """Yield the descriptor of the folder that holds `path`, and the last name."""
     *upper, name = _names(path, below) or [""]
     if not name:
@@ -330,9 +398,13 @@ def _parent(path: PurePath | str, below: Path, *, create: bool = False) -> Itera
         os.close(folder)
 
 
-def _open_folder(names: list[str], below: Path, *, create: bool) -> int:
+def _open_folder(names: list[str], below: Root, *, create: bool) -> int:
     """Return the descriptor of the folder with these names, one in the other."""
-    number = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    number = (
+        below.descriptor()
+        if isinstance(below, OpenFolder)
+        else os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    )
     for name in names:
         try:
             upper, number = number, _enter(number, name, create=create)
@@ -343,7 +415,7 @@ def _open_folder(names: list[str], below: Path, *, create: bool) -> int:
     return number
 
 
-def _names(path: PurePath | str, below: Path) -> list[str]:
+def _names(path: PurePath | str, below: Root) -> list[str]:
     text, root = os.fspath(path), os.fspath(below)
     if text.startswith(
         f"{root}/"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from experiments.runner.safe_files import OutsideFolder, opened_folder
+from experiments.runner.safe_files import OpenFolder, OutsideFolder, Root, opened_folder, write_new
 from experiments.runner.shell_variables import inherited
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -48,6 +48,7 @@ class TrialFolder:
             raise OutsideFolder(f"{experiment_id!r} is not an experiment ID.")
         self.root = Path(root).absolute()
         self.path = self.root / experiment_id / str(int(number))
+        self._opened: OpenFolder | None = None
 
     # Each path is made when it is needed: most users of this class need few of them.
     output = _below("output")
@@ -60,6 +61,46 @@ class TrialFolder:
     progress = _below("progress")  # this and `packages`: only of trials in containers
     packages = _below("packages.txt")
     log = _below("log")  # a prefix: see keeper.CappedLog
+
+    @property
+    def below(self) -> Root:
+        """The root for `safe_files`: the open folder itself after `open`, else the root of all trials."""
+        return self._opened or self.root
+
+    def open(self) -> None:
+        """Keep the folder open until `close`, because many of its files are used soon. Raise OutsideFolder, OSError."""
+        self._opened = OpenFolder(self.path, below=self.root)
+
+    def close(self) -> None:
+        """Close what `open` has opened. Idempotent."""
+        if self._opened:
+            self._opened.close()
+            self._opened = None
+
+    def times(self, *paths: Path) -> list[int]:
+        """Return when these files and folders below this one were changed, in nanoseconds; 0 for what is not there."""
+        return [status.st_mtime_ns if (status := self._status_of(path)) else 0 for path in paths]
+
+    def _status_of(self, path: Path) -> os.stat_result | None:
+        try:
+            return self._opened.status_of(path) if self._opened else path.lstat()
+        except (OSError, OutsideFolder):
+            return None
+
+    def add_folder(self, path: Path) -> None:
+        """Create a folder below this one. Before the trial starts."""
+        if self._opened and self._opened.is_own():
+            self._opened.add_folder(path)
+        else:
+            with opened_folder(path, below=self.root, create=True):
+                pass
+
+    def add_file(self, path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+        """Create a file below this folder. Before the trial starts."""
+        if self._opened and self._opened.is_own():
+            self._opened.add_file(path, data, mode=mode)
+        else:
+            write_new(path, data, below=self.root, mode=mode)
 
     def create(self) -> None:
         """Create the folders unless they exist. Raise OutsideFolder when a link is in their place."""

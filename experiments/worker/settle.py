@@ -281,6 +281,8 @@ class _Settlement(_Claim):
             "settled_rank": experiment.settled_count,
             "value": self.value,
             "final_metrics": outcome.final_metrics,
+            "pid": trial.pid,
+            "memory_limited_by": trial.memory_limited_by,
             "exit_code": outcome.exit_code,
             "signal": outcome.signal,
             "gone_after_s": outcome.gone_after_s,

@@ -49,6 +49,7 @@ T = TypeVar("T")
 
 RETRY_S = 1.0
 BRIEF_S = 0.5  # how long a slot keeps its connection to a file database while a trial runs
+MOMENT_S = 0.1  # how long a trial runs before its start is stored, unless its end is stored by then
 TAIL_BYTES = 16 * 1024  # of the log, to find the reason of a failure
 
 
@@ -67,6 +68,7 @@ class TrialRun:
         self._prepared: Prepared | None = None
         self._stop_grace: float | None = None
         self._is_container_oom = False
+        self._is_start_stored = False
         self.ruin = ""  # why the experiment itself cannot continue
 
     # --- run ---------------------------------------------------------------------------------------------
@@ -104,12 +106,14 @@ class TrialRun:
                 self._prepared.close()
             self.ruin = self.masker.text(setup.ruin if setup else "")
             clear(self.trial, self.folder)
+            self.folder.close()
 
     def _make_folder(self) -> None:
         try:
             self.folder.root.mkdir(parents=True, exist_ok=True)
             remove_tree(self.folder.path, below=self.folder.root)
             self.folder.create()
+            self.folder.open()
         except OSError as error:
             raise SetupFailed(f"The trial's folder cannot be created: {error.strerror}.") from error
         except OutsideFolder as error:
@@ -120,7 +124,7 @@ class TrialRun:
     def _run(self, setup: Setup, place: Place, keeper: Keeper) -> Outcome:
         prepared = self._prepared = Preparation(self, setup, place).prepare()
         # From now on the writer thread reads.
-        self.reports.start(prepared.readers, LogReader(self.folder.log, below=self.folder.root))
+        self.reports.start(prepared.readers, LogReader(self.folder.log, below=self.folder.below))
         group = self._cgroup(keeper)
         engine = setup.shelf.engine
         limited_by = self.worker.limits_memory_by if group or (engine and self.trial.memory_mib) else ""
@@ -143,9 +147,13 @@ class TrialRun:
             self.worker.starts.started(claimed_at=self._claimed_at, at=self.began)
             if self._stop_grace is not None:
                 process.stop(self._stop_grace)
-            self.retrying(lambda: self.trial.begun(pid=process.pid, memory_limited_by=limited_by))
+            self.trial.pid, self.trial.memory_limited_by = process.pid, limited_by
             release_connection(is_brief=True)
-            ended = process.wait(BRIEF_S)
+            ended = process.wait(MOMENT_S)
+            if ended is None:
+                self.store_start()
+                release_connection(is_brief=True)
+                ended = process.wait(BRIEF_S - MOMENT_S)
             if ended is None:
                 release_connection()  # the process may run for days
                 ended = process.wait()
@@ -170,22 +178,32 @@ class TrialRun:
         self._learn(prepared, place)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
 
+    def store_start(self) -> None:
+        """Store that its process has started, once. For a brief trial, it is stored together with the outcome."""
+        if self.process and not self._is_start_stored:
+            self._is_start_stored = True
+            pid, limited_by = self.process.pid, self.trial.memory_limited_by
+            self.retrying(lambda: self.trial.begun(pid=pid, memory_limited_by=limited_by))
+
     def _keep_files(self) -> None:
         """Publish and record its output files. A failure, for example because the disk is
         full, becomes a note; it does not change the outcome of the trial."""
         try:
-            if self._prepared:
+            if self._prepared and self._prepared.has_used_clearml():
                 clearml.move_uploads(self._prepared.run_context)
                 self._prepared.publisher.publish()
-            self.reports.notes += self.retrying(lambda: self.worker.collector.see(self.trial)) or []
+            self.reports.notes += self.retrying(self._record_files) or []
         except OSError as error:
             logger.warning("Trial %s: its output files cannot be kept: %s", self.trial, error)
             self.reports.notes.append(f"Output files could not be kept: {error.strerror or error}.")
 
+    def _record_files(self) -> list[str]:
+        return self.worker.collector.see(self.trial, folder=self.folder)
+
     def publish(self, *, quiet_s: float) -> None:
         """Publish as output files what the trial has reported so far. Files that changed in the last `quiet_s` seconds
         wait."""
-        if self.process and self._prepared:
+        if self.process and self._prepared and self._prepared.has_used_clearml():
             self._prepared.publisher.publish(quiet_s=quiet_s)
 
     def _cgroup(self, keeper: Keeper) -> Path | None:
@@ -204,7 +222,9 @@ class TrialRun:
         revision = self.trial.revision
         if "packages" not in revision.resolved and (listed := place.installed(self.folder)) is not None:
             self.retrying(lambda: revision.resolve(packages=listed))
-        if "declared" not in revision.resolved and (declared := clearml.declared(prepared.run_context)):
+        if "declared" in revision.resolved or not prepared.has_used_clearml():
+            return
+        if declared := clearml.declared(prepared.run_context):
             self.retrying(lambda: revision.resolve(declared=declared))
 
     def _remove_container(self, setup: Setup) -> None:
@@ -285,7 +305,7 @@ class TrialRun:
     def _progress(self) -> list[str]:
         """Return the progress that its container reports. A file that cannot be read counts as prepared."""
         try:
-            return read_text(self.folder.progress, below=self.folder.root, max_bytes=READ_BYTES).splitlines()
+            return read_text(self.folder.progress, below=self.folder.below, max_bytes=READ_BYTES).splitlines()
         except (OSError, ValueError):
             return [container.PREPARED]
 
@@ -354,14 +374,14 @@ def clear(trial: Trial, folder: TrialFolder) -> None:
     secrets."""
     for copied in (folder.code, folder.model):
         try:
-            remove_tree(copied, below=folder.root)
+            remove_tree(copied, below=folder.below)
         except (OSError, OutsideFolder) as error:
             logger.warning("Trial %s: %s cannot be removed: %s", trial, copied, error)
     hyperparameters = trial.revision.settings.hyperparameters
     if secret.hidden(hyperparameters) == hyperparameters:
         return
     try:
-        remove(folder.configuration, below=folder.root)
+        remove(folder.configuration, below=folder.below)
         clearml.remove_task(folder, trial.public_id)
     except (OSError, OutsideFolder) as error:
         logger.error("Trial %s: its configuration cannot be removed: %s", trial, error)

@@ -400,6 +400,7 @@ class LocalWorker:
         except DatabaseError as error:  # unknown whether it was committed: the following code finds out
             logger.warning("Trial %s waits for the database: %s", run.trial, error)
             close_old_connections()
+        run.store_start()
         run.store_rest()
         self.outbox.deliver(run.trial, outcome)
         return None

@@ -1,9 +1,8 @@
 """Hyperparameters and objects as a trial gets them."""
 
 import json
-import stat
 
-from experiments.runner.configuration import arguments, text, values, variables, write
+from experiments.runner.configuration import arguments, text, values, variables
 
 GROUPS = {
     "Args": {
@@ -46,8 +45,6 @@ def test_the_group_args_becomes_arguments_before_those_of_the_search():
     assert arguments({}, {"lr": 0.1, "Args/x": True}) == ["--lr", "0.1", "--x", "true"]
 
 
-def test_the_file_is_for_its_owner_alone(tmp_path):
-    write(tmp_path / "c.json", text(GROUPS, {"model.yaml": "ü: 1\n"}, {}))
-    assert stat.S_IMODE((tmp_path / "c.json").stat().st_mode) == 0o600
-    body = json.loads((tmp_path / "c.json").read_text("utf-8"))
+def test_the_file_has_the_groups_and_the_objects():
+    body = json.loads(text(GROUPS, {"model.yaml": "ü: 1\n"}, {}))
     assert body["objects"] == {"model.yaml": "ü: 1\n"} and body["hyperparameters"]["Args"]["amp"] == ""

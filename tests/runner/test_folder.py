@@ -52,6 +52,41 @@ def test_the_folder_has_its_places(tmp_path):
     assert {folder.parameters.parent, folder.metrics.parent, folder.log.parent} == {folder.path}
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_files_are_added_with_their_mode(tmp_path, is_open):
+    """TD-Z2"""
+    folder = TrialFolder(tmp_path, "7f3k2m9q", 3)
+    folder.create()
+    if is_open:
+        folder.open()
+    folder.add_folder(folder.path / "nni")
+    folder.add_folder(folder.path / "nni")
+    folder.add_file(folder.path / "nni" / "x", "ü")
+    folder.add_file(folder.configuration, b"secret", mode=0o600)
+    folder.close()
+    folder.close()
+    assert (folder.path / "nni" / "x").read_text("utf-8") == "ü"
+    assert folder.configuration.read_bytes() == b"secret"
+    assert folder.configuration.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_another_user_may_have_put_into_the_folder_is_not_followed(tmp_path, monkeypatch):
+    """TD-Z1, TD-Z2: with `--run-as`, the folder belongs to an account, of which other processes may run."""
+    folder = TrialFolder(tmp_path / "root", "7f3k2m9q", 3)
+    folder.create()
+    folder.open()
+    (tmp_path / "elsewhere").mkdir()
+    (folder.path / "nni").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr(os, "geteuid", lambda: folder.path.stat().st_uid + 1)
+    for add in (
+        lambda: folder.add_file(folder.path / "nni" / "x", ""),
+        lambda: folder.add_folder(folder.path / "nni" / "d"),
+    ):
+        with pytest.raises(OutsideFolder, match="is a link"):
+            add()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_the_workers_own_variables_stay_with_the_worker(tmp_path):
     """TD-V5"""
     secrets = {

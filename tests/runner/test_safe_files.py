@@ -13,7 +13,7 @@ import pytest
 from experiments.runner import safe_files
 from experiments.runner.keeper.logs import CappedLog
 from experiments.runner.output.log import LogReader
-from experiments.runner.safe_files import NotRegular, OutsideFolder
+from experiments.runner.safe_files import NotRegular, OpenFolder, OutsideFolder, Root
 
 MAX = 500
 
@@ -40,7 +40,7 @@ def untouched(root: Path):
     assert all(left[name].st_mode & 0o777 == 0o644 for name in ("secret", "deep/secret"))
 
 
-VERBS: dict[str, Callable[[str, Path], object]] = {
+VERBS: dict[str, Callable[[str, Root], object]] = {
     "open": lambda name, root: safe_files.open_regular(name, below=root),
     "read": lambda name, root: safe_files.read_text(name, below=root, max_bytes=MAX),
     "list": lambda name, root: safe_files.list_names(Path(name).parent, below=root),
@@ -62,9 +62,10 @@ LINKS = {
 }
 
 
+@pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("link", LINKS)
-def test_no_folder_of_a_path_may_be_a_link(root: Path, verb: str, link: str) -> None:
+def test_no_folder_of_a_path_may_be_a_link(root: Path, verb: str, link: str, is_open: bool) -> None:
     """TD-Z2: wherever the link leads, and whatever is done with the file behind it."""
     place, target = LINKS[link]
     (root / "mine").write_text("mine")
@@ -73,7 +74,7 @@ def test_no_folder_of_a_path_may_be_a_link(root: Path, verb: str, link: str) -> 
     safe_files.remove_tree(place, below=root)
     (root / place).symlink_to(target.format(outside=root.parent / "outside"))
     with pytest.raises(OutsideFolder, match="is a link"):
-        VERBS[verb](f"{place}/secret", root)
+        VERBS[verb](f"{place}/secret", OpenFolder(root, below=root) if is_open else root)
     assert (root / "elsewhere" / "secret").read_text() == "kept"
 
 
@@ -84,6 +85,42 @@ def test_no_name_leads_out(root: Path, verb: str, name: str) -> None:
     (root / "mine").write_text("mine")
     with pytest.raises(OutsideFolder, match="is outside its folder"):
         VERBS[verb](name, root)
+
+
+def test_an_open_folder_is_the_same_whatever_is_done_to_its_name(root: Path) -> None:
+    """TD-Z2: a trial that puts a link in the place of its folder only deceives those who open it later."""
+    trial = OpenFolder(root / "trial", below=root)
+    (root / "trial").rename(root / "moved")
+    (root / "trial").symlink_to(root.parent / "outside")
+    safe_files.write_new(root / "trial" / "output" / "x", "x", below=trial)
+    assert (root / "moved" / "output" / "x").read_text() == "x"
+    with pytest.raises(OutsideFolder, match="is outside its folder"):
+        safe_files.read_text(root / "trial" / ".." / "mine", below=trial, max_bytes=1)
+    trial.close()
+    trial.close()
+    with pytest.raises(OutsideFolder, match="is a link"):
+        safe_files.read_text(root / "trial" / "secret", below=trial, max_bytes=MAX)
+
+
+def test_an_open_folder_is_used_by_threads_while_another_one_closes_it(root: Path) -> None:
+    """TD-Z2: none of them gets the descriptor of something else."""
+    names: list[list[str]] = []
+    (root / "trial" / "mark").touch()
+
+    def use(trial: OpenFolder) -> None:
+        for _ in range(50):
+            names.append(safe_files.list_names(root / "trial", below=trial))
+
+    for _ in range(20):
+        trial = OpenFolder(root / "trial", below=root)
+        threads = [threading.Thread(target=use, args=(trial,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        trial.close()
+        os.close(os.open("/", os.O_RDONLY))  # takes the number that has become free
+        for thread in threads:
+            thread.join()
+    assert len(names) == 20 * 3 * 50 and set(map(tuple, names)) == {("mark", "output")}
 
 
 def test_an_absolute_path_has_to_be_below_the_root(root: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from experiments.models import Experiment, Outcome, Queue, Trial, User
+from experiments.models import Experiment, LogPiece, Outcome, Queue, Trial, User
+from experiments.runner.dialects import clearml
 from experiments.scheduler.conductor import schedule
 from experiments.worker.claims import Claims
 from experiments.worker.recovery import outbox
@@ -37,7 +38,7 @@ def local(broker: Valkey, data: Path) -> Iterator[LocalWorker]:
 @pytest.fixture
 def enqueued(draft: Callable[..., Experiment], alice: User) -> Callable[..., Experiment]:
     def make(**changes: object) -> Experiment:
-        experiment = draft(command=REPORTS, **{"max_trials": 1, "concurrency": 1, **changes})
+        experiment = draft(**{"command": REPORTS, "max_trials": 1, "concurrency": 1, **changes})
         experiment.enqueue(by=alice)
         schedule(experiment.pk)
         return experiment
@@ -129,7 +130,7 @@ def test_files_that_cannot_be_kept_do_not_cost_the_result(
 ) -> None:
     """TD-S2: a disk that is full when the trial has ended."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     experiment = enqueued()
@@ -138,6 +139,47 @@ def test_files_that_cannot_be_kept_do_not_cost_the_result(
     trial = experiment.trials.get()
     assert (trial.state, trial.value) == ("succeeded", 0.5)
     assert trial.notes == ["Output files could not be kept: No space left on device."]
+
+
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [
+        (REPORTS, "succeeded"),
+        ("exit 1", "failed"),
+        (f"sleep 0.3; {REPORTS}", "succeeded"),
+        ("sleep 0.3; exit 1", "failed"),
+    ],
+)
+def test_the_pid_of_a_trial_is_stored_however_brief_it_is(
+    local: LocalWorker, enqueued: Callable[..., Experiment], command: str, state: str
+) -> None:
+    """TD-X5: while it runs, or together with its end."""
+    experiment = enqueued(command=f"echo pid $$; {command}")
+    local.work()
+    trial = experiment.trials.get()
+    assert trial.state == state
+    assert LogPiece.tail(trial.pk).decode().split()[:2] == ["pid", str(trial.pid)]
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_the_folder_of_clearml_is_only_read_where_it_was_used(
+    local: LocalWorker,
+    enqueued: Callable[..., Experiment],
+    monkeypatch: pytest.MonkeyPatch,
+    is_used: bool,
+) -> None:
+    """CML-T1: whatever of it the script has changed, by whichever interpreter."""
+    looks: list[bool] = []
+    declared = clearml.declared
+    monkeypatch.setattr(clearml, "declared", lambda context: looks.append(True) or declared(context))
+    task = "$CLEARML_CACHE_DIR/offline/$CLEARML_TASK_ID/task.json"
+    uses = f"""sed -i 's/"General": {{/"General": {{"depth": {{"value": "3", "type": "int"}}, /' {task}; """
+    experiment = enqueued(command=(uses if is_used else "") + REPORTS)
+    local.work()
+    found = experiment.trials.get().revision.resolved.get("declared")
+    assert (looks, found) == (
+        ([True], {"General": {"depth": {"value": "3", "type": "int"}}}) if is_used else ([], None)
+    )
 
 
 def test_nothing_is_claimed_while_the_disk_is_full(

@@ -20,12 +20,11 @@ from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_SERIES, Report
 from experiments.runner.safe_files import (
     OutsideFolder,
+    Root,
     list_files,
     move,
-    opened_folder,
     read_text,
     remove,
-    write_new,
 )
 from experiments.runner.trial_folder import TrialFolder
 
@@ -51,26 +50,27 @@ def prepare(context: RunContext) -> dict[str, str]:
     """Write the task. Do nothing for an experiment that sets CLEARML_OFFLINE_MODE: it uses a server of its own."""
     if "CLEARML_OFFLINE_MODE" in context.chosen:
         return {}
-    session, root = _session(context), context.folder.root
+    session, folder = _session(context), context.folder
     # At its end the package zips its folder with all artifacts; a folder with that name prevents it.
     # Without `data`, datasets fail because their folder is not writable.
-    for folder in (session.with_name(f"{context.trial_id}.zip"), session / "data"):
-        with opened_folder(folder, below=root, create=True):
-            pass
+    zipped = session.with_name(f"{context.trial_id}.zip")
+    for path in (_folder(context), session.parent, session, session / "data", zipped):
+        folder.add_folder(path)
     task = task_of(
         context.trial_id,
         params=context.params,
         hyperparameters=context.hyperparameters,
         objects=context.objects,
     )
-    write_new(session / "task.json", json.dumps(task), below=root)
-    write_new(_folder(context) / OVERRIDES, json.dumps(overridden_names(task)), below=root)
-    write_new(_folder(context) / "clearml.conf", _config(context), below=root)
+    folder.add_file(session / "task.json", json.dumps(task))
+    folder.add_file(_folder(context) / OVERRIDES, json.dumps(overridden_names(task)))
+    folder.add_file(_folder(context) / "clearml.conf", _config(context))
     site = SITE
     if context.is_contained:
         site = _folder(context) / SITE.name
+        folder.add_folder(site)
         for path in SITE.glob("*.py"):
-            write_new(site / path.name, path.read_bytes(), below=root)
+            folder.add_file(site / path.name, path.read_bytes())
     own = context.environment.get("PYTHONPATH")
     return variables(str(_folder(context)), context.trial_id) | {
         "PYTHONPATH": f"{own}:{site}" if own else str(site)
@@ -123,11 +123,11 @@ def overridden_names(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def remove_task(folder: TrialFolder, trial_id: str) -> None:
     """Remove the task file, which may contain secrets."""
-    remove(_session_below(folder, trial_id) / "task.json", below=folder.root)
+    remove(_session_below(folder, trial_id) / "task.json", below=folder.below)
 
 
 def listen(context: RunContext) -> "ScalarReader":
-    return ScalarReader(_session(context) / "metrics.jsonl", context.objective, below=context.folder.root)
+    return ScalarReader(_session(context) / "metrics.jsonl", context.objective, below=context.folder.below)
 
 
 def declared(context: RunContext) -> dict[str, dict[str, dict[str, str]]]:
@@ -152,7 +152,7 @@ def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, An
     parameters_left = []
     for path in (_session(context) / "task.json", _folder(context) / "declared.json"):
         try:
-            content = json.loads(read_text(path, below=context.folder.root, max_bytes=MAX_TASK))
+            content = json.loads(read_text(path, below=context.folder.below, max_bytes=MAX_TASK))
             is_task = "hyperparams" in content
             # With hydra the arguments are hydra's own; "properties" are user properties.
             is_hydra = is_task and (
@@ -167,15 +167,21 @@ def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, An
     return parameters_left
 
 
+def last_changes(context: RunContext) -> list[int]:
+    """Return when what the package writes to was last changed. The same as before the trial: it was not used."""
+    session = _session(context)
+    return context.folder.times(_folder(context), session, session / "task.json", session / "data")
+
+
 def publisher_of(context: RunContext) -> Publisher:
     """Return what publishes the plots, tables, debug samples, user properties and models of the trial."""
-    return Publisher(_session(context), context.folder.output, context.folder.root)
+    return Publisher(_session(context), context.folder.output, context.folder.below)
 
 
 def move_uploads(context: RunContext) -> None:
     """Move what the script uploaded (offline: a copy in the package's folder) to the output folder, as
     `artifacts/<name>/…` and `models/<file>`. Files that exist there stay."""
-    session, output, root = _session(context), context.folder.output, context.folder.root
+    session, output, root = _session(context), context.folder.output, context.folder.below
     try:
         for name in _files(session / "data", root):
             parts = PurePath(name).parts
@@ -192,7 +198,7 @@ class ScalarReader(Reader):
     """Follow the events of a trial. `report_scalar("loss", "train", …)` is a point of `loss/train`, or of `loss` when
     both names are equal; `report_single_value("accuracy", …)` is the final result of `accuracy`."""
 
-    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
         self._is_skipping = False  # inside a line that is too long
         self._lines = 0
@@ -340,7 +346,7 @@ def _short(text: object) -> str:
     return "".join(char for char in text[:MAX_VALUE] if char.isprintable())
 
 
-def _files(folder: Path, root: Path) -> list[str]:
+def _files(folder: Path, root: Root) -> list[str]:
     """Return the names of the regular files below a folder; links are not followed."""
     return [
         name
@@ -349,7 +355,7 @@ def _files(folder: Path, root: Path) -> list[str]:
     ]
 
 
-def _move(path: Path, target: Path, root: Path) -> None:
+def _move(path: Path, target: Path, root: Root) -> None:
     try:
         move(path, target, below=root)
     except (OSError, OutsideFolder):

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from experiments.runner.dialects.clearml_reports import SUMMARY, PlotFiles, sample_parts, summary_of
 from experiments.runner.safe_files import (
     OutsideFolder,
+    Root,
     add,
     list_files,
     open_regular,
@@ -35,7 +36,7 @@ class Publisher:
     link is followed. Files of the script's own stay as they are. Thread-safe.
     """
 
-    def __init__(self, session: Path, output: Path, root: Path) -> None:
+    def __init__(self, session: Path, output: Path, root: Root) -> None:
         self.session, self.output, self.root = session, output, root
         self._lock = threading.Lock()
         self._plots = PlotFiles()

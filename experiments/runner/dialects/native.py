@@ -13,7 +13,7 @@ from pathlib import Path
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none, time_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_NAME, MAX_SERIES, Report
-from experiments.runner.safe_files import write_new
+from experiments.runner.safe_files import Root
 
 MAX_LINE = 64 << 10
 _BEGIN = re.compile(rb'\{"name": "[^"\\,]+", ')  # as json.dumps writes it
@@ -22,18 +22,18 @@ _BEGIN = re.compile(rb'\{"name": "[^"\\,]+", ')  # as json.dumps writes it
 def prepare(context: RunContext) -> dict[str, str]:
     """Write the parameters; `trial_folder.environment` sets the variables with the file names."""
     text = json.dumps(context.params, ensure_ascii=False)
-    write_new(context.folder.parameters, text, below=context.folder.root)
+    context.folder.add_file(context.folder.parameters, text)
     return {}
 
 
 def listen(context: RunContext) -> "MetricsReader":
-    return MetricsReader(context.folder.metrics, context.objective, below=context.folder.root)
+    return MetricsReader(context.folder.metrics, context.objective, below=context.folder.below)
 
 
 class MetricsReader(Reader):
     """Follow the metrics file of a trial."""
 
-    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
         self._is_skipping = False  # inside a line that is too long
         self._lines = 0

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import Report
-from experiments.runner.safe_files import opened_folder, write_new
+from experiments.runner.safe_files import Root
 from experiments.runner.trial_folder import TrialFolder
 
 LOG_NAME = "trial.log"  # the package creates this file in the output folder when it is imported
@@ -25,16 +25,16 @@ _PYTHON_OBJECT = "A Python object"
 
 def prepare(context: RunContext) -> dict[str, str]:
     """Write the parameters where NNI's package reads them."""
-    folder, root = reports_folder(context.folder), context.folder.root
-    with opened_folder(folder / ".nni", below=root, create=True):
-        pass
+    folder = reports_folder(context.folder)
+    for path in (folder, folder / ".nni"):
+        context.folder.add_folder(path)
     record = {
         "parameter_id": context.number - 1,
         "parameter_source": "algorithm",
         "parameters": context.params,
         "parameter_index": 0,
     }
-    write_new(folder / "parameter.cfg", json.dumps(record), below=root)
+    context.folder.add_file(folder / "parameter.cfg", json.dumps(record))
     return {
         "NNI_PLATFORM": "local",
         "REUSE_MODE": "false",  # any value but "true" keeps the package from redirecting standard output
@@ -51,7 +51,7 @@ def prepare(context: RunContext) -> dict[str, str]:
 
 def listen(context: RunContext) -> "FrameReader":
     path = reports_folder(context.folder) / ".nni" / "metrics"
-    return FrameReader(path, context.objective, below=context.folder.root)
+    return FrameReader(path, context.objective, below=context.folder.below)
 
 
 def reports_folder(folder: TrialFolder) -> Path:
@@ -64,7 +64,7 @@ class FrameReader(Reader):
 
     unit = "frames"
 
-    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
         self._offset = 0  # of the first byte of _torn in the file
         self._is_lost = False  # no valid frame since the last fault

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 from experiments.runner.report import MAX_NAME, MAX_POINTS, MAX_SERIES, Report
-from experiments.runner.safe_files import OutsideFolder, open_regular
+from experiments.runner.safe_files import OpenFolder, OutsideFolder, Root, open_regular
 
 MAX_STEP = 1 << 53
 
@@ -17,7 +17,7 @@ class Reader:
 
     unit = "lines"  # what is skipped when it is invalid
 
-    def __init__(self, path: Path, objective: str, *, below: Path | None = None) -> None:
+    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
         """`below` is the folder in which no link is followed; the file's own by default."""
         self.path, self.objective = Path(path), objective
         self.below = below or self.path.parent
@@ -44,13 +44,13 @@ class Reader:
     def drain(self) -> list[Report]:
         """Return all remaining reports, an unfinished last line included. Call it when the trial has ended."""
         reports: list[Report] = []
-        # Only up to the current size: a leftover process could write forever.
         if (file := self._open()) is None:
             return self.end()
         with file:
+            # Only up to the current size: a leftover process could write forever.
             end = os.fstat(file.fileno()).st_size
-        while self.position < end and (data := self._read(min(1 << 20, end - self.position))):
-            reports += self.feed(data)
+            while self.position < end and (data := self._read_from(file, min(1 << 20, end - self.position))):
+                reports += self.feed(data)
         return reports + self.end()
 
     def notes(self) -> list[str]:
@@ -79,15 +79,20 @@ class Reader:
         if (file := self._open()) is None:
             return b""
         with file:
-            if os.fstat(file.fileno()).st_size < self.position:
-                self.begin_anew()
-            data = os.pread(file.fileno(), limit, self.position)
+            return self._read_from(file, limit)
+
+    def _read_from(self, file: BinaryIO, limit: int) -> bytes:
+        if os.fstat(file.fileno()).st_size < self.position:
+            self.begin_anew()
+        data = os.pread(file.fileno(), limit, self.position)
         self.position += len(data)
         return data
 
     def _open(self) -> BinaryIO | None:
         """Return the open file; None while there is none, and for anything else that the trial put there."""
         try:
+            if isinstance(self.below, OpenFolder) and self.below.status_of(self.path) is None:
+                return None  # as most of the files of most trials
             return open_regular(self.path, below=self.below)
         except (OSError, OutsideFolder):
             return None

@@ -13,7 +13,7 @@ from typing import Any
 from experiments.runner.dialects.reader import number_or_text
 from experiments.runner.output.number_text import parse_number
 from experiments.runner.report import Report
-from experiments.runner.safe_files import NotRegular, OutsideFolder, open_regular, status_of
+from experiments.runner.safe_files import NotRegular, OutsideFolder, Root, open_regular, status_of
 
 MAX_FILE = 16 << 20
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
@@ -40,7 +40,7 @@ class Version:
     modified_ns: int
 
     @classmethod
-    def of(cls, path: Path, *, below: Path | None = None) -> Version | None:
+    def of(cls, path: Path, *, below: Root | None = None) -> Version | None:
         """Return the version of the file, or None when there is none. No link below the folder `below` (None: the
         file's own) is followed."""
         try:
@@ -79,7 +79,7 @@ def check_path(text: str, names: set[str]) -> str | None:
     return None
 
 
-def read_json_metric(path: Path, name: str, *, below: Path | None = None) -> Report:
+def read_json_metric(path: Path, name: str, *, below: Root | None = None) -> Report:
     """Return the final result `name` in a JSON file. Raise NoMetric.
 
     `name` is a key, or a path of keys and list indices: `val.accuracy`, `test.f1.macro` (a key may contain dots),
@@ -99,7 +99,7 @@ def read_json_metric(path: Path, name: str, *, below: Path | None = None) -> Rep
     return Report(name, 0, *_number(path, name, value), final=True)
 
 
-def _content(path: Path, below: Path) -> tuple[Any, bool]:
+def _content(path: Path, below: Root) -> tuple[Any, bool]:
     """Return the parsed file, and whether it is a list of parsed lines."""
     try:
         with open_regular(path, below=below) as file:

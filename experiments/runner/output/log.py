@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.runner.output.ansi import moves_up, styled
-from experiments.runner.safe_files import OutsideFolder, list_names, open_regular, status_of
+from experiments.runner.safe_files import OutsideFolder, Root, list_names, open_regular, status_of
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*+[ -/]*+[@-~]"  # CSI: colours, cursor
@@ -32,7 +32,7 @@ class LogReader:
     `below` is the folder in which no link is followed; the log's own by default.
     """
 
-    def __init__(self, prefix: Path, *, below: Path | None = None) -> None:
+    def __init__(self, prefix: Path, *, below: Root | None = None) -> None:
         self.prefix = Path(prefix)
         self.below = below or self.prefix.parent
         self.position = 0

@@ -29,6 +29,7 @@ from experiments.models.workspace.retention import TRASH_KEPT_FOR
 from experiments.runner.destination import DestinationError, Store, StoreError
 from experiments.runner.safe_files import (
     OutsideFolder,
+    Root,
     list_files,
     list_names,
     open_regular,
@@ -74,7 +75,7 @@ class Collector:
             try:
                 for run in running():
                     run.publish(quiet_s=QUIET_S)
-                    self.see(run.trial, quiet_s=QUIET_S)
+                    self.see(run.trial, folder=run.folder, quiet_s=QUIET_S)
                 self.store_all()
                 for pk in list(self._to_thin):
                     trial = self._to_thin.pop(pk)
@@ -108,16 +109,21 @@ class Collector:
 
     # --- recorded ------------------------------------------------------------------------------------------------
 
-    def see(self, trial: Trial, *, quiet_s: float = 0) -> list[str]:
-        """Record the files in the trial's output folder. Return what was skipped, as sentences."""
-        files, odd = files_in(self._output(trial), below=self.trials_folder, quiet_s=quiet_s)
+    def see(self, trial: Trial, *, folder: TrialFolder | None = None, quiet_s: float = 0) -> list[str]:
+        """Record the files in the trial's output folder. Return what was skipped, as sentences. `folder`: the trial's,
+        which may be open."""
+        folder = folder or self._folder(trial)
+        files, odd = files_in(folder.output, below=folder.below, quiet_s=quiet_s)
         if files:
             self._with_files.add(trial.pk)
             Artifact.see(trial, self.row(), files, to=destination_of(trial))
         return odd
 
+    def _folder(self, trial: Trial) -> TrialFolder:
+        return TrialFolder(self.trials_folder, trial.experiment.public_id, trial.number)
+
     def _output(self, trial: Trial) -> Path:
-        return TrialFolder(self.trials_folder, trial.experiment.public_id, trial.number).output
+        return self._folder(trial).output
 
     # --- stored ----------------------------------------------------------------------------------------------
 
@@ -270,7 +276,7 @@ def destination_of(trial: Trial) -> str:
     return revision.resolved["destination"]
 
 
-def files_in(folder: Path, *, below: Path, quiet_s: float = 0) -> tuple[OutputFiles, list[str]]:
+def files_in(folder: Path, *, below: Root, quiet_s: float = 0) -> tuple[OutputFiles, list[str]]:
     """Return the regular files in `folder` by name that have been unchanged for `quiet_s` seconds, and sentences
     about skipped ones.
 

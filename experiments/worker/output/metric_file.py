@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.runner.network_files import is_on_network
 from experiments.runner.output.json_metric import NoMetric, Version, read_json_metric
 from experiments.runner.report import Report
+from experiments.runner.safe_files import Root
 
 
 @dataclass
@@ -39,7 +40,7 @@ class SharedFiles:
         self._lock = threading.Lock()
         self._files: dict[Path, _SharedFile] = {}
 
-    def begin(self, path: Path, *, below: Path, trial: str) -> Version | None:
+    def begin(self, path: Path, *, below: Root, trial: str) -> Version | None:
         """Note that this trial starts. Return the file's version, None if it does not exist."""
         with self._lock:
             version = Version.of(path, below=below)
@@ -48,7 +49,7 @@ class SharedFiles:
             file.running.add(trial)
             return version
 
-    def end(self, path: Path, *, below: Path, trial: str) -> tuple[Version | None, frozenset[str]]:
+    def end(self, path: Path, *, below: Root, trial: str) -> tuple[Version | None, frozenset[str]]:
         """Note that this trial has ended. Return the file's version, and the trials one of which wrote it."""
         with self._lock:
             file = self._files[_key(path)]
@@ -72,7 +73,7 @@ class MetricFile:
     """
 
     def __init__(
-        self, path: Path, *, below: Path, names: Sequence[str], trial: str, shared: SharedFiles | None
+        self, path: Path, *, below: Root, names: Sequence[str], trial: str, shared: SharedFiles | None
     ) -> None:
         self.path, self.below, self.names, self.trial, self.shared = path, below, names, trial, shared
         self._before = (

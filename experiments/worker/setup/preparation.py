@@ -17,7 +17,7 @@ from experiments.runner.dialects.clearml_publish import Publisher
 from experiments.runner.dialects.reader import Reader
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.output.json_metric import NoMetric, expand_path
-from experiments.runner.safe_files import OutsideFolder
+from experiments.runner.safe_files import OutsideFolder, Root
 from experiments.runner.trial_folder import environment
 from experiments.worker.errors import SetupFailed
 from experiments.worker.output import objective
@@ -41,6 +41,11 @@ class Prepared:
     publisher: Publisher
     readers: Sequence[Reader]
     metric_file: MetricFile | None
+    clearml_changes: list[int]
+
+    def has_used_clearml(self) -> bool:
+        """Return whether the trial's script has used ClearML's package so far."""
+        return clearml.last_changes(self.run_context) != self.clearml_changes
 
     def close(self) -> None:
         """Note that the trial no longer writes its metric. Idempotent."""
@@ -104,7 +109,7 @@ class Preparation:
                 env = env | dialect.prepare(run_context)
             if groups or settings.objects:
                 text = configuration.text(groups, settings.objects, params)
-                configuration.write(self.folder.configuration, text, below=self.folder.root)
+                self.folder.add_file(self.folder.configuration, text, mode=0o600)  # it may contain secrets
                 env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
         except OSError as error:
             raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
@@ -140,6 +145,7 @@ class Preparation:
             publisher=clearml.publisher_of(run_context),
             readers=[dialect.listen(run_context) for dialect in DIALECTS],
             metric_file=self._find_metric_file(names, env) if settings.source == "file" else None,
+            clearml_changes=clearml.last_changes(run_context),
         )
 
     def _find_metric_file(self, names: dict[str, Any], env: dict[str, str]) -> MetricFile:
@@ -153,9 +159,9 @@ class Preparation:
         except (NoMetric, RuntimeError) as error:
             raise SetupFailed(str(error)) from None
         path = Path(os.path.normpath(self.place.cwd / path))
-        below = path.parent
+        below: Root = path.parent
         if path.is_relative_to(self.folder.path):
-            below = self.folder.root
+            below = self.folder.below
         elif path.is_relative_to(self.place.cwd):
             below = self.place.cwd
         elif self.worker.shelf.engine:
