@@ -29,7 +29,7 @@ _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode  # made o
 
 
 class ExactJSONField(models.TextField):
-    """A JSON document kept as text: key order, 1 against 1.0, and 1e+16 survive on every database.
+    """A JSON document stored as text: key order, the difference between 1 and 1.0, and 1e+16 survive on every database.
 
     PostgreSQL's jsonb sorts keys and turns 1e+16 into an integer, which would change the order of parameters
     and the values that a process receives. Not searchable. Refuses NaN and infinities.
@@ -53,9 +53,9 @@ class ExactJSONField(models.TextField):
 
 
 class StampField(models.DateTimeField):
-    """When a row was made, by the database's clock, unless another instant is set.
+    """The time at which a row was created, by the database's clock, unless set explicitly.
 
-    For migrations it is a `DateTimeField(default=timezone.now)`, so that it needs none.
+    Migrations see a `DateTimeField(default=timezone.now)`.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Files that are imported as experiments of their own: upload, preview, choices, progress.
+"""Files that are imported as new experiments: upload, preview, choices, progress.
 
 The row is the message: control reads the file in the background, and continues after a restart where it was.
 """
@@ -37,7 +37,7 @@ CONFIRM_WITHIN = timedelta(days=1)
 
 
 class ImportState(models.TextChoices):
-    """What is due: control reads a file, a person confirms its preview, control imports it."""
+    """The next step: control reads the file, a person confirms its preview, control imports it."""
 
     UPLOADING = "uploading", "Uploading"
     READING = "reading", "Reading"
@@ -53,13 +53,13 @@ UNFINISHED = (ImportState.UPLOADING, ImportState.READING, ImportState.READY, Imp
 
 class ImportQuerySet(models.QuerySet["HistoryImport"]):
     def visible_to(self, user: User, workspace: Workspace, *, is_owner: bool) -> ImportQuerySet:
-        """The imports of a workspace that this operator sees: their own, and as an owner all."""
+        """Return the imports of a workspace that this operator may see: their own or, for owners, all."""
         rows = self.filter(workspace=workspace)
         return rows if is_owner else rows.filter(by=user)
 
 
 class HistoryImport(models.Model):
-    """One file and what becomes of it. `preview` is what control read, `choices` what a person confirmed.
+    """One file and its import. `preview` is what control has read, `choices` what a person has confirmed.
 
     `done` of `total` trials are stored. `experiment` is hidden (in the trash, and `is_importing`) until all are.
     """
@@ -120,7 +120,7 @@ class HistoryImport(models.Model):
         chunks: Iterable[bytes],
         size: int | None = None,
     ) -> HistoryImport:
-        """Store a file, piece by piece, and have it read. Raise `Invalid`; then nothing is left."""
+        """Store a file, piece by piece, and queue it for reading. Raise `Invalid`; nothing is stored then."""
         workspace.require_automl()
         name = " ".join(file_name.replace("\0", "").split())[-200:]
         if not name:
@@ -159,7 +159,7 @@ class HistoryImport(models.Model):
             raise Refused(self._why_not("imported"))
 
     def confirm(self, *, choices: dict[str, Any], project: Project) -> None:
-        """Have it imported with these choices, which the caller has checked. Raise `Refused` unless it is ready."""
+        """Queue the import with these choices, which the caller has checked. Raise `Refused` unless it is ready."""
         self.workspace.require_automl()
         total = next(study["trials"] for study in self.preview["studies"] if study["id"] == choices["study"])
         choices = {**choices, "roles": self.choices.get("roles", {})}
@@ -174,7 +174,7 @@ class HistoryImport(models.Model):
             raise Refused(self._why_not("imported"))
 
     def reread(self, *, roles: dict[str, str]) -> None:
-        """Have the file read again, with other roles of its columns. Raise `Refused` unless it is ready."""
+        """Queue the file for reading again, with other roles of its columns. Raise `Refused` unless it is ready."""
         if not self._become(ImportState.READING, only=(ImportState.READY,), choices={"roles": roles}):
             raise Refused(self._why_not("read again"))
 
@@ -221,7 +221,7 @@ class HistoryImport(models.Model):
             setattr(self, name, value)
 
     def fail(self, error: str) -> None:
-        """End it with the reason; nothing of it stays visible."""
+        """End the import with the reason. Nothing of it stays visible."""
         with transaction.atomic():
             self.hold(error=error[:1000], state=ImportState.FAILED)
             self._discard_experiment()

@@ -12,7 +12,7 @@ KEPT_FOR = timedelta(hours=24)
 
 
 class Answer(models.Model):
-    """A stored response. Written in the transaction of the change, so that neither exists without the other.
+    """A stored response, written in the transaction of the change, so that neither exists without the other.
 
     `holder` is the token or the user that sent the request; a key belongs to its holder. `digest` identifies the
     request. `checks` are the permissions that it needed, as [kind of row, its key, verb]: they are checked again before

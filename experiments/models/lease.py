@@ -24,7 +24,7 @@ class Lease(models.Model):
 
     @classmethod
     def hold(cls, name: str, holder: str, *, for_: timedelta) -> bool:
-        """Acquire or renew the lease. False while another process holds it."""
+        """Acquire or renew the lease. Return False while another process holds it."""
         now = database_clock.now()
         held_or_free = (
             Q(holder=holder) | Q(until__lt=now) | Q(until__gt=now + 10 * for_)

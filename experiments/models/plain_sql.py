@@ -1,7 +1,7 @@
-"""Rows written and read by plain SQL, where the object-relational mapper costs more than the database.
+"""Read and write rows by plain SQL, where the ORM costs more than the database.
 
-The fields still adapt the values, and querysets still say what is looked for: a statement is made once of a queryset
-with marks in the place of values, and then executed many times with the values themselves.
+The fields still adapt the values, and conditions still come from querysets: a statement is compiled once from a
+queryset with markers in place of values, and then executed many times with the actual values.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def pipelined() -> Iterator[None]:
 
 
 class Answer:
-    """The rows of a statement that was executed. Where it is `pipelined`, they are waited for when they are read."""
+    """The pending rows of an executed statement. Within `pipelined`, reading them waits for the server."""
 
     def __init__(self, sql: str, values: Sequence[Any]) -> None:
         self._cursor = connection.cursor()
         self._cursor.execute(sql, values)
-        # SQLite reads on while other statements write.
+        # Read now: SQLite would continue the read while other statements write.
         self._rows: list[tuple] | None = self._cursor.fetchall() if connection.vendor == "sqlite" else None
 
     def rows(self) -> list[tuple]:
@@ -119,7 +119,7 @@ def _update(
 
 
 def delete(model: type[models.Model], where: Mapping[str, Any]) -> None:
-    """Delete the rows whose columns equal `where`. Rows that refer to them are not looked at."""
+    """Delete the rows whose columns equal `where`. Rows that refer to them are not checked."""
     conditions = " AND ".join(f"{_quoted(_fields(model)[name].column)} = %s" for name in where)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -131,8 +131,8 @@ def delete(model: type[models.Model], where: Mapping[str, Any]) -> None:
 class Statement:
     """A queryset as a statement with parameters.
 
-    `build` makes the queryset of values with the names of `marks`; these are unusual values, which are found again
-    among the parameters of its SQL and replaced with the real ones.
+    `build` makes the queryset of values with the names of `marks`; these are unique values, which are located among the
+    parameters of its SQL and replaced with the actual values.
     """
 
     def __init__(self, build: Callable[..., models.QuerySet], **marks: Any) -> None:
@@ -144,7 +144,7 @@ class Statement:
         return self.ask(**values).rows()
 
     def ask(self, **values: Any) -> Answer:
-        """Execute it."""
+        """Execute the statement. Return its pending rows."""
         sql, parameters = self._compiled or self._compile()
         return Answer(sql, [_adapt(values[name]) if name else value for name, value in parameters])
 

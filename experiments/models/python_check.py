@@ -19,7 +19,7 @@ KEPT_FOR = timedelta(minutes=10)
 
 
 class PythonCheck(models.Model):
-    """The row is the message: a worker of the queue takes it, answers it, and it is deleted soon after.
+    """The row is the message: a worker of the queue takes and answers it, and it is deleted soon afterwards.
 
     `modules` are [name, line] pairs; `variables` are what of the experiment's environment selects a Python. `answer` is
     {"path", "version", "missing": [name, …], "problem"}; None until there is one.

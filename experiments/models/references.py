@@ -32,7 +32,7 @@ def require_model(workspace: Workspace, settings: Settings, *, before: Settings 
 
 
 def gone(experiment: Experiment) -> list[str]:
-    """Return what the settings refer to but no longer exists, as sentences with the consequences."""
+    """Return a sentence, with the consequences, for each referenced row that no longer exists."""
     workspace, settings = experiment.workspace, experiment.settings
     model, results = settings.input_model, settings.warm_start
     sentences = []

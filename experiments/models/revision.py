@@ -59,12 +59,12 @@ class Revision(models.Model):
 
     @cached_property
     def settings(self) -> Settings:
-        """Shared between the rows with the same document, so that a process parses it once: not to be changed."""
+        """The settings. Do not modify them: rows with the same document share one object, so that it is parsed once."""
         return _parsed(json.dumps(self.document))
 
     @property
     def as_it_ran(self) -> Settings:
-        """For a clone: the settings with the resolved packages, and the original list in `original_packages`."""
+        """Return the settings for a clone: with the resolved packages, and the original list in `original_packages`."""
         settings, resolved = self.settings, self.resolved.get("packages")
         if resolved is None:
             return settings

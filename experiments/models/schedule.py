@@ -25,9 +25,8 @@ class Overlap(models.TextChoices):
 
 
 class Schedule(models.Model):
-    """When an experiment is repeated. It acts with the rights of `by`, who saved it last.
-
-    `note` says what became of the last due time; `next_at` is null while it is paused.
+    """The schedule that repeats an experiment. It has the permissions of `by`, who saved it last. `note` is the result
+    of the last due time; `next_at` is null while it is paused.
     """
 
     experiment = models.OneToOneField(Experiment, models.CASCADE, related_name="schedule")
@@ -64,7 +63,7 @@ class Schedule(models.Model):
         time_zone: str = "UTC",
         overlap: str = Overlap.SKIP,
     ) -> Schedule:
-        """Repeat the experiment, or change when it is repeated; a paused schedule continues. Raise `Invalid`."""
+        """Create or change the schedule of the experiment; a paused one continues. Raise `Invalid`."""
         values = _checked(cron, time_zone, overlap)
         with transaction.atomic():
             lock(experiment.pk)
@@ -80,11 +79,12 @@ class Schedule(models.Model):
         return row
 
     def pause(self, *, by: User | None, because: str = "") -> bool:
-        """Start no more experiments until the schedule is resumed. Return False if it is paused already."""
+        """Start no experiments until the schedule is resumed. Return False if it is already paused."""
         return self._switch(None, by=by, verb="pause_schedule", because=because)
 
     def unpause(self, *, by: User) -> bool:
-        """Go on with the next due time, with the rights of `by`. Due times meanwhile are not made up for."""
+        """Continue with the next due time, with the permissions of `by`. Due times that passed in the meantime are
+        skipped."""
         return self._switch(self.due_after(database_clock.now()), by=by, verb="unpause_schedule")
 
     def _switch(self, next_at: datetime | None, *, by: User | None, verb: str, because: str = "") -> bool:
@@ -100,7 +100,7 @@ class Schedule(models.Model):
         return True
 
     def remove(self, *, by: User) -> bool:
-        """Repeat the experiment no more; its clones stay. Return False if it was removed already."""
+        """Remove the schedule; its clones are kept. Return False if it was already removed."""
         with transaction.atomic():
             lock(self.experiment_id)
             count, _ = type(self).objects.filter(pk=self.pk).delete()
@@ -110,7 +110,7 @@ class Schedule(models.Model):
         return bool(count)
 
     def ran(self, *, at: datetime, note: str, clone: Experiment | None = None) -> None:
-        """Note what became of the due time, and set the next one after `at`."""
+        """Store the result of the due time, and set the next one after `at`."""
         self.last_at, self.note, self.next_at = at, note[:300], self.due_after(at)
         self.last_clone = clone or self.last_clone
         self.save(update_fields=["last_at", "note", "next_at", "last_clone"])
@@ -129,12 +129,12 @@ class Schedule(models.Model):
 
 
 def lock(experiment: int) -> None:
-    """Lock the row of an experiment (a key) until the transaction ends. Whoever changes its schedule does so first."""
+    """Lock the row of an experiment (a key) until the transaction ends. Call it before any change of its schedule."""
     Experiment.everything.select_for_update(no_key=True).filter(pk=experiment).values_list("pk").first()
 
 
 def _redraw(experiment: Experiment) -> None:
-    """Count its version up, so that its pages show the schedule."""
+    """Increment its version, so that its pages are redrawn."""
     Experiment.everything.filter(pk=experiment.pk).update(version=models.F("version") + 1)
 
 

@@ -34,7 +34,7 @@ def seal(text: str) -> str:
 
 
 def unsealed(text: str, *, name: str) -> str:
-    """Return the text that was given to `seal`. Raise `Unreadable`, which calls it the secret `name`."""
+    """Return the text that was passed to `seal`. Raise `Unreadable`, which calls it the secret `name`."""
     try:
         return _keys(*_phrases()).decrypt(text.removeprefix("sealed:").encode()).decode()
     except InvalidToken:
@@ -101,7 +101,7 @@ def texts(groups: Groups) -> list[str]:
             try:
                 plain_texts.append(_opened(name, traits)["value"])
             except Unreadable:
-                continue  # so no trial of this worker gets it
+                continue  # no trial of this worker gets it either
     return plain_texts
 
 

@@ -28,7 +28,7 @@ TOO_DEEP = "a parameter is not a finite number, or is nested too deeply."
 
 
 class WarmResults(models.Model):
-    """`rows` are [parameters, value], as in the file `name`. They never change."""
+    """Uploaded results. `rows` are [parameters, value], as in the file `name`. They never change."""
 
     public_id = models.CharField("ID", max_length=8, unique=True, default=new_public_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="warm_results")

@@ -12,8 +12,8 @@ from experiments import database_clock
 
 
 class Attempts(models.Model):
-    """How many attempts there were since the first one, until the count expires. `key` is a hash: what was counted may
-    be a name that a person typed."""
+    """The number of attempts since the first one, until the count expires. `key` is a hash, because it may be derived
+    from a name that a person typed."""
 
     key = models.CharField(max_length=64, primary_key=True)
     count = models.PositiveIntegerField(default=0)
@@ -27,8 +27,8 @@ class Attempts(models.Model):
 
     @classmethod
     def count_one(cls, *parts: str, within_s: float) -> int:
-        """Count one more of what the parts name. Return how many there were since the first, which `within_s` seconds
-        after it are forgotten."""
+        """Count an attempt under the key that `parts` form. Return the number of attempts since the first one, which
+        expires after `within_s` seconds."""
         key, now = _key(parts), database_clock.now()
         with transaction.atomic():
             cls.objects.filter(key=key, until__lte=now).delete()
@@ -42,13 +42,13 @@ class Attempts(models.Model):
 
     @classmethod
     def counted(cls, *parts: str) -> int:
-        """Return how many there were."""
+        """Return the number of attempts."""
         row = cls.objects.filter(key=_key(parts), until__gt=database_clock.now())
         return row.values_list("count", flat=True).first() or 0
 
     @classmethod
     def forget(cls, *parts: str) -> None:
-        """Start to count from 0 again."""
+        """Reset the count to 0."""
         cls.objects.filter(key=_key(parts)).delete()
 
     @classmethod

@@ -18,7 +18,7 @@ KEPT_FOR = timedelta(days=30)
 
 class Dismissal(models.Model):
     """A cause that a person does not want to see until it occurs again. `key`: the ID of an experiment, or a kind of
-    trouble with workers."""
+    worker problem."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="dismissals")
     key = models.CharField(max_length=32)

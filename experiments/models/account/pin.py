@@ -37,7 +37,7 @@ class Pin(models.Model):
         with transaction.atomic():
             User.objects.select_for_update(no_key=True).get(
                 pk=by.pk
-            )  # two requests do not exceed the limit together
+            )  # so that two concurrent requests cannot exceed the limit
             if cls.objects.filter(user=by, experiment=experiment).exists():
                 return False
             if cls.objects.filter(user=by).count() >= MOST:

@@ -20,7 +20,7 @@ from .user import User
 STEP_S = 30
 TOLERANCE = 1  # steps before and after, for clocks that differ
 CODES = 10
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without what is easily confused
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without characters that are easily confused
 
 
 class SecondFactor(models.Model):
@@ -46,7 +46,7 @@ class SecondFactor(models.Model):
 
     @staticmethod
     def address(secret: str, *, user: User, host: str) -> str:
-        """Return the otpauth:// address that the app reads."""
+        """Return the otpauth:// URI that the app reads."""
         return pyotp.TOTP(secret).provisioning_uri(
             name=user.get_username(), issuer_name=f"Trialdeck ({host})"
         )
@@ -54,7 +54,7 @@ class SecondFactor(models.Model):
     @classmethod
     def turn_on(cls, user: User, *, secret: str, code: str) -> list[str]:
         """Turn it on with the first code of the new app. Return the recovery codes, which are shown once. Raise
-        `Refused` for a wrong code, and where it is on."""
+        `Refused` for a wrong code, or if it is already on."""
         step = _step_of(secret, code, after=0)
         if step is None:
             raise Refused(
@@ -70,7 +70,7 @@ class SecondFactor(models.Model):
             return RecoveryCode.renew(user)
 
     def accepts(self, code: str) -> bool:
-        """Whether this is a code of the app, or a recovery code; it is used up then."""
+        """Return whether this is a valid code of the app, or a recovery code, and use it up."""
         text = "".join(code.split()).replace("-", "").lower()
         if not (text.isascii() and text.isdecimal()):
             return RecoveryCode.use(self.user, text)
@@ -128,7 +128,7 @@ class RecoveryCode(models.Model):
 
 
 def _step_of(secret: str, code: str, *, after: int) -> int | None:
-    """Return the time step that this code is of, later than the step `after`; None if it is of none near now."""
+    """Return the time step of this code, which must be later than the step `after`; None if no step near now has it."""
     now = int(database_clock.now().timestamp()) // STEP_S
     totp: Any = pyotp.TOTP(secret)
     for step in range(now - TOLERANCE, now + TOLERANCE + 1):

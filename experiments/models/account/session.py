@@ -1,4 +1,4 @@
-"""Signed-in sessions: where each of them was opened, and when it was last used."""
+"""Signed-in sessions: where each was opened, and when it was last used."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class UserSession(models.Model):
 
     @classmethod
     def living(cls) -> models.QuerySet[UserSession]:
-        """Those whose session has not expired."""
+        """Return those whose session has not expired."""
         valid = Session.objects.filter(
             session_key=OuterRef("session_key"), expire_date__gt=database_clock.now()
         )
         return cls.objects.filter(Exists(valid))
 
     def end(self, *, by: User) -> None:
-        """Sign it out."""
+        """Sign out this session."""
         with transaction.atomic():
             _store(self.session_key).delete()
             UserSession.objects.filter(pk=self.pk).delete()
@@ -87,7 +87,7 @@ class UserSession(models.Model):
 
     @classmethod
     def delete_expired(cls, now: datetime) -> None:
-        """Delete the rows of sessions that are over."""
+        """Delete the rows of expired sessions."""
         sessions = Session.objects.filter(session_key=OuterRef("session_key"))
         cls.objects.filter(~Exists(sessions), created_at__lt=now - timedelta(hours=1)).delete()
 

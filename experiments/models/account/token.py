@@ -33,9 +33,11 @@ class Token(models.Model):
     """The credential of a program.
 
     Only the secret's SHA-256 is kept. A slow hash with salt protects passwords because people choose guessable ones;
-    256 random bits cannot be guessed, so a fast one is as safe, and found by an index in one read.
+    256 random bits cannot be
+    guessed, so a fast hash is as safe, and an index finds it in one read.
 
-    A token without a workspace is valid in all workspaces of its user; only tools on the console's machine create such.
+    A token without a workspace is valid in all workspaces of its user; only tools on the console's machine create such
+    tokens.
     """
 
     name = models.CharField(max_length=100)
@@ -83,7 +85,7 @@ class Token(models.Model):
             )
             expires = f"{token.expires_at:%Y-%m-%d}" if token.expires_at else "never"
             token._record("token_create", role=token.role, expires=expires)
-            if workspace:  # else it is made at each start of a console
+            if workspace:  # otherwise it is created at each start of a console
                 user.notify_of_change(TOKEN_CREATED.format(name))
         return token, secret
 
@@ -116,7 +118,7 @@ class Token(models.Model):
         return self.workspace_id is None or self.workspace_id == workspace.pk
 
     def capped(self, role: Role) -> Role:
-        """Return the lesser of the user's role and this token's."""
+        """Return the lower of the user's role and this token's role."""
         return min(role, Role(self.role), key=lambda role: role.rank)
 
     def note_use(self, now: datetime) -> None:

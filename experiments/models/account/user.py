@@ -61,8 +61,8 @@ class User(AbstractUser):
     token: Token | None = None
 
     def notify_of_change(self, changed: str) -> None:
-        """Tell this person by email what was changed in the account, where Trialdeck can send email: whoever took over
-        a session would otherwise do so unnoticed. After the transaction, in a thread."""
+        """Tell this person by email what was changed in the account, if Trialdeck can send email, so that someone who
+        took over a session does not stay unnoticed. Sent after the transaction, in a thread."""
         if not (self.email and settings.EMAIL_HOST):
             return
         message = EmailMessage(
@@ -71,8 +71,8 @@ class User(AbstractUser):
         transaction.on_commit(lambda: Thread(target=_send, args=[message], daemon=True).start())
 
     def notify_former_email(self, former: str) -> None:
-        """Tell the old address that it was replaced, where Trialdeck can send email: whoever took over a session would
-        otherwise take over the account unnoticed. In a thread: a slow mail server holds up no page."""
+        """Tell the old address that it was replaced, if Trialdeck can send email, so that someone who took over a
+        session does not take over the account unnoticed. Sent in a thread, because a mail server may be slow."""
         if not (former and settings.EMAIL_HOST):
             return
         message = EmailMessage(

@@ -1,4 +1,4 @@
-"""The audit log: `record` appends an entry, in the transaction of what it is about."""
+"""The audit log: `record` appends an entry, in the transaction of the recorded action."""
 
 from .entry import AuditEntry, Origin, origin, origin_of_now, record
 

@@ -36,8 +36,8 @@ _PASSWORD_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]*@")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an action comes from: the client's address, by which way ("console", "api", "administration", "command
-    line"; "" for the system itself), and who acts, as far as that is known at the time."""
+    """The origin of an action: the client's address, the way ("console", "api", "administration", "command line"; ""
+    for the system itself), and the person, as far as they are known."""
 
     address: str = ""
     via: str = ""
@@ -52,7 +52,7 @@ _origin: ContextVar[Origin] = ContextVar("audit_origin", default=NOWHERE)
 def origin(
     *, address: str = "", via: str = "", actor: Callable[[], User | None] = lambda: None
 ) -> Iterator[None]:
-    """Entries that are made within come from here."""
+    """Within the block, entries have this origin."""
     token = _origin.set(Origin(address[:64], via, actor))
     try:
         yield
@@ -61,7 +61,7 @@ def origin(
 
 
 def origin_of_now() -> Origin:
-    """Return where the current action comes from."""
+    """Return the origin of the current action."""
     return _origin.get()
 
 
@@ -69,7 +69,7 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
     """Entries can't be changed; retention alone deletes, by `delete_before`."""
 
     def of_workspace(self, workspace: Workspace) -> Self:
-        """What happened in a workspace, and how its members signed in."""
+        """Return the entries of a workspace, and the sign-ins of its members."""
         members = workspace.members.values("user")
         return self.filter(Q(workspace=workspace) | Q(workspace=None, kind="sign-in", by__in=members))
 
@@ -80,13 +80,13 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
         raise TypeError("Entries of the audit log cannot be deleted.")
 
     def delete_before(self, instant: datetime, *, at_most: int) -> int:
-        """Delete the oldest entries from before this instant, for retention. Return how many."""
+        """Delete the oldest entries before this instant, for retention. Return their number."""
         keys = list(self.filter(at__lt=instant).order_by("pk").values_list("pk", flat=True)[:at_most])
         return AuditEntry.objects.filter(pk__in=keys)._raw_delete(self.db) if keys else 0
 
 
 class AuditEntry(models.Model):
-    """An entry. Names are those of that time: they outlive accounts, tokens and whatever it is about."""
+    """An entry. Names are those at that time: they outlive accounts, tokens and subjects."""
 
     at = StampField()
     workspace = models.ForeignKey("Workspace", models.SET_NULL, null=True, related_name="audit_entries")
@@ -154,10 +154,10 @@ def record(
 ) -> AuditEntry:
     """Append an entry; call it in the transaction of what it is about.
 
-    `subject` is the name of what was acted on. `values` are shown beside it: a value, or (before, after); what is equal
-    before and after is left out, and what must not be read is hidden. Without `by` it is the person whose request this
-    is, and without a request the system. `who` is shown where there is no account: a share link, or a name that
-    somebody typed. The address and the way come from the request. Raise `ValueError` for an unknown verb.
+    `subject` is the name of what was acted on. `values` are shown next to it: a value, or (before, after). Values that
+    did not change are omitted, and secrets are hidden. The default of `by` is the person whose request this is, or the
+    system without a request. `who` is shown if there is no account: a share link, or a name that someone typed. The
+    address and the way come from the request. Raise `ValueError` for an unknown verb.
     """
     origin_now = _origin.get()
     if by is None and not who:
@@ -178,7 +178,7 @@ def record(
 
 
 def _kept(name: str, value: object) -> str | list[str] | None:
-    """Return the value as text, a pair as two texts, and None where nothing differs or nothing is there."""
+    """Return the value as text, or a pair as two texts; None if nothing differs or the value is empty."""
     is_secret = _SECRET_NAME.search(name) is not None
     if isinstance(value, tuple):
         before, after = (_readable(each) for each in value)
@@ -192,7 +192,7 @@ def _kept(name: str, value: object) -> str | list[str] | None:
 
 
 def _readable(value: object) -> str:
-    """Return it as text: without what no database stores, and without a user and password in an address."""
+    """Return the value as text, without characters that a database cannot store, and without credentials in URLs."""
     if value is None:
         return ""
     if isinstance(value, bool):

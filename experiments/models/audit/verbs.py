@@ -56,7 +56,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "admin_delete": ("Deleted in administration", "administration"),
     "retention": ("Deleted old files and rows", "administration"),
     "backup": ("Created a backup", "administration"),
-    # events of experiments, by the names that those have
+    # events of experiments, by their names
     "experiment.create": ("Created experiment", "experiments"),
     "experiment.describe": ("Changed details", "experiments"),
     "experiment.annotate": ("Changed user properties", "experiments"),
@@ -88,7 +88,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "experiment.pause_schedule": ("Paused schedule", "experiments"),
     "experiment.unpause_schedule": ("Resumed schedule", "experiments"),
     "experiment.unschedule": ("Removed schedule", "experiments"),
-    # events of queues and workers, likewise
+    # events of queues and workers, by their names
     "compute.create": ("Created queue", "compute"),
     "compute.change": ("Changed queue", "compute"),
     "compute.rename": ("Renamed queue", "compute"),
@@ -105,7 +105,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 def label_of(verb: str) -> str:
-    """Return what a page shows; of an event without a label of its own, its name."""
+    """Return the label on pages; for an event without a label, its name."""
     if verb in VERBS:
         return VERBS[verb][0]
     return verb.rpartition(".")[2].replace("_", " ").capitalize()

@@ -139,15 +139,15 @@ class Queue(models.Model):
         return self.last_position
 
     def lock(self) -> Queue:
-        """Lock the row until the transaction ends and return it, fresh: meanwhile no other transaction changes
-        positions in this queue, or takes from a shared one. Raise `Refused` when it was just deleted."""
+        """Lock the row until the transaction ends and return a fresh object. Until then, no other transaction changes
+        positions in this queue, or claims from a queue with a fair share. Raise `Refused` when it was just deleted."""
         queue = Queue.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
         if queue is None:
             raise Refused(f"The queue {self} was deleted. Choose another one.")
         return queue
 
     def spread(self) -> None:
-        """Widen the gaps between positions; the order stays."""
+        """Widen the gaps between positions, without changing the order."""
         with transaction.atomic():
             experiments = list(self._locked_experiments().filter(state__in=status.ACTIVE))
             queue = self.lock()
@@ -158,7 +158,7 @@ class Queue(models.Model):
             queue.save(update_fields=["last_position"])
 
     def _locked_experiments(self) -> models.QuerySet:
-        """Its experiments, locked in a fixed order."""
+        """Return its experiments, locked in a fixed order."""
         return self.experiments.select_for_update(no_key=True).order_by("pk")
 
     def waited(self, seconds: float) -> None:

@@ -30,7 +30,7 @@ class Amount(NamedTuple):
         return Amount(*(own + other for own, other in zip(self, more, strict=True)))
 
     def times_in(self, most: Amount, *, at_most: int) -> int:
-        """Return how many times it fits into `most`, up to `at_most`."""
+        """Return how many times this amount fits into `most`, up to `at_most`."""
         return min([at_most, *(other // own for own, other in zip(self, most, strict=True) if own)])
 
     def beyond(self, all_: Iterable[Amount]) -> Amount:

@@ -59,8 +59,8 @@ class Worker(models.Model):
     # How its trials are isolated from its machine, as text; empty: they run as the worker's own user.
     boundary = models.CharField(max_length=LONGEST_BOUNDARY, blank=True)
     beat = models.BigIntegerField(default=0)
-    is_draining = models.BooleanField(default=False)  # by an administrator; a restart does not change that
-    draining_until = models.DateTimeField(null=True)  # it shuts down: then its trials are stopped
+    is_draining = models.BooleanField(default=False)  # set by an administrator; survives a restart
+    draining_until = models.DateTimeField(null=True)  # if it is shutting down: when its trials are stopped
     started_at = StampField()
     heard_at = StampField()
     gone_at = models.DateTimeField(null=True)
@@ -95,7 +95,7 @@ class Worker(models.Model):
         boot: uuid.UUID | None = None,
         draining_until: datetime | None = None,
     ) -> Worker:
-        """Return the row of a worker that starts now. Nothing of its earlier boot is accepted from here on."""
+        """Return the row of a worker that starts now. From now on, nothing from its earlier boot is accepted."""
         with transaction.atomic():
             worker, _ = cls.objects.update_or_create(
                 name=name,
@@ -129,12 +129,12 @@ class Worker(models.Model):
 
     @property
     def takes_no_trials(self) -> bool:
-        """Whether it is draining: by an administrator, or because it shuts down."""
+        """Whether it is draining, because of an administrator or because it is shutting down."""
         return self.is_draining or self.draining_until is not None
 
     @property
     def amount(self) -> Amount:
-        """What trials can reserve."""
+        """The resources that trials can reserve."""
         return Amount(len(self.gpus), len(self.cores), self.memory_mib)
 
     @classmethod
@@ -166,7 +166,7 @@ class Worker(models.Model):
         news: dict[str, object] = {} if machine is None else {"machine": machine}
         if draining_until:
             news["draining_until"] = draining_until
-        with transaction.atomic():  # which waits in turn: console/sqlite
+        with transaction.atomic():  # queues for the write lock: see console/sqlite
             own_row = Worker.objects.filter(pk=self.pk, boot=self.boot, gone_at=None)
             return bool(own_row.update(beat=F("beat") + 1, heard_at=database_clock.now(), **news))
 

@@ -51,12 +51,12 @@ KEPT = ("kind", "width", "title", "text", "options", "experiment_id", "project_i
 
 class DashboardQuerySet(models.QuerySet["Dashboard"]):
     def visible_to(self, user: User) -> Self:
-        """Those of this person, and the shared ones."""
+        """Return the dashboards of this person, and the shared ones."""
         return self.filter(Q(owner=user) | Q(is_shared=True))
 
 
 class Dashboard(models.Model):
-    """`former` are the tiles before the last change, None where there is nothing to undo."""
+    """A dashboard. `former` are the tiles before the last change; None if there is nothing to undo."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="dashboards")
     owner = models.ForeignKey(User, models.SET_NULL, null=True, related_name="dashboards")
@@ -141,8 +141,8 @@ class Dashboard(models.Model):
                     tile.delete()
 
     def undo(self) -> None:
-        """Bring back the tiles before the last change; a second time, the tiles before this. What a tile was about and
-        is deleted since is not brought back."""
+        """Bring back the tiles before the last change; a second time, the tiles before this. References to rows that
+        were deleted since are not restored."""
         with transaction.atomic():
             self._lock()
             if self.former is None:
@@ -154,7 +154,7 @@ class Dashboard(models.Model):
 
     @contextmanager
     def changing(self) -> Iterator[list[Tile]]:
-        """Lock the dashboard, give its tiles in order, and remember them for `undo` if they have changed."""
+        """Lock the dashboard, yield its tiles in order, and store them for `undo` if they have changed."""
         with transaction.atomic():
             self._lock()
             tiles, before = list(self.tiles.all()), self._snapshot()
@@ -177,14 +177,15 @@ class Dashboard(models.Model):
 
 
 class Tile(models.Model):
-    """A tile. `options` say more, by kind: `chart`; `metric`, `direction`, `tag` and `by_mean` of a leaderboard;
-    `figure` of a number. `is_of_project`: it was about a project, even if that is deleted now."""
+    """A tile. `options` depend on the kind: `chart`; `metric`, `direction`, `tag` and `by_mean` of a leaderboard;
+    `figure` of a number. `is_of_project`: it refers, or referred, to a project,
+    which may have been deleted."""
 
     dashboard = models.ForeignKey(Dashboard, models.CASCADE, related_name="tiles")
     place = models.IntegerField()
     kind = models.CharField(max_length=12, choices=TileKind.choices)
     width = models.SmallIntegerField()
-    title = models.CharField(max_length=MAX_TITLE, blank=True)  # blank: what it shows
+    title = models.CharField(max_length=MAX_TITLE, blank=True)  # blank: derived from its content
     text = models.TextField(blank=True)
     options = models.JSONField(default=dict)
     experiment = models.ForeignKey(Experiment, models.SET_NULL, null=True, related_name="+")
@@ -238,12 +239,12 @@ class Tile(models.Model):
             self.save(update_fields=["title", "text", "options", "experiment", "project", "view"])
 
     def kept(self) -> dict[str, Any]:
-        """Return what a copy of the tile has in common with it."""
+        """Return the columns that a copy of the tile shares."""
         return {name: getattr(self, name) for name in KEPT}
 
 
 def _restored(dashboard: Dashboard, rows: list[dict[str, Any]]) -> list[Tile]:
-    """Return unsaved tiles. References to what is deleted are left out: the tile says so."""
+    """Return unsaved tiles. References to deleted rows are omitted; the tile then says so."""
     existing = {
         "experiment_id": set(_existing(Experiment.everything, rows, "experiment_id")),
         "project_id": set(_existing(Project.objects, rows, "project_id")),

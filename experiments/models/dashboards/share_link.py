@@ -39,7 +39,7 @@ class ShareLink(models.Model):
     """A link to a dashboard or to an experiment's overview.
 
     Only the secret's SHA-256 is kept: 192 random bits cannot be guessed, so a fast hash is as safe as a slow one. A
-    link works as long as who made it may edit what it shows.
+    link works as long as its creator may edit what it shows.
     """
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="share_links")
@@ -120,7 +120,7 @@ class ShareLink(models.Model):
 
     @property
     def is_backed(self) -> bool:
-        """Whether who made it may still edit what it shows, and others may see it. At most one query."""
+        """Return whether its creator may still edit what it shows, and others may see it. At most one query."""
         role = self.workspace.role_of(self.created_by) if self.workspace.has_automl else None
         if role is None or role.rank < Role.OPERATOR.rank:
             return False
@@ -134,7 +134,7 @@ class ShareLink(models.Model):
 
     @property
     def shows(self) -> str:
-        """What it shows, for the audit log: without the name of what may be private."""
+        """Return what it shows, for the audit log: without names that may be private."""
         return (
             f"experiment {self.experiment.public_id}" if self.experiment else f"dashboard {self.dashboard_id}"
         )
@@ -143,7 +143,7 @@ class ShareLink(models.Model):
         return self.expires_at <= now
 
     def note_use(self, now: datetime) -> None:
-        """Count that it was opened; the audit log has it once an hour."""
+        """Count an opening; the audit log records at most one per hour."""
         with suppress(OperationalError), transaction.atomic():  # a full disk must not prevent reading
             if self.last_opened_at is None or now - self.last_opened_at > NOTED_EVERY:
                 audit.record(

@@ -125,7 +125,7 @@ class ExperimentBase(models.Model):
     reruns_up_to = models.IntegerField(
         null=True
     )  # failed trials up to this number are rerun, a few at a time
-    _needs_look = True  # by the conductor, after the block of `locked`
+    _needs_look = True  # whether the conductor runs after the block of `locked`
     is_pinned: bool = False  # to Home by the reader of a page: see web/experiment/page.py
     best_decimals: int | None = None  # of the best value in a list: see messages.set_best_decimals
     best_value = models.FloatField(null=True)
@@ -205,7 +205,7 @@ class ExperimentBase(models.Model):
 
     @property
     def may_stop_early(self) -> bool:
-        """Whether a trial can have a rule of early stopping: that of this revision, or of an earlier one."""
+        """Whether a trial can have an early-stopping rule, from this revision or an earlier one."""
         return self.settings.early_stopping != "none" or self.revision.number > 1
 
     def set_window(self) -> None:
@@ -243,7 +243,7 @@ class ExperimentBase(models.Model):
         return value > than if self.direction == "maximize" else value < than
 
     def allows(self, action: str) -> bool:
-        """Return whether the action has an effect in this state. Raise `Refused` when it is not possible."""
+        """Return whether the action would change anything in this state. Raise `Refused` if it is not possible."""
         if self.is_foreign and action in status.STARTS:
             raise Refused(
                 f"{status.ACTIONS[action].label} is not possible: this experiment was imported. Clone it to run it "
@@ -256,12 +256,14 @@ class ExperimentBase(models.Model):
         raise Refused(self._refusal(action))
 
     def offers(self, action: str) -> bool:
-        """Whether the action is offered now: by the state, and for an imported experiment none that would start it."""
+        """Return whether the action is offered in this state. Actions that would start an imported experiment are
+        not."""
         return status.is_offered(action, self.state) and not (self.is_foreign and action in status.STARTS)
 
     @property
     def is_foreign(self) -> bool:
-        """Whether its trials ran elsewhere, so that it cannot start here. A draft has none."""
+        """Whether its trials ran elsewhere, so that it cannot start here. An imported draft has no trials, so it
+        can."""
         return bool(self.imported_from) and self.state != ExperimentState.DRAFT
 
     def _refusal(self, action: str) -> str:
@@ -313,8 +315,8 @@ class ExperimentBase(models.Model):
                 holder.refresh_from_db()
 
     def needs_no_look(self) -> None:
-        """Say within `locked` that what the outermost block changes gives the conductor nothing to do. Other changes of
-        the row wake it all the same."""
+        """Call it within `locked` if the changes of the outermost block require no work of the conductor. Other changes
+        of the row still dispatch it."""
         self._needs_look = False
 
     def _read_locked(self) -> None:

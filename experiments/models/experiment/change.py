@@ -24,7 +24,7 @@ class ChangeResult:
 
 
 class ChangeVerbs(CreationVerbs):
-    """The method of the page Edit and of the request PATCH."""
+    """The method behind the page Edit and the request PATCH."""
 
     class Meta:
         abstract = True
@@ -42,7 +42,7 @@ class ChangeVerbs(CreationVerbs):
         properties: dict[str, str] | None = None,
         queue: Queue | None = None,
     ) -> ChangeResult:
-        """Change everything that is passed, or nothing. What is None stays.
+        """Apply all changes, or none. Arguments that are None change nothing.
 
         `settings` edit a draft and update an active experiment: see `edit` and `update`, also for `seen`, `note`,
         `stop_surplus` and `apply_to_running`. The default of `seen` is the current revision.

@@ -21,7 +21,7 @@ from .base import Visibility
 from .description import DescriptionVerbs, checked_description
 from .former_experiment import FormerExperiment
 
-# Settings of a try of a draft: one trial, without early stopping or a goal.
+# Settings of a test run of a draft: one trial, without early stopping or a goal.
 TRY = "try"
 ONLY_TRIED: dict[str, Any] = {
     "max_trials": 1,
@@ -102,7 +102,7 @@ class CreationVerbs(DescriptionVerbs):
 
     @classmethod
     def _has_had(cls, public_id: str) -> bool:
-        """Return whether an experiment has this ID, or had it before it was deleted."""
+        """Return whether an experiment has this ID, or had it before its deletion."""
         rows = (cls.everything, FormerExperiment.objects)
         return any(manager.filter(public_id=public_id).exists() for manager in rows)
 
@@ -132,7 +132,8 @@ class CreationVerbs(DescriptionVerbs):
 
     def try_it(self, params: dict, *, by: User) -> Self:
         """Run one trial of a draft with these values, as a separate experiment that is enqueued immediately, so that
-        it neither counts toward the budget nor informs the search. Return a running try with equal settings."""
+        it neither counts toward the budget nor informs the search. If a test run with the same
+        settings is running, return that one."""
         with self.locked():
             self.allows("try_it")
             settings = Settings.checked({**self.settings.document(), **ONLY_TRIED})

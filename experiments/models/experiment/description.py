@@ -64,7 +64,8 @@ class DescriptionVerbs(LifecycleVerbs):
 
     def declared(self) -> dict[str, Any]:
         """Return the parameters that its script declares in addition to the specified ones, {group: {name: {value,
-        type, description}}}: from its own trials, else from a try, a clone, or the experiment it was cloned from."""
+        type, description}}}: from its own trials, or else from a test run, a clone, or the experiment that it was
+        cloned from."""
         current = self.revision
         if "declared" in current.resolved:
             return current.resolved["declared"]

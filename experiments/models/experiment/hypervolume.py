@@ -12,8 +12,8 @@ class Hypervolume(models.Model):
     """The latest hypervolume history of an experiment with several objectives.
 
     `steps` are [number of results, hypervolume of the front at that time], the hypervolume being the volume that the
-    front dominates up to `reference`: the worst value of each objective among all results. Empty with `problem`, which
-    says why it could not be computed.
+    front dominates up to `reference`: the worst value of each objective among all results. If it could not be computed,
+    `steps` is empty and `problem` gives the reason.
     """
 
     experiment = models.OneToOneField(Experiment, models.CASCADE, related_name="hypervolume")

@@ -13,8 +13,8 @@ FEWEST = 10  # trials that succeeded
 class Importance(models.Model):
     """The latest importance of an experiment's parameters: their shares of the variance of its objective.
 
-    `shares` are from 0 to 1 by column name; empty with `problem`, which says why they could not be computed. `further`
-    has either `shares` or `problem` of each further objective, by metric.
+    `shares` are from 0 to 1 by column name; if they could not be computed, it is empty and `problem` gives the reason.
+    `further` has either `shares` or `problem` of each further objective, by metric.
     """
 
     experiment = models.OneToOneField(Experiment, models.CASCADE, related_name="importance")

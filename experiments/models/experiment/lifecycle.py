@@ -30,20 +30,21 @@ ALL_TRIED = "Every value in the search space was tried. Clone the experiment to 
 
 @dataclass(frozen=True)
 class LeftToDo:
-    """What an ended experiment has left: trials that were stopped with it, failed ones to rerun, and a budget."""
+    """The remaining work of an ended experiment: trials that were stopped with it, failed ones to rerun, and a
+    budget."""
 
     interrupted: int
     failed: int
-    spent: str  # what ends the search at once: "max trials reached", "search space exhausted" …; "": nothing
+    spent: str  # why a resumed search would end immediately: "max trials reached", …; "": it would not
 
     @property
     def needs_budget(self) -> bool:
-        """Must a resume that reruns nothing enlarge the budget?"""
+        """Whether a resume that reruns nothing must enlarge the budget."""
         return bool(self.spent) and not self.interrupted
 
     @property
     def is_nothing(self) -> bool:
-        """Would a resume have nothing to do, whatever the budget?"""
+        """Whether a resume would have nothing to do, regardless of the budget."""
         return self.spent == EXHAUSTED and not self.interrupted and not self.failed
 
 
@@ -54,7 +55,7 @@ class LifecycleVerbs(SettingsVerbs):
         abstract = True
 
     def enqueue(self, *, by: User, queue: Queue | None = None) -> bool:
-        """Put it at the end of `queue`, by default its own, else `default`."""
+        """Put the experiment at the end of `queue`; by default its own queue, or else `default`."""
         with self.locked():
             queue = queue or self.queue or Queue.default()
             if not self.allows("enqueue"):
@@ -74,7 +75,7 @@ class LifecycleVerbs(SettingsVerbs):
 
     @property
     def why_not_started(self) -> str:
-        """What its settings lack to run a trial, with the next step; or ""."""
+        """Return what the settings lack to run a trial, with the next step; "" if nothing."""
         if self.settings.run_command.strip():
             return ""
         return "The experiment has no command. Edit it and enter one first."
@@ -94,7 +95,7 @@ class LifecycleVerbs(SettingsVerbs):
             return self._change_queue(queue, by=by)
 
     def _change_queue(self, queue: Queue, *, by: User) -> bool:
-        """Move it, or have a draft enqueued there later. The caller holds the lock."""
+        """Move the experiment, or set the queue of a draft for later. The caller holds the lock."""
         before = self.queue
         if queue == before:
             return False
@@ -103,7 +104,7 @@ class LifecycleVerbs(SettingsVerbs):
         Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
         self.announce()
         if before:
-            dispatch.queue(before.routing_key)  # experiments behind it may be next
+            dispatch.queue(before.routing_key)  # experiments behind it may start now
         return True
 
     def dequeue(self, *, by: User | None, because: str = "") -> bool:
@@ -135,15 +136,15 @@ class LifecycleVerbs(SettingsVerbs):
     # --- what is possible --------------------------------------------------------------------------------------
 
     has_nothing_left: bool | None = (
-        None  # for `offers`, where `note_what_is_left` looked for many rows at once
+        None  # for `offers`, if `note_what_is_left` has determined it for many rows at once
     )
 
     def offers(self, action: str) -> bool:
-        """As in any state; but no resume of an experiment that has nothing left to do. At most two queries."""
+        """Return what the base returns, but do not offer a resume if nothing is left to do. At most two queries."""
         return super().offers(action) and not (action == "resume" and self._is_finished_for_good())
 
     def allows(self, action: str) -> bool:
-        """As in any state; but no resume of an experiment that has nothing left to do."""
+        """Return what the base returns, but refuse a resume if nothing is left to do."""
         has_effect = super().allows(action)
         if action == "resume" and self._is_finished_for_good():
             raise Refused(f"Resume is not possible: {ALL_TRIED[0].lower()}{ALL_TRIED[1:]}.")
@@ -163,7 +164,7 @@ class LifecycleVerbs(SettingsVerbs):
     # --- end -------------------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None, because: str = "", target: str = ExperimentState.STOPPED) -> bool:
-        """Start nothing new, end every running trial, then stop the experiment.
+        """Start no new trials, end every running trial, then stop the experiment.
 
         The conductor finishes it when the last trial has ended. `target` is `failed` when the search itself cannot
         continue.
@@ -201,9 +202,10 @@ class LifecycleVerbs(SettingsVerbs):
     def resume(
         self, *, by: User, queue: Queue | None = None, rerun_failed: bool = False, **budget: float | None
     ) -> bool:
-        """Put it back into a queue with its history. Trials that were stopped with it are retried, free of budget, and
-        with `rerun_failed` the failed ones whose values never succeeded. `budget` may enlarge `max_trials`,
-        `max_duration_s`, or change `goal`; a spent budget must be enlarged only if nothing else is left to do."""
+        """Put the experiment back into a queue, with its history. Trials that were stopped with it are retried, without
+        using up the budget; with `rerun_failed`, failed trials whose values never succeeded are rerun. `budget` may
+        enlarge `max_trials`, `max_duration_s`, or change `goal`; a spent budget must be enlarged only if nothing else
+        is left to do."""
         with self.locked():
             self.allows("resume")
             unknown = budget.keys() - BUDGET
@@ -223,8 +225,9 @@ class LifecycleVerbs(SettingsVerbs):
             return True
 
     def rerun_more(self, *, by: User | None = None) -> None:
-        """Continue a resume that reruns failed trials: keep `RERUNS_AT_ONCE` trials waiting, so that neither a request
-        nor a step of the conductor takes longer the more there are. `by`: by default who resumed it."""
+        """Continue a resume that reruns failed trials: keep `RERUNS_AT_ONCE` trials waiting, so that the duration of a
+        request, or of a step of the conductor, does not depend on their number. `by`: by default the person who resumed
+        the experiment."""
         with self.locked():
             if self.reruns_up_to is None or self.waiting_count >= RERUNS_AT_ONCE:
                 return
@@ -240,7 +243,7 @@ class LifecycleVerbs(SettingsVerbs):
                 trial.copy(source="rerun", by=by, revision=trial.revision, keeps_revision=True)
 
     def left_to_do(self) -> LeftToDo:
-        """Return what a resume would find to do. At most two queries."""
+        """Return the work that a resume would do. At most two queries."""
         return LeftToDo(
             self.interrupted_trials().count() if self.stopped_count else 0,
             self.failed_trials_to_rerun().count() if self.failed_count else 0,
@@ -252,11 +255,12 @@ class LifecycleVerbs(SettingsVerbs):
         return _interrupted(self.trials.all()).select_related("revision").order_by("number")
 
     def failed_trials_to_rerun(self) -> models.QuerySet[Trial]:
-        """The failed trials whose values neither succeeded nor wait nor run, of equal ones the latest, by number."""
+        """The failed trials whose values have not succeeded and are neither waiting nor running; of trials with equal
+        values, the latest; ordered by number."""
         return _failed_to_rerun(self.trials.all()).select_related("revision").order_by("number")
 
     def _spent(self) -> str:
-        """Return why a resume would find nothing to propose, or ""."""
+        """Return why a resume could propose nothing, or ""."""
         return EXHAUSTED if self.is_exhausted else self.why_no_more()
 
     def _check_budget(self, *, was_asked_to_rerun: bool) -> None:
@@ -273,7 +277,7 @@ class LifecycleVerbs(SettingsVerbs):
             raise Refused(f"{way_out[why]}{rerun}.")
 
     def reset(self, *, by: User) -> bool:
-        """Make it a draft again. Its trials go to the trash, and their numbers are not used again."""
+        """Make the experiment a draft again. Its trials move to the trash, and their numbers are not reused."""
         with self.locked():
             if not self.allows("reset"):
                 return False
@@ -319,7 +323,7 @@ class LifecycleVerbs(SettingsVerbs):
 
 
 def note_what_is_left(experiments: Sequence[LifecycleVerbs]) -> None:
-    """Set `has_nothing_left` of those that have tried every value, so that `offers` needs no query. One query."""
+    """Set `has_nothing_left` of experiments that have tried every value, so that `offers` needs no query. One query."""
     ended = [
         experiment
         for experiment in experiments
@@ -347,7 +351,8 @@ def _reruns(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
 
 
 def _failed_to_rerun(trials: models.QuerySet[Trial]) -> models.QuerySet[Trial]:
-    """The failed ones of these trials whose values neither succeeded nor wait nor run, of equal ones the latest."""
+    """Return those of these trials that failed, and whose values have not succeeded and are neither waiting nor
+    running; of trials with equal values, the latest."""
     equal = trials.model.objects.filter(
         experiment=OuterRef("experiment"), values_digest=OuterRef("values_digest")
     ).order_by()

@@ -39,8 +39,8 @@ class ProposalVerbs(ExperimentBase):
         return len(suggestions)
 
     def has_enough_suggestions(self, ready: int) -> bool:
-        """Whether `ready` suggestions, beyond those for slots that are free now, are enough until the conductor looks
-        again: each slot finds another one. Never for an algorithm that learns, which proposes after every result."""
+        """Return whether `ready` suggestions, in addition to those for free slots, last until the conductor runs again:
+        one for each slot. Always False for an algorithm that learns, which proposes after every result."""
         if engine.learns_from_results(self.settings.algorithm):
             return False
         enough = self.concurrency if self.budget_left is None else min(self.concurrency, self.budget_left)
@@ -52,7 +52,7 @@ class ProposalVerbs(ExperimentBase):
             dispatch.queue(self.queue.routing_key)
 
     def drop_proposals(self, *, at_most: int | None = None) -> int:
-        """Drop suggestions and proposals that no worker has taken. Their numbers are not used again."""
+        """Drop suggestions and proposals that no worker has taken. Their numbers are not reused."""
         self.suggestions.all().delete()
         waiting = self.trials.filter(state=TrialState.WAITING, source="proposal").order_by("-number")
         keys = list(waiting.values_list("pk", flat=True)[:at_most])

@@ -15,14 +15,14 @@ from .base import ExperimentBase
 class QueueingVerbs(ExperimentBase):
     """The methods that change an experiment's position; see `move_to` for another queue.
 
-    Each locks the experiment and then the queue: two moves at once happen one after the other.
+    Each locks the experiment and then the queue, so that concurrent moves run one after the other.
     """
 
     class Meta:
         abstract = True
 
     def front(self, *, by: User) -> bool:
-        """Move to the front of its queue. False: it is there already."""
+        """Move to the front of the queue. Return False if it is already there."""
         with self.locked():
             self.allows("front")
             queue = self._own_queue()
@@ -32,7 +32,7 @@ class QueueingVerbs(ExperimentBase):
             return self._set_position(first[0][1] - GAP, by=by, verb="front")
 
     def back(self, *, by: User) -> bool:
-        """Move to the back of its queue. False: it is there already."""
+        """Move to the back of the queue. Return False if it is already there."""
         with self.locked():
             self.allows("back")
             queue = self._own_queue()
@@ -41,7 +41,7 @@ class QueueingVerbs(ExperimentBase):
             return self._set_position(queue.next_position(), by=by, verb="back")
 
     def before(self, other: Self, *, by: User) -> bool:
-        """Move directly before `other`, which is in the same queue. False: it is there already."""
+        """Move directly before `other`, which is in the same queue. Return False if it is already there."""
         try:
             return self._move_before(other, by=by)
         except _NoGap as no_gap:

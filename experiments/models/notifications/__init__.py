@@ -1,1 +1,1 @@
-"""Notifications: what happened, who wants to hear of it, where messages go, and each of their deliveries."""
+"""Notifications: occurrences, rules that select them, channels, and deliveries."""

@@ -33,17 +33,17 @@ class ChannelKind(models.TextChoices):
 
 class ChannelQuerySet(models.QuerySet["Channel"]):
     def of(self, workspace: Workspace, user: User | None) -> Self:
-        """Those of a person in a workspace; None: those of the workspace itself. By name."""
+        """Return the channels of a person in a workspace; None: those of the workspace itself. Ordered by name."""
         return self.filter(workspace=workspace, owner=user).order_by("name", "pk")
 
     def usable_by(self, workspace: Workspace, user: User) -> Self:
-        """A person's own and the workspace's."""
+        """Return the channels of a person and those of the workspace."""
         return self.filter(Q(owner=user) | Q(owner=None), workspace=workspace).order_by("name", "pk")
 
 
 class Channel(models.Model):
-    """A person's channel, or without an owner one of the workspace. Addresses of webhooks let anybody post there, so
-    they are stored encrypted, like the secret that signs messages."""
+    """A person's channel or, without an owner, a channel of the workspace. Addresses of webhooks let anybody post
+    there, so they are stored encrypted, like the secret that signs messages."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="channels")
     owner = models.ForeignKey(User, models.CASCADE, null=True, related_name="channels")
@@ -88,7 +88,7 @@ class Channel(models.Model):
         return channel, signing_secret
 
     def change(self, *, name: str | None = None, address: str | None = None) -> None:
-        """Rename it, or replace its address. Raise `Invalid`."""
+        """Rename the channel, or replace its address. Raise `Invalid`."""
         former_name, former_hint = self.name, self.hint
         with transaction.atomic():
             self._write(name=self.name if name is None else name, address=address)
@@ -127,7 +127,7 @@ class Channel(models.Model):
 
     @property
     def shown_address(self) -> str:
-        """What a page may show of the address."""
+        """The part of the address that pages may show."""
         if self.kind == ChannelKind.BROWSER:
             return "Open Trialdeck pages"
         return self.hint or (self.owner.email if self.owner else "")
@@ -160,7 +160,7 @@ class Channel(models.Model):
             raise Invalid({"name": [f"A channel named {self.name} already exists."]}) from None
 
     def _set_address(self, address: str) -> str:
-        """Set the address. Return why it cannot be one, or ""."""
+        """Set the address. Return why it is invalid, or ""."""
         if self.kind == ChannelKind.BROWSER or (self.kind == ChannelKind.EMAIL and self.owner):
             return "Leave this blank: the channel needs no address." if address else ""
         fault = fault_of_email(address) if self.kind == ChannelKind.EMAIL else fault_of_url(address)
@@ -171,7 +171,7 @@ class Channel(models.Model):
 
 
 def fault_of_email(address: str) -> str:
-    """Return why this is no email address, or ""."""
+    """Return why this is not a valid email address, or ""."""
     try:
         validate_email(address)
     except ValidationError:
@@ -180,7 +180,7 @@ def fault_of_email(address: str) -> str:
 
 
 def fault_of_url(url: str) -> str:
-    """Return why no webhook can be there, or "". Where its name leads is checked with every message."""
+    """Return why this is not a valid webhook URL, or "". The address behind its name is checked with every message."""
     example = "Enter a URL such as https://example.org/hooks/trialdeck."
     if not url or len(url) > MAX_ADDRESS or not url.isascii() or not url.isprintable() or " " in url:
         return example

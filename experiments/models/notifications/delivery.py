@@ -35,8 +35,8 @@ class DeliveryStatus(models.TextChoices):
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def visible_to(self, user: User, workspace: Workspace, *, is_owner: bool) -> Self:
-        """The messages of a person, and for owners those of the workspace; without those about experiments that the
-        person cannot see any more."""
+        """Return the messages of a person and, for owners, those of the workspace, except messages about experiments
+        that the person can no longer see."""
         whose = Q(channel__owner=user) | (Q(channel__owner=None) if is_owner else Q(pk=None))
         visible = Experiment.everything.visible_to(user).filter(pk=OuterRef("experiment"))
         return self.filter(whose, Q(experiment=None) | Exists(visible), channel__workspace=workspace)
@@ -46,7 +46,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """A message to a channel. `subject` and `text` are what the receiver reads, `payload` what a webhook gets."""
+    """A message to a channel. `subject` and `text` are for people, `payload` is the document for webhooks."""
 
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="deliveries")
     rule = models.ForeignKey(Rule, models.SET_NULL, null=True, related_name="deliveries")
@@ -62,7 +62,7 @@ class Delivery(models.Model):
     status = models.CharField(max_length=8, choices=DeliveryStatus.choices, default=DeliveryStatus.QUEUED)
     attempts = models.IntegerField(default=0)
     error = models.TextField(blank=True)  # of the last attempt
-    tries = ExactJSONField(default=list)  # [[ISO time, what came of it], …]
+    tries = ExactJSONField(default=list)  # [[ISO time, result], …]
     created_at = StampField()
     next_at = StampField(null=True)  # of the next attempt
     sent_at = models.DateTimeField(null=True)

@@ -1,5 +1,5 @@
-"""Events that a person may want to be notified of. Written in the transaction of its cause; control makes messages of
-it later (scheduler/notifications/fan_out.py)."""
+"""Events that people can be notified of. An occurrence is written in the transaction of its cause; control turns it
+into messages later (scheduler/notifications/fan_out.py)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Kind(models.TextChoices):
 
 
 class Occurrence(models.Model):
-    """Something that happened to an experiment, or to a worker (then there is no workspace). Never changed, but for the
-    mark that control has made messages of it."""
+    """Something that happened to an experiment, or to a worker (then there is no workspace). Immutable,
+    except for the mark that control has created its messages."""
 
     kind = models.CharField(max_length=16, choices=Kind.choices)
     workspace = models.ForeignKey(Workspace, models.CASCADE, null=True, related_name="occurrences")

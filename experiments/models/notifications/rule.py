@@ -43,17 +43,18 @@ class Frequency(models.TextChoices):
 
 class RuleQuerySet(models.QuerySet["Rule"]):
     def of(self, workspace: Workspace, user: User | None) -> Self:
-        """Those of a person in a workspace; None: those of the workspace itself. Oldest first."""
+        """Return the rules of a person in a workspace; None: those of the workspace itself. Oldest first."""
         return self.filter(workspace=workspace, owner=user).order_by("pk")
 
     def visible_to(self, user: User) -> Self:
-        """Their own and those of workspaces. An experiment that this person cannot view stays unnamed."""
+        """Return the person's own rules and those of workspaces. Experiments that this person cannot view are not
+        named."""
         visible = Experiment.everything.visible_to(user).filter(pk=OuterRef("experiment"))
         return self.filter(Q(owner=user) | Q(owner=None)).annotate(shows_experiment=Exists(visible))
 
 
 class Rule(models.Model):
-    """A rule of a person, or without an owner one of the workspace. A rule of the workspace never reports private
+    """A rule of a person or, without an owner, of the workspace. A rule of the workspace never reports private
     experiments, because anyone might read its channels."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="notification_rules")
@@ -63,7 +64,9 @@ class Rule(models.Model):
     experiment = models.ForeignKey(Experiment, models.CASCADE, null=True, related_name="+")
     project = models.ForeignKey(Project, models.CASCADE, null=True, related_name="+")
     tag = models.CharField(max_length=50, blank=True)
-    threshold = models.FloatField(null=True)  # least gain of a new best, or share of failures in percent
+    threshold = models.FloatField(
+        null=True
+    )  # minimum improvement of a new best, or share of failures in percent
     frequency = models.CharField(max_length=6, choices=Frequency.choices, default=Frequency.HOURLY)
     is_on = models.BooleanField(default=True)
     role_limit = models.CharField(max_length=8, blank=True)  # the role of the token that made it
@@ -158,7 +161,7 @@ class Rule(models.Model):
             raise Invalid(errors)
 
     def switch(self, *, is_on: bool) -> bool:
-        """Turn it on or off. Return False if it is so already."""
+        """Turn the rule on or off. Return False if nothing changes."""
         changed = Rule.objects.filter(pk=self.pk, is_on=not is_on).update(is_on=is_on)
         self.is_on = is_on
         return bool(changed)
@@ -198,7 +201,7 @@ class Rule(models.Model):
         return targets[Scope(self.scope)]
 
     def is_about(self, occurrence: Occurrence) -> bool:
-        """Whether kind and scope fit. A new best and a failure rate also have a threshold: see `reaches`."""
+        """Return whether kind and scope match. A new best and a failure rate also have a threshold: see `reaches`."""
         if occurrence.kind != self.kind:
             return False
         experiment = occurrence.experiment

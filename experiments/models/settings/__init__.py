@@ -1,4 +1,4 @@
-"""The settings of an experiment: what they are, how they are checked, and warnings about them."""
+"""The settings of an experiment: their fields, their validation, and warnings about them."""
 
 from .settings import LOCKED, Invalid, Settings
 

@@ -11,7 +11,7 @@ from .reader import SettingsReader
 DIRECTIONS = ("maximize", "minimize")
 MOST_OBJECTIVES = 4
 MOST_METRIC = 100  # characters of a name
-FIRST = "default"  # what a script reports by this name is the first objective, whatever its name
+FIRST = "default"  # the name under which a script can report the first objective, whatever its name
 
 
 class ObjectiveChecks(SettingsReader):

@@ -51,12 +51,12 @@ class Invalid(Exception):
 class Settings(SearchInputs, Execution):
     """The settings of an experiment, checked.
 
-    Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and
-    `goal`. `further_objectives` maps further metrics to their directions: with them the best trials are the Pareto
-    front. `breaker` is a number of trials: when four in five of the last ones failed alike, the experiment pauses; 0:
-    never. `avoid_failing_regions`: trials that failed by their own doing inform the search as infeasible.
-    `start_window`: when trials may start, as `Mon-Fri 20:00-06:00; Sat-Sun`, in the hours of `window_time_zone`; "":
-    at any time. Running trials go on.
+    Durations are in seconds. `max_trials` counts proposals; None means no limit, as for the durations and `goal`.
+    `further_objectives` maps further metrics to their directions: with them the best trials are the Pareto front.
+    `breaker` is a number of trials: when four in five of the last ones failed with the same error, the experiment
+    pauses; 0: never. `avoid_failing_regions`: trials that failed because of their values or script inform the search as
+    infeasible. `start_window`: when trials may start, such as `Mon-Fri 20:00-06:00; Sat-Sun`, in `window_time_zone`;
+    "": at any time. Running trials are not affected.
     """
 
     command: str
@@ -142,7 +142,8 @@ class Settings(SearchInputs, Execution):
 
     @classmethod
     def checked(cls, document: Mapping) -> Settings:
-        """Return the settings in a document of a user or program. Raise `Invalid` with all faults by field."""
+        """Validate a document from a user or program and return its settings. Raise `Invalid` with all faults by
+        field."""
         return Checker(document).settings()
 
     def document(self) -> dict:
@@ -315,5 +316,5 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
 
 
 def _text(value: object) -> str:
-    """Return a text that is equal for values that trials receive as equal: 1, 1.0 and true differ."""
+    """Return a text that is equal for equal values, as trials receive them: 1, 1.0 and true differ."""
     return json.dumps(value, sort_keys=True)

@@ -14,7 +14,7 @@ _OF_ITS_OWN = re.compile(
 
 
 def settings_warnings(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return a sentence by the name of the field that it is about. `values` are settings by name, maybe not all."""
+    """Return warnings by field name, one sentence each. `values` are settings by name, possibly incomplete."""
     warnings = {}
     source, pattern, path = (str(values.get(name) or "") for name in ("source", "pattern", "metric_path"))
     if source == "stdout" and (warning := metric_pattern.warning(pattern)):
@@ -29,7 +29,7 @@ def settings_warnings(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_shared(path: str, values: Mapping[str, Any]) -> bool:
-    """Return whether several trials write the same file with the metric."""
+    """Return whether several trials would write the same metric file."""
     if _OF_ITS_OWN.search(path):
         return False
     if path.startswith(("/", "~", "$", "..")):

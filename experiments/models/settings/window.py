@@ -1,4 +1,4 @@
-"""When an experiment may start trials."""
+"""Validation of the start window: when an experiment may start trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class WindowChecks(SettingsReader):
     """The part of the settings checker that reads the start window and its time zone."""
 
     def window(self) -> dict[str, str]:
-        """Return the two settings, the window as it is always written."""
+        """Return the two settings, with the window in its normal form."""
         text = self.text("start_window", limit=1000)
         name = self.text("window_time_zone", default="UTC", limit=64, single_line=True).strip() or "UTC"
         try:

@@ -35,19 +35,19 @@ class Keeping(models.TextChoices):
 
 class ArtifactQuerySet(models.QuerySet["Artifact"]):
     def due(self, worker: Worker, now: datetime) -> ArtifactQuerySet:
-        """The artifacts that this worker has to store now, longest waiting first."""
+        """Return the artifacts that this worker has to store now, longest waiting first."""
         is_due = Q(retry_at=None) | Q(retry_at__lte=now)
         return self.filter(is_due, worker=worker, keeping=Keeping.WAITING).order_by("seen_at", "pk")
 
     def of(self, experiment: Experiment) -> ArtifactQuerySet:
-        """The artifacts that are kept, without those of trials in the trash."""
+        """Return the artifacts of the experiment that are kept, without those of trials in the trash."""
         return self.kept().filter(experiment=experiment, trial__trashed_at=None)
 
     def kept(self) -> ArtifactQuerySet:
         return self.exclude(keeping=Keeping.DROPPED)
 
     def not_stored(self) -> ArtifactQuerySet:
-        """The artifacts that are only on the machines of their workers, also while their upload is pending."""
+        """Return the artifacts that are only on their workers' machines, including pending uploads."""
         return self.filter(keeping__in=(Keeping.LOCAL, Keeping.WAITING))
 
 
@@ -121,8 +121,8 @@ class Artifact(models.Model):
 
     @classmethod
     def store(cls, experiment: Experiment, destination: str, *, by: User | None) -> int:
-        """Have the workers upload the files that are only on their machines, at most `MOST_MOVED`. Return their number.
-        Raise `Invalid` for a destination that cannot be used, `Refused` when there are no such files."""
+        """Request the upload of the files that are only on their workers' machines, at most `MOST_MOVED`. Return their
+        number. Raise `Invalid` for a destination that cannot be used, `Refused` when there are no such files."""
         destination = destination.strip()
         try:
             destinations.parse(destination)

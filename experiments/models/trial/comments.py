@@ -42,7 +42,7 @@ class Comment(models.Model):
 
 
 class CommentVerbs(CopyVerbs):
-    """The methods that leave a mark on a trial, in any state, and change nothing of its result."""
+    """The methods for comments and stars, in any state. They do not affect the trial's result."""
 
     class Meta:
         abstract = True
@@ -57,7 +57,7 @@ class CommentVerbs(CopyVerbs):
             return comment
 
     def edit_comment(self, pk: int, text: str, *, by: User) -> bool:
-        """Change the text of one of its comments. Return False when it has this text already, or is gone. Raise
+        """Change the text of one of its comments. Return False if the text is the same, or the comment is gone. Raise
         `Invalid` for an empty or too long one."""
         text = _checked(text)
         with self.locked():
@@ -79,7 +79,7 @@ class CommentVerbs(CopyVerbs):
             return True
 
     def star(self, *, by: User) -> bool:
-        """Mark it for the team. Return False when it has its star already."""
+        """Mark the trial for the team. Return False if it already has a star."""
         with self.locked():
             if self.starred_at is not None:
                 return False
@@ -89,7 +89,7 @@ class CommentVerbs(CopyVerbs):
             return True
 
     def unstar(self, *, by: User) -> bool:
-        """Take its star away. Return False when it has none."""
+        """Remove the star. Return False if there is none."""
         with self.locked():
             if self.starred_at is None:
                 return False

@@ -50,7 +50,8 @@ class CopyVerbs(TrialBase):
         return trial
 
     def resume(self, *, by: User | None) -> Self:
-        """Return a new trial with the values of this one, which was stopped with its experiment. Free of budget."""
+        """Return a new trial with the values of this one, which was stopped with its experiment. It does not count
+        toward the budget."""
         revision = self.revision if self.keeps_revision else self.experiment.revision
         return self.copy(source=Source.RESUMED, by=by, revision=revision, keeps_revision=self.keeps_revision)
 

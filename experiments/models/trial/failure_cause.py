@@ -21,7 +21,8 @@ _FOLDED = re.compile(
 
 
 def key_of(trial: Trial) -> str:
-    """Equal for trials that failed alike: numbers, paths and addresses in the detail do not count."""
+    """Return a key that is equal for trials with the same failure, ignoring numbers, paths and addresses in the
+    detail."""
     text = " ".join(_FOLDED.sub(_fold, trial.detail).casefold().split())
     evidence = f"{trial.failure} {trial.exit_code} {trial.signal} {text}"
     return hashlib.sha1(evidence.encode(), usedforsecurity=False).hexdigest()[:12]

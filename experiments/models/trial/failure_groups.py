@@ -16,7 +16,7 @@ LOOKED_AT = 500  # most recently ended trials: a bound on the work, however many
 
 @dataclass
 class Group:
-    """Trials that failed alike. `trials` are the newest first."""
+    """Trials with the same failure, newest first."""
 
     key: str
     trials: list[Trial] = field(default_factory=list)
@@ -27,13 +27,13 @@ class Group:
 
     @property
     def detail(self) -> str:
-        """One of the details, as it was reported."""
+        """One of the details, as reported."""
         detail = self.trials[0].detail
         return "" if detail.casefold() == self.cause.casefold() else detail
 
     @property
     def text(self) -> str:
-        """The detail, or where there is none the cause."""
+        """The detail, or the cause if there is none."""
         return self.detail or self.cause
 
     @property
@@ -42,8 +42,8 @@ class Group:
 
 
 def groups_of(experiment: Experiment) -> tuple[list[Group], list[Trial]]:
-    """(all groups, the biggest first; the trials that did not fail) of the last `LOOKED_AT` that ended. Of a chain
-    of attempts only the last counts: what was tried again has been looked at. Two queries."""
+    """Return (all groups, the largest first; the trials that did not fail) of the last `LOOKED_AT` ended trials. Of a
+    chain of attempts, only the last one counts. Two queries."""
     if not experiment.failed_count:
         return [], []
     ended = experiment.trials.exclude(settled_rank=None).order_by("-settled_rank")
@@ -62,5 +62,5 @@ def groups_of(experiment: Experiment) -> tuple[list[Group], list[Trial]]:
 
 
 def group_of(experiment: Experiment, key: str) -> Group | None:
-    """The group of that key; None when there is none (any more)."""
+    """Return the group with this key, or None."""
     return next((group for group in groups_of(experiment)[0] if group.key == key), None)

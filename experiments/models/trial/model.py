@@ -119,7 +119,9 @@ class Trial(CommentVerbs):
                     cores=list(free.cores[: needed.cores]),
                     memory_mib=needed.memory_mib or None,
                 )
-                if experiment.reruns_up_to is None:  # else fewer wait now, and further ones are due
+                if (
+                    experiment.reruns_up_to is None
+                ):  # otherwise fewer are waiting now, and more reruns are due
                     experiment.needs_no_look()
                 experiment.announce()  # the next one, to another slot
                 return trial
@@ -141,8 +143,8 @@ class Trial(CommentVerbs):
     # --- stop --------------------------------------------------------------------------------------------
 
     def stop(self, *, by: User | None) -> bool:
-        """End its whole process tree. The experiment continues. Return False if it has ended or is stopping
-        already."""
+        """Stop the trial: end its whole process tree. The experiment continues. Return False if the trial has ended or
+        is already stopping."""
         with self.locked():
             if self.is_settled or self.state == TrialState.STOPPING:
                 return False
@@ -190,8 +192,8 @@ class Trial(CommentVerbs):
             return True
 
     def mark_lost(self, *, by: User) -> bool:
-        """Fail it as lost, so that its values are retried, although its worker sends heartbeats. Whatever that worker
-        still does for it ends and has no effect. Return False if it has ended already.
+        """Fail it as lost, so that its values are retried, although its worker sends heartbeats. That worker ends its
+        process, if it still runs, and the result has no effect. Return False if it has ended already.
 
         Works without its worker's help, in every state of the experiment.
         """
@@ -208,7 +210,7 @@ class Trial(CommentVerbs):
     # --- settle ------------------------------------------------------------------------------------------
 
     def settle(self, outcome: Outcome) -> bool:
-        """Store how it ended, once. Return False, without a change, if it has ended already. Only one worker ever
+        """Store the outcome, once. Return False, without a change, if the trial has already ended. Only one worker ever
         claims a trial, and a retry is another trial, so the state fences off late results.
 
         The same transaction updates counts and best value, creates a retry after a lost worker, and enqueues the next

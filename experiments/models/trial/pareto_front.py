@@ -45,7 +45,7 @@ class FrontTrial(models.Model):
 
     @classmethod
     def current(cls, experiment: Experiment) -> models.QuerySet[FrontTrial]:
-        """Return what is on the front now, by the first objective, the best value first."""
+        """Return the current front, ordered by the first objective, best value first."""
         return cls.objects.filter(experiment=experiment, left_result=None).order_by("loss_1", "number")
 
     @classmethod

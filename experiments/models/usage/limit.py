@@ -27,8 +27,8 @@ MOST_H = 10_000_000
 
 
 class UsageLimit(models.Model):
-    """Slot hours per week, Monday to Sunday. Above the soft one people are warned; above the hard one no trial starts.
-    Without a person it is the limit of the whole workspace."""
+    """Slot hours per week, Monday to Sunday. Above the soft limit people are warned; above the hard limit no trial
+    starts. Without a person, the limit is that of the whole workspace."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="usage_limits")
     person = models.ForeignKey(User, models.CASCADE, null=True, related_name="+")
@@ -87,7 +87,7 @@ class UsageLimit(models.Model):
 
 @dataclass(frozen=True)
 class Week:
-    """What a workspace has used since Monday, in seconds, by person."""
+    """Slot seconds that a workspace has used since Monday, by person."""
 
     start: datetime
     by_person: dict[int | None, float]
@@ -100,7 +100,7 @@ class Week:
 
 
 def week(workspace: int, trials: type[Trial], now: datetime) -> Week:
-    """Return what a workspace has used this week, running trials included. Two queries."""
+    """Return the usage of a workspace this week, including running trials. Two queries."""
     start = week_of(now)
     rows = SlotUsage.objects.filter(workspace=workspace, is_day=True, at__gte=start).order_by()
     used: dict[int | None, float] = dict(rows.values_list("person").annotate(Sum("seconds")))
@@ -111,7 +111,7 @@ def week(workspace: int, trials: type[Trial], now: datetime) -> Week:
 
 def running(workspace: int, trials: type[Trial], since: datetime, now: datetime) -> list[tuple[int, float]]:
     """Return (person, seconds since `since`) of each trial that holds a slot. At most as many as there are slots."""
-    # Without a condition on `started_at`, for which SQLite would take its index, and read all trials.
+    # No condition on `started_at`: SQLite would choose its index, and read all trials.
     alive = trials.objects.filter(state__in=status.TRIAL_ALIVE, experiment__workspace=workspace)
     columns = alive.order_by().values_list("experiment__creator", "started_at")
     return [(person, max(0.0, (now - max(at, since)).total_seconds())) for person, at in columns if at]

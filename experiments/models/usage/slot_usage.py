@@ -20,7 +20,7 @@ from experiments.models.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from experiments.models.experiment.base import ExperimentBase
 
-LONGEST = timedelta(days=92)  # of one trial, by quarters; what is before counts for its first quarter
+LONGEST = timedelta(days=92)  # of one trial by quarters; earlier time counts in its first quarter
 KEYS = ("workspace_id", "is_day", "at", "person_id", "project_id", "queue_id")
 SUMS = ("seconds", "trials", "succeeded", "early_stopped", "failed", "failed_s")
 
@@ -124,8 +124,8 @@ def quarters(start: datetime, end: datetime) -> Iterator[tuple[datetime, float]]
 
 
 def day_of(moment: datetime) -> datetime:
-    """Return the start of the day that contains `moment`, in the time zone of the console. In UTC: differences of times
-    in one zone would leave out that clocks are set."""
+    """Return the start of the day that contains `moment`, in the time zone of the console. The result is in UTC,
+    because differences between times in one zone ignore changes of the clock."""
     local = timezone.localtime(moment, timezone.get_default_timezone())
     return local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 

@@ -34,8 +34,8 @@ class Baseline(models.Model):
 
     @classmethod
     def pin(cls, experiment: Experiment, *, by: User) -> bool:
-        """Make it the baseline of its project, in place of another one. Return False if it is so already. Raise
-        `Refused` without a result."""
+        """Make the experiment the baseline of its project, replacing another one. Return False if it already is. Raise
+        `Refused` if it has no result."""
         if experiment.best_value is None:
             raise Refused("Only an experiment with a result can be the baseline.")
         key = {"project": experiment.project, "metric": experiment.metric, "direction": experiment.direction}
@@ -52,7 +52,7 @@ class Baseline(models.Model):
 
     @classmethod
     def unpin(cls, experiment: Experiment, *, by: User) -> bool:
-        """Leave its project without a baseline. Return False if it was none."""
+        """Remove the baseline of its project. Return False if the experiment was not the baseline."""
         with transaction.atomic():
             count, _ = cls.objects.filter(experiment=experiment).delete()
             if count:

@@ -55,7 +55,7 @@ class ModelQuerySet(models.QuerySet["Model"]):
         return rows if is_published is None else rows.filter(is_published=is_published)
 
     def light(self) -> ModelQuerySet:
-        """For lists: without long texts, with the related rows that a list shows."""
+        """Return the rows for lists: without long texts, with the related rows that a list shows."""
         related = ("project", "creator", "artifact__trial", "artifact__experiment")
         heavy = [f"artifact__{column}" for column in HEAVY]
         return self.select_related(*related).defer("network", "labels", "description", *heavy)
@@ -64,8 +64,8 @@ class ModelQuerySet(models.QuerySet["Model"]):
 class Model(models.Model):
     """`network` is its configuration as text, `labels` the meaning of its outputs, {label: number}.
 
-    The file is an `artifact`, or an object at `address` that no trial of today left: a destination's, a URL, or a file
-    of the workers' machines (LOCAL and its path), which the console never serves.
+    The file is an `artifact`, or an object at `address` that belongs to no existing trial: in a destination, at a URL,
+    or a file on the workers' machines (LOCAL and its path), which the console never serves.
     """
 
     public_id = models.CharField("ID", max_length=8, unique=True, default=new_public_id, editable=False)
@@ -141,8 +141,8 @@ class Model(models.Model):
     def change(self, *, seen: datetime | None = None, project: Project | None = None, **changes: Any) -> bool:
         """Name, description, framework, network, labels, project of its workspace.
 
-        `seen` is the `updated_at` that the person looked at. Raises `Invalid`; `Refused` when it is published, or was
-        changed since.
+        `seen` is the `updated_at` that the person saw. Raise `Invalid`, or `Refused` if it is published, or was changed
+        since.
         """
         with transaction.atomic():
             row = self._open()
@@ -166,7 +166,7 @@ class Model(models.Model):
         return bool(differing)
 
     def label(self, label: str, number: int, *, was: str | None = None) -> bool:
-        """A new label with its number, or another name and number for the label `was`. Raises `Invalid`, `Refused`."""
+        """Add a label with its number, or change name and number of the label `was`. Raise `Invalid`, `Refused`."""
         with transaction.atomic():
             labels = self._open().labels
             if was is not None and was not in labels:
@@ -177,7 +177,7 @@ class Model(models.Model):
             return self.change(labels={**labels, label: number})
 
     def unlabel(self, label: str) -> bool:
-        """Deletes a label. False when it is not there."""
+        """Delete a label. Return False if it does not exist."""
         with transaction.atomic():
             labels = self._open().labels
             if label not in labels:
@@ -185,7 +185,7 @@ class Model(models.Model):
             return self.change(labels={name: number for name, number in labels.items() if name != label})
 
     def _open(self) -> Model:
-        """The row, fresh and locked. Raises `Refused` when it is published, or gone."""
+        """Return a fresh, locked row. Raise `Refused` if it is published, or gone."""
         row = Model.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
         if row is None:
             raise Refused(f"The model {self} was just deleted.")
@@ -194,7 +194,7 @@ class Model(models.Model):
         return row
 
     def drafts(self, *, by: User) -> list[Experiment]:
-        """The drafts that start from it. Raises `Refused` while experiments that are none do, but for the trash."""
+        """Return the drafts that start from it. Raise `Refused` while other experiments outside the trash do."""
         subject = f"The model {self} is the input model of"
         return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=subject)
 
@@ -218,7 +218,7 @@ class Model(models.Model):
 
     @property
     def is_upload(self) -> bool:
-        """Was its file uploaded for it, and is it no other model's? Uploads have a folder of the model's ID."""
+        """Whether its file was uploaded for it, into a folder named by the model's ID, and no other model uses it."""
         is_own = f"/models/{self.public_id}/" in self.address
         return is_own and not Model.objects.filter(address=self.address).exclude(pk=self.pk).exists()
 
@@ -232,7 +232,7 @@ class Model(models.Model):
             logger.error("The file of the deleted model %s stays at %s: %s", self, self.address, error)
 
     def publish(self) -> bool:
-        """Make it permanently read-only. Return False if it is already. Raises `Refused` when it is gone."""
+        """Make it permanently read-only. Return False if it already is. Raise `Refused` if it is gone."""
         changed = Model.objects.filter(pk=self.pk, is_published=False).update(
             is_published=True, updated_at=database_clock.now()
         )

@@ -41,14 +41,14 @@ class Part(models.TextChoices):
 
 class RetentionRuleQuerySet(models.QuerySet["RetentionRule"]):
     def of(self, workspace: Workspace | None) -> RetentionRuleQuerySet:
-        """The rules of a workspace; None: the defaults of the installation."""
+        """Return the rules of a workspace; None: the defaults of the installation."""
         return self.filter(workspace=workspace)
 
 
 class RetentionRule(models.Model):
-    """Removes one part of the trials that ended at least `after_days` days ago in one of `states`, except for the
-    `keep_best` best of each experiment. A rule of a workspace, on or off, replaces the installation's rule of the same
-    part. `preview` is what it would remove now (scheduler/retention_rules.py)."""
+    """A rule that removes one part of the trials that ended at least `after_days` days ago in one of `states`, except
+    for the `keep_best` best of each experiment. A rule of a workspace, on or off, replaces the installation's rule of
+    the same part. `preview` is what it would remove now (scheduler/retention_rules.py)."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, null=True, related_name="retention_rules")
     part = models.CharField(max_length=8, choices=Part.choices)
@@ -126,8 +126,8 @@ class RetentionRule(models.Model):
         return rule
 
     def switch_on(self, *, seen: str, by: User) -> bool:
-        """Switch it on. `seen`: when the preview that this person has seen was computed. Raise `Refused` if there is
-        another one since, or none yet. Return False if it is on already."""
+        """Switch it on. `seen`: when the preview that this person has seen was computed. Raise
+        `Refused` if there is a newer one, or none yet. Return False if the rule is already on."""
         if "at" not in self.preview or seen != self.preview["at"]:
             label = Part(self.part).label.lower()
             raise Refused(
@@ -136,7 +136,7 @@ class RetentionRule(models.Model):
         return self.switch(is_on=True, by=by)
 
     def switch(self, *, is_on: bool, by: User) -> bool:
-        """Switch it on or off. Return False if it is so already. What is removed stays removed."""
+        """Switch the rule on or off. Return False if nothing changes. Removed data stays removed."""
         with transaction.atomic():
             rows = RetentionRule.objects.filter(pk=self.pk, is_on=not is_on, changed_at=self.changed_at)
             changed = bool(rows.update(is_on=is_on, by=by))
@@ -161,9 +161,9 @@ class RetentionRule(models.Model):
         return rows.exclude(Exists(own))
 
     def due(self, experiment: Experiment, now: datetime) -> QuerySet[Trial]:
-        """The trials of an experiment whose part it removes now. Starred and best ones are spared (of
-        several objectives, the Pareto front), those of which another attempt goes on, and those with files of a
-        registered model or files that are still to be stored."""
+        """The trials of an experiment whose part it removes now. Starred and best ones are spared (of several
+        objectives, the Pareto front), those from which another attempt continues, and those with files of a registered
+        model or files that are yet to be stored."""
         rows = experiment.trials.filter(
             state__in=self.states,
             ended_at__lt=now - timedelta(days=self.after_days),

@@ -27,16 +27,16 @@ PARAMETERS = (
     "size",
     "columns",
     "pinned",
-)  # of an address, that a view keeps
+)  # of the URL, stored in a view
 
 
 class SavedViewQuerySet(models.QuerySet["SavedView"]):
     def visible_to(self, user: User) -> Self:
-        """Those of this person, and the shared ones."""
+        """Return the views of this person, and the shared ones."""
         return self.filter(Q(owner=user) | Q(is_shared=True))
 
     def of_table(self, workspace: Workspace, experiment: Experiment | None) -> Self:
-        """Those of an experiment's trials; without one, of the workspace's list of experiments. By name."""
+        """Return the views of an experiment's trials, or of the workspace's list of experiments. Ordered by name."""
         return self.filter(workspace=workspace, experiment=experiment).order_by("name", "pk")
 
 
@@ -98,7 +98,7 @@ class SavedView(models.Model):
         self._write(name=self.name if name is None else name, query=self.query if query is None else query)
 
     def parameters(self) -> QueryDict:
-        """Return what the view keeps of an address."""
+        """Return the parameters of the URL that the view stores."""
         return QueryDict(self.query)
 
     def _write(self, *, name: str, query: str) -> None:
@@ -118,7 +118,7 @@ class SavedView(models.Model):
 
 
 def kept(query: str) -> str:
-    """Return the parts of an address that a view keeps, encoded."""
+    """Return the parameters of a URL that a view stores, encoded."""
     address = QueryDict(query.removeprefix("?"))
     parts = QueryDict(mutable=True)
     for name in PARAMETERS:

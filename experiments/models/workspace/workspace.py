@@ -75,7 +75,7 @@ class Workspace(models.Model):
         return member
 
     def require_automl(self) -> None:
-        """Raise `SwitchedOff` where AutoML is off."""
+        """Raise `SwitchedOff` if AutoML is off."""
         if not self.has_automl:
             raise SwitchedOff(self)
 
