@@ -1,13 +1,11 @@
 // Questions open in <dialog id="dialog">, which htmx fills (hx-target="#dialog"). Their button posts by htmx too: what was
 // refused comes back into the dialog. Where a question cannot be had, its link is followed.
-import { isUnsaved } from "./typed.js";
+import { isElsewhere, isUnsaved } from "./typed.js";
 
 const dialog = document.getElementById("dialog");
 
-// With a modifier the browser opens the page elsewhere, as it does for every link.
 document.addEventListener("click", (event) => {
-  const { metaKey, ctrlKey, shiftKey, altKey } = event;
-  if ((metaKey || ctrlKey || shiftKey || altKey) && event.target.closest?.("a[hx-get]")) event.stopPropagation();
+  if (isElsewhere(event) && event.target.closest("a[hx-get]")) event.stopPropagation();
 }, { capture: true });
 
 /** Opens the question at `url`, as the link `source` would; it may be a button too. */
@@ -17,10 +15,9 @@ export const ask = (url, source) => htmx.ajax("get", url, { source, target: dial
 document.addEventListener("htmx:beforeRequest", ({ target }) => target.closest(".menu:popover-open")?.hidePopover());
 
 document.addEventListener("htmx:beforeSwap", ({ detail, target }) => {
-  const { verb } = detail.requestConfig;
   if (target === dialog && dialog.open && !dialog.contains(detail.elt)) detail.shouldSwap = false; // clicked twice
   // Why it could not be done is a page of its own without htmx.
-  if (verb === "get" || !detail.isError || !(target === dialog || detail.elt.matches("form"))) return;
+  if (detail.requestConfig.verb === "get" || !detail.isError || !(target === dialog || detail.elt.matches("form"))) return;
   Object.assign(detail, { target: dialog, shouldSwap: true, isError: false, swapOverride: "innerHTML", selectOverride: "main > *" });
 });
 
@@ -46,7 +43,7 @@ dialog.addEventListener("cancel", (event) => { if (!mayClose(true)) event.preven
 function mayClose(isByKey) {
   if (!isUnsaved(dialog) || (isByKey && dialog.querySelector("[data-said]:not([hidden])"))) return true;
   const out = dialog.querySelector("[data-close]")?.textContent.trim() || "Cancel";
-  say(`Your changes are not saved. ${isByKey ? `Press Esc again or ${out}` : `Press ${out}`} to discard them.`);
+  say(`Your changes are not saved. Press Esc or ${out} to discard them.`);
   return false;
 }
 

@@ -21,27 +21,21 @@ function morph(from, to) {
   if (from.isEqualNode(to)) return;
   if (from.nodeType !== Node.ELEMENT_NODE) from.nodeValue = to.nodeValue;
   else {
-    morphAttributes(from, to);
+    for (const name of new Set([...from.getAttributeNames(), ...to.getAttributeNames()])) {
+      const value = to.getAttribute(name);
+      if (value === from.getAttribute(name) || isKept(from, name)) continue;
+      if (value === null) from.removeAttribute(name);
+      else from.setAttribute(name, value);
+    }
     if (!isTheirs(from)) morphChildren(from, to);
   }
 }
 
+/** Attributes that belong to the browser, or to whoever is typing. */
+const isKept = (element, name) => (name === "open" && element.matches("details, dialog")) || (name === "value" && element === document.activeElement);
+
 /** Is a person at it, or did they choose here? What was typed, and a tick, the browser keeps by itself. */
 const isTheirs = (element) => element.matches("textarea, select") && (element === document.activeElement || chosen.has(element));
-
-/** Attributes that belong to the browser, or to whoever is typing. */
-function isKept(element, name) {
-  return (name === "open" && element.matches("details, dialog")) || (name === "value" && element === document.activeElement);
-}
-
-function morphAttributes(from, to) {
-  for (const name of new Set([...from.getAttributeNames(), ...to.getAttributeNames()])) {
-    const value = to.getAttribute(name);
-    if (value === from.getAttribute(name) || isKept(from, name)) continue;
-    if (value === null) from.removeAttribute(name);
-    else from.setAttribute(name, value);
-  }
-}
 
 const keyOf = (node) => node.id || node.dataset?.key || null;
 

@@ -1,7 +1,6 @@
-// Rows of a form ([data-space-row]): "Remove" acts at once, however fast the clicks come; the type's hint is the values' placeholder;
-// what the preview drew of a row ([data-drawn]: the id of its place) is shown in it.
+// Rows of a form ([data-space-row]): "Remove" acts at once, however fast the clicks come; the type's hint is the values' placeholder.
 document.addEventListener("click", (event) => {
-  const button = event.target.closest?.("[name=drop_row]");
+  const button = event.target.closest("[name=drop_row]");
   if (!button) return;
   event.preventDefault();
   const { form } = button, row = button.closest("[data-space-row]"), next = row.nextElementSibling ?? row.previousElementSibling;
@@ -16,7 +15,8 @@ document.addEventListener("change", ({ target }) => {
   if (values) values.placeholder = target.selectedOptions[0].dataset.hint;
 });
 
+// What the preview drew of a row ([data-drawn]: the id of its place) is shown in it; the row may have gone meanwhile.
 document.addEventListener("htmx:afterSwap", ({ target }) => {
-  for (const drawn of target.querySelectorAll?.("[data-drawn]") ?? [])
+  for (const drawn of target.querySelectorAll("[data-drawn]"))
     document.getElementById(drawn.dataset.drawn)?.replaceChildren(...drawn.cloneNode(true).childNodes);
 });

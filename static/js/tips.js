@@ -1,7 +1,6 @@
 // Shows the <title> of a chart's mark at once, on hover and focus, until a key or scrolling. It moves to aria-label: else the
 // browser's own slow tooltip would stand beside it.
-
-const tip = document.querySelector(".tip");
+const tip = document.querySelector(".tip"), place = document.querySelector(".tip-mark");
 
 function show(mark) {
   const title = mark?.querySelector("title");
@@ -10,13 +9,9 @@ function show(mark) {
   tip.hidden = !mark?.ariaLabel;
   if (tip.hidden) return;
   tip.textContent = mark.ariaLabel;
-  const { left, width, top, bottom } = mark.getBoundingClientRect(), above = top - tip.offsetHeight - 6;
-  const end = innerWidth - tip.offsetWidth - 4;
-  tip.style.left = `${Math.min(Math.max(4, left + width / 2 - tip.offsetWidth / 2), end)}px`;
-  tip.style.top = `${above > 4 ? above : bottom + 6}px`;
+  const { left, top, width, height } = mark.getBoundingClientRect();
+  Object.assign(place.style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
 }
 
-for (const kind of ["pointerover", "focusin"]) {
-  document.addEventListener(kind, ({ target }) => show(target.closest?.(".chart a, .chart [data-tip]")));
-}
+for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, ({ target }) => show(target.closest?.(".chart a, .chart [data-tip]")));
 for (const kind of ["keydown", "scroll"]) document.addEventListener(kind, () => show(null), { capture: true, passive: true });

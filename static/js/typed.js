@@ -3,36 +3,36 @@
 
 const TYPED = "textarea, input:not([type=checkbox], [type=radio], [type=hidden], [type=search])"; // choices are soon made again
 let leaver = null; // what leaves the page: the form that is on its way, or the way out
-const formOf = (target) => target.form ?? target.closest?.("form");
 
 document.addEventListener("keydown", (event) => {
-  const { key, target } = event, form = formOf(target);
+  const { key, target } = event, { form } = target;
   if (event.defaultPrevented || event.isComposing) return;
   if (key === "Escape") leave(target);
-  if (key !== "Enter" || !(event.ctrlKey || event.metaKey) || form?.method !== "post") return;
-  const button = form.querySelector("[data-saves]") ?? form.querySelector("[type=submit].is-primary");
-  if (!button || !target.matches("input, textarea, select")) return;
+  if (key !== "Enter" || !(event.ctrlKey || event.metaKey) || form?.method !== "post" || target.matches("button")) return;
   event.preventDefault();
-  button.click();
+  (form.querySelector("[data-saves]") ?? form.querySelector("[type=submit].is-primary"))?.click();
 });
 
 /** Esc on the page of one block is its way out, as it is in the dialog. */
 function leave(target) {
-  const question = document.querySelector("main [data-question]"), out = question?.querySelector("a[data-close]");
+  const out = document.querySelector("main [data-question] a[data-close]");
   if (!out || document.querySelector("dialog:modal, [popover]:popover-open")) return;
-  if (question.contains(target) || !formOf(target)) location.assign(out.href);
+  if (!target.form || out.closest("[data-question]").contains(target)) location.assign(out.href);
 }
 
-document.addEventListener("click", (event) => {
-  const isElsewhere = event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
-  leaver = event.defaultPrevented || isElsewhere ? null : event.target.closest?.("a[data-close]");
-});
-document.addEventListener("submit", ({ target, submitter, defaultPrevented }) => { if (!defaultPrevented) leaver = target;
-  if (!defaultPrevented && submitter?.dataset.back) history.replaceState(history.state, "", submitter.dataset.back); }); // where Back leads
+/** Does a click open another tab or window, so that this page stays? */
+export const isElsewhere = ({ button, metaKey, ctrlKey, shiftKey, altKey }) => button || metaKey || ctrlKey || shiftKey || altKey;
+
+for (const kind of ["click", "submit", "input", "pageshow"]) {
+  addEventListener(kind, (event) => {
+    const { type, target, submitter } = event;
+    leaver = event.defaultPrevented || isElsewhere(event) ? null : type === "submit" ? target : target.closest?.("a[data-close]");
+    if (leaver && submitter?.dataset.back) history.replaceState(history.state, "", submitter.dataset.back); // where Back leads
+  });
+}
 document.addEventListener("htmx:beforeOnLoad", ({ detail: { xhr, elt } }) => {
   if (xhr.getResponseHeader("HX-Redirect")) leaver = elt.form;
 });
-for (const kind of ["input", "pageshow"]) addEventListener(kind, () => { leaver = null; });
 addEventListener("beforeunload", (event) => {
   if (!leaver?.matches("a") && isUnsaved(document, leaver)) event.preventDefault();
 });

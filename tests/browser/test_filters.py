@@ -7,7 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from experiments.models import Project
+from experiments.models import Channel, Delivery, Project, Rule
+from experiments.scheduler.notifications import fan_out
 from tests.browser.conftest import PHONE, is_wider_than_its_window
 from tests.people import end_all
 
@@ -121,3 +122,22 @@ def test_the_project_box_of_clone_is_for_the_keyboard_too(open_as, alice, lab, d
     plain.get_by_role("button", name="Clone as draft").click()
     expect(plain.get_by_role("heading", level=1)).to_have_text("Clone of first")
     assert lab.projects.filter(name="by hand").exists()
+
+
+def test_the_tab_counts_what_nobody_has_seen(open_as, running, lab, bob, broker):
+    """TD-D5: in title and icon of a page in the background; whoever looks has seen them."""
+    tab, _ = Channel.create(lab, owner=bob, kind="browser", name="tab")
+    Rule.create(lab, owner=bob, kind="ended", scope="workspace", channels=[tab])
+    end_all(running("resnet", max_trials=1))
+    fan_out.expand()
+    page = open_as(bob, LIST)
+    page.context.add_cookies([{"name": "unseen", "value": "on", "url": page.url}])
+    page.context.add_init_script("Object.defineProperty(document, 'hidden', {get: () => !window.looks})")
+    page.reload()
+    expect(page).to_have_title(re.compile(r"^\(1\) Experiments"))
+    icon = page.locator("link[rel=icon]")
+    expect(icon).to_have_attribute("href", re.compile("favicon-unseen"))
+    page.evaluate("looks = true; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page).to_have_title(re.compile("^Experiments"))
+    expect(icon).not_to_have_attribute("href", re.compile("unseen"))
+    assert Delivery.unseen_by(bob).count() == 0

@@ -30,18 +30,15 @@ def test_what_was_typed_is_saved_by_a_key_and_never_lost_by_accident(open_as, bo
     edit.click()
     dialog.get_by_label("Image").press_sequentially("torch:3")
     page.mouse.click(5, 5)
-    expect(dialog.get_by_role("alert")).to_have_text(
-        "Your changes are not saved. Press Cancel to discard them."
-    )
+    unsaved = "Your changes are not saved. Press Esc or Cancel to discard them."
+    expect(dialog.get_by_role("alert")).to_have_text(unsaved)
     dialog.get_by_label("Setup script").press("Control+Enter")
     page.wait_for_url("**/execution/#container")
     expect(page.locator("#container")).to_contain_text("torch:3")
     page.get_by_role("link", name="Edit container").click()
     dialog.get_by_label("Image").press_sequentially("x")
     page.keyboard.press("Escape")
-    expect(dialog.get_by_role("alert")).to_have_text(
-        "Your changes are not saved. Press Esc again or Cancel to discard them."
-    )
+    expect(dialog.get_by_role("alert")).to_have_text(unsaved)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     assert dialogs == []

@@ -234,7 +234,7 @@ ROUTES = {
     "delivery-send": Route(get=ONLY_POSTS, post="302 404 404 404 302"),
     "channel-delete": Route(get="302 404 404 404 200", post="302 404 404 404 302"),
     "prefer": Route(get="405", post="204"),  # everybody chooses their own
-    "unseen": Route(get=MINE, post="302 200 200 200 200"),
+    "unseen": Route(get=ONLY_POSTS, post="302 200 200 200 200"),
     "workspace-settings": Route(get=OWNS, post="302 404 403 403 422"),  # an empty form is drawn again
     "workspace-destination": Route(get=ONLY_POSTS, post="302 404 403 403 302"),
     "workspace-automl": Route(get=ONLY_POSTS, post="302 404 403 403 422"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.http import JsonResponse
-from django.views.decorators.http import require_http_methods
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST
 
 from experiments import database_clock
 from experiments.models import Delivery
@@ -15,14 +16,12 @@ MOST = 99
 
 
 @login_required
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_POST
 @takes()
-def unseen(request: SignedInRequest) -> JsonResponse:
-    """Return the number of messages that the person has not seen, and the subject of the latest; POST marks all as
-    seen."""
-    rows = Delivery.unseen_by(request.user)
-    if request.method == "POST":
-        rows.update(seen_at=database_clock.now())
-        return JsonResponse({"count": 0, "latest": ""})
-    subjects = list(rows.order_by("-pk").values_list("subject", flat=True)[:MOST])
-    return JsonResponse({"count": len(subjects), "latest": subjects[0] if subjects else ""})
+def unseen(request: SignedInRequest) -> HttpResponse:
+    """Return the number of messages that the person has not seen, and the icon of the tab. `is_looking=true`, from a
+    page that is visible, marks all as seen."""
+    messages = Delivery.unseen_by(request.user)
+    if request.POST.get("is_looking") == "true":
+        messages.update(seen_at=database_clock.now())
+    return render(request, "notifications/_unseen.html", {"count": messages[:MOST].count()})

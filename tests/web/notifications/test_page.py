@@ -192,10 +192,14 @@ def test_open_pages_learn_of_unseen_messages(running, lab, bob):
     Rule.create(lab, owner=bob, kind="ended", scope="workspace", channels=[tab])
     experiment = end_all(running("resnet", max_trials=1))
     fan_out.expand()
-    client = as_(bob)
-    assert client.get(reverse("unseen")).json() == {"count": 1, "latest": "resnet: completed"}
+
+    def shown(is_looking: str = "false") -> list[str]:
+        html = as_(bob).post(reverse("unseen"), {"is_looking": is_looking}).content.decode()
+        return re.findall(r"\(\d+\)|favicon[a-z-]*", html)
+
+    assert shown() == ["(1)", "favicon-unseen"]
     experiment.describe(by=experiment.creator, visibility="private")
-    assert client.get(reverse("unseen")).json()["count"] == 0
+    assert shown() == ["favicon"]
     experiment.describe(by=experiment.creator, visibility="workspace")
-    assert client.post(reverse("unseen")).json()["count"] == 0
-    assert client.get(reverse("unseen")).json()["count"] == 0
+    assert shown() == ["(1)", "favicon-unseen"]
+    assert shown("true") == shown() == ["favicon"]
