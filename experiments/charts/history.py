@@ -191,7 +191,7 @@ class _Drawing:
         wash = element(
             "rect", class_="left-over", x=x, y=self.top, width=self.last_x - x, height=self.bottom - self.top
         )
-        text = f"{self.left:,} to start" + (" →" if self.end < self.last + self.left else "")
+        text = f"{self.left:,} remaining" + (" →" if self.end < self.last + self.left else "")
         if len(text) * DIGIT > self.last_x - x:
             return wash
         y = self.top + 16 if self.is_down else self.bottom - 8
@@ -396,5 +396,5 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
         )
         parts.append(f"The experiment was edited after trial {numbers}.")
     if drawing.left:
-        parts.append(f"{trials(drawing.left)} of the budget not started.")
+        parts.append(f"{trials(drawing.left)} of the budget remaining.")
     return " ".join(parts)

@@ -50,10 +50,10 @@ def outcome(counts: Mapping[str, int], *, left: int = 0, is_big: bool = False) -
 
 
 def summary(counts: Mapping[str, int], *, left: int = 0) -> str:
-    """Return the counts as text: "62 succeeded, 7 failed, 30 left"."""
+    """Return the counts as text: "62 succeeded, 7 failed, 30 remaining"."""
     labels = [f"{count:,} {label}" for state, _, label in PARTS if (count := counts.get(state, 0)) > 0]
     if left > 0:
-        labels.append(f"{left:,} left")
+        labels.append(f"{left:,} remaining")
     return ", ".join(labels) or "No trials yet"
 
 

@@ -148,14 +148,14 @@ def test_budget_that_is_not_spent_is_a_wash_up_to_the_end():
     wash = having_class(root, "left-over")[0]
     assert float(wash.get("x")) == pytest.approx(centre(titled(root, "#3"))[0], abs=0.1)
     assert float(wash.get("x")) + float(wash.get("width")) == pytest.approx(626, abs=0.2)
-    assert "7 to start" in texts(root)
+    assert "7 remaining" in texts(root)
     assert not having_class(read_chart(draw(succeeded(0.5), left=0).svg), "left-over")
 
 
 def test_a_large_budget_does_not_press_the_first_trials_against_the_axis():
     root = read_chart(draw(succeeded(*[0.5, 0.6] * 20), left=100_000).svg)
     assert centre(titled(root, "#40"))[0] > 300
-    assert "100,000 to start →" in texts(root)
+    assert "100,000 remaining →" in texts(root)
 
 
 def test_a_trial_may_have_a_label_of_its_own():

@@ -67,7 +67,7 @@ def test_what_is_left_is_the_track():
 
 def test_the_bar_says_its_numbers_in_a_sentence():
     counts = {"running": 3, "succeeded": 62, "early_stopped": 17, "failed": 7, "stopped": 1, "waiting": 1}
-    message = "62 succeeded, 17 stopped early, 7 failed, 1 stopped, 3 running, 1 waiting, 29 left"
+    message = "62 succeeded, 17 stopped early, 7 failed, 1 stopped, 3 running, 1 waiting, 29 remaining"
     assert summary(counts, left=29) == message
     drawing = read(outcome(counts, left=29, is_big=True))[0]
     assert (drawing.get("role"), drawing.get("aria-label"), drawing.findtext("title")) == (

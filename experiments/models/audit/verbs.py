@@ -77,6 +77,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "experiment.publish": ("Published experiment", "experiments"),
     "experiment.delete": ("Deleted experiment", "experiments"),
     "experiment.restore": ("Restored experiment", "experiments"),
+    "experiment.import": ("Imported experiment", "experiments"),
     "experiment.register": ("Registered model", "experiments"),
     "experiment.store": ("Stored output files", "experiments"),
     "experiment.delete_model": ("Deleted model", "experiments"),
@@ -88,6 +89,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "experiment.pause_schedule": ("Paused schedule", "experiments"),
     "experiment.unpause_schedule": ("Resumed schedule", "experiments"),
     "experiment.unschedule": ("Removed schedule", "experiments"),
+    "experiment.repeat": ("Ran the schedule", "experiments"),
+    "experiment.retention": ("Removed old data", "experiments"),
     # events of queues and workers, by their names
     "compute.create": ("Created queue", "compute"),
     "compute.change": ("Changed queue", "compute"),

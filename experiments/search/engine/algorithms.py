@@ -54,7 +54,7 @@ _TPE = (
 
 ALGORITHMS: dict[str, Algorithm] = {
     "TPE": Algorithm(
-        "Models where good values lie from earlier results. A good default for most experiments.",
+        "Uses earlier results to model where good values lie. A good default for most experiments.",
         optuna_study.by_tpe,
         _TPE,
         start_up=lambda arguments: arguments["n_startup_trials"],

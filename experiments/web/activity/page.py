@@ -14,6 +14,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from experiments.models import Event, Experiment, Revision, User
+from experiments.models.audit.verbs import label_of
 from experiments.query_parameters import Parameter, choice, number, text
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.exports import cell
@@ -27,7 +28,15 @@ from .feed import days_of, items_of
 SIZE = 100  # events of a page
 SEARCHED = 10_000  # events whose text is searched, and up to which counts are exact
 AT_ONCE = 500  # rows of the file
-TRIAL_VERBS = ("comment", "star", "unstar", "rerun", "replicate", "add", "stop")
+TRIAL_VERBS = {
+    "comment": "Commented on trial",
+    "star": "Starred trial",
+    "unstar": "Unstarred trial",
+    "rerun": "Reran trial",
+    "replicate": "Replicated trial",
+    "add": "Added trial",
+    "stop": "Stopped experiment or trial",
+}
 COLUMNS = ("at", "by", "token", "verb", "trial", "before", "after", "why")
 
 
@@ -127,9 +136,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         "folds": folds,
         "chips": _chips(request.GET, experiment, query),
         "people": User.objects.filter(events__experiment=experiment).distinct().order_by("username")[:50],
-        "verbs": [
-            (verb, verb.replace("_", " ").capitalize()) for verb in sorted({*EXPERIMENT_VERBS, *TRIAL_VERBS})
-        ],
+        "verbs": _verbs(),
         "event_count": len(shown),
         "older": _changed(request.GET, before=str(shown[-1].pk)) if len(page) > SIZE else "",
         "newest": _changed(request.GET, before=None) if before else "",
@@ -139,6 +146,12 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         "configuration_url": url_of(experiment, "experiment-configuration"),
     }
     return render(request, "activity/show.html", context)
+
+
+def _verbs() -> list[tuple[str, str]]:
+    """Return the actions to filter by as (verb, label), by label."""
+    labels = {verb: label_of(f"experiment.{verb}") for verb in EXPERIMENT_VERBS} | TRIAL_VERBS
+    return sorted(labels.items(), key=lambda item: item[1])
 
 
 def _revisions(experiment: Experiment, events: list[Event]) -> dict[int, Revision]:

@@ -74,7 +74,7 @@ def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Butt
     likely = [button(experiment, verb, user) for verb in LIKELY if experiment.offers(verb)]
     more = [button(experiment, verb, user) for verb in REST if _is_listed(experiment, verb)]
     if experiment.offers("move_to") and not _may_move(experiment):
-        reason = f"No other queue is granted to {experiment.workspace.name}."
+        reason = f"No other queue is available to {experiment.workspace.name}."
         more = [
             replace(action, why_not=action.why_not or reason)
             if action.icon == QUEUE_ICONS["move_to"]

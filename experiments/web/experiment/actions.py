@@ -146,7 +146,7 @@ def _ask_reset(experiment: Experiment) -> Question:
 
 def _ask_publish(experiment: Experiment) -> Question:
     sentences = [
-        f"Experiment and {plural(trials_of(experiment), 'trial')} become read-only: no resume, reset or rename. "
+        f"The experiment and {plural(trials_of(experiment), 'trial')} become read-only: no resume, reset or rename. "
         "Publishing cannot be undone.",
         "Published experiments can still be cloned, and deleted by an owner.",
     ]
@@ -156,7 +156,7 @@ def _ask_publish(experiment: Experiment) -> Question:
 def _ask_clone(experiment: Experiment) -> Question:
     parameters = plural(len(experiment.settings.space_document), "parameter")
     sentences = [
-        f"Copies command, search space ({parameters}), objective, algorithm and seed, budget, tags and queue of "
+        f"Copies the command, search space ({parameters}), objective, algorithm and seed, budget, tags and queue of "
         f"revision {experiment.revision.number}, without trials. {experiment.name} does not change."
     ]
     new = reverse("experiment-new", args=[experiment.workspace.slug])

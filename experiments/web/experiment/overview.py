@@ -144,7 +144,7 @@ def _head_context(
             for state, number in counts.items()
             if number
         ],
-        "rest": f"{budget_left:,} not started" if budget_left else "",
+        "rest": f"{budget_left:,} remaining" if budget_left else "",
     }
 
 

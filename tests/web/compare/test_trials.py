@@ -93,14 +93,14 @@ def test_the_curves_of_all_metrics_lie_over_each_other(pair, carol):
 def test_curves_lie_over_each_other_by_time(pair, carol):
     """TD-C5: seconds since the start of each trial; what has no time is named, and the choice is in the URL."""
     html = page(carol, pair, [1, 2]).content.decode()
-    assert "No times: these results were stored without them." in html and ">Time<" not in html
+    assert "step only: these results have no timestamps." in html and ">Time<" not in html
     assert "accuracy by step" in page(carol, pair, [1, 2], by="time").content.decode(), "there are no times"
     Point.objects.filter(trial__number=2).update(elapsed_s=F("step") * 100.0)
     html = page(carol, pair, [1, 2]).content.decode()
     assert 'href="?trial=1&amp;trial=2&amp;by=time">Time</a>' in html and "accuracy by step" in html
     html = page(carol, pair, [1, 2], by="time", show="data").content.decode()
     assert "accuracy by time" in html and "train_loss by time" in html and "Minutes" in html
-    assert "Without times, not drawn: #1" in html and "<td>#1</td>" not in html
+    assert "Not drawn, no timestamps: #1" in html and "<td>#1</td>" not in html
     cells = re.findall(r'<td>#2</td><td class="num">([\d.]+)</td>', html)
     assert cells[:3] == ["1.666667", "3.333333", "5"]
     assert 'name="by" value="time"' in html, "adding a trial keeps the axis"

@@ -332,7 +332,9 @@ def test_moving_is_offered_only_where_there_is_another_queue(in_state, bob, alic
     assert answer.status_code == 409 and "Enqueue it first" in answer.content.decode()
     pending = in_state("pending", name="second")
     page = as_(bob).get(url_of(pending)).content.decode()
-    assert "No other queue is granted to Lab." in page and f'href="{url_of(pending, "move_to")}"' not in page
+    assert (
+        "No other queue is available to Lab." in page and f'href="{url_of(pending, "move_to")}"' not in page
+    )
     Queue.objects.create(name="gpu", is_open=True)
     assert f'href="{url_of(pending, "move_to")}"' in as_(bob).get(url_of(pending)).content.decode()
 

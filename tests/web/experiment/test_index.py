@@ -335,7 +335,7 @@ def test_a_row_says_what_it_is_and_how_far_it_is(ask, running, alice):
     assert re.search(r'data-status="running">.*?g-running.*?</svg>Running</span>', html)
     url = reverse("experiment", args=["lab", experiment.public_id])
     assert f'href="{url}" title="the run">the run</a>' in html
-    assert 'aria-label="2 succeeded, 2 waiting, 2 left"' in html
+    assert 'aria-label="2 succeeded, 2 waiting, 2 remaining"' in html
     assert '>2 <span class="muted">/ 6</span>' in html
     assert ">0.5000<" in html and "accuracy" in html and "↓" in html
     assert '<svg class="spark"' in html and html.count('<path class="end"') == 1

@@ -194,7 +194,7 @@ def test_the_curve_can_be_drawn_by_time(running, bob):
     first, two = experiment.trials.order_by("number")[:2]
     report(first, "accuracy", [0.1, 0.2, 0.3])
     report(two, "accuracy", [0.2, 0.3, 0.4])
-    assert "No times: these results were stored without them." in page_of(bob, first, "?by=time")
+    assert "step only: these results have no timestamps." in page_of(bob, first, "?by=time")
     for step in range(3):
         Point.objects.filter(step=step).update(elapsed_s=step * 5400.0)
     html = page_of(bob, first)

@@ -110,6 +110,7 @@ HIDDEN_IF_EMPTY = {
 HIDDEN_IF_UNSET = {"gpus", "cores", "memory_mib"}
 NO_LIMIT = {"max_trials", "max_duration_s", "max_trial_duration_s"}
 SOURCES = {"sdk": "script (trialdeck SDK)", "stdout": "standard output", "file": "JSON file"}
+SELECTIONS = {"final": "last value", "best": "best value", "average": "average of all values"}
 HIDDEN = "••••"
 Groups = dict[str, dict[str, dict[str, str]]]  # of hyperparameters: group, name, trait
 
@@ -170,6 +171,8 @@ def text_of(name: str, value: Any) -> str:
         return PACKAGES_FROM.get(str(value), str(value)).lower()
     if name == "source":
         return SOURCES.get(str(value), str(value))
+    if name == "selection":
+        return SELECTIONS.get(str(value), str(value))
     if name == "environment":
         return ", ".join(f"{key}={masked(key, text)}" for key, text in value.items()) or "none"
     if isinstance(value, bool):

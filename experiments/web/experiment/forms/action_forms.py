@@ -161,7 +161,9 @@ class ResumeForm(ActionForm):
             fields["rerun_failed"].label = f"Rerun the failed trials ({remaining.failed:,})"
             fields[
                 "rerun_failed"
-            ].help_text = "Only values that never succeeded. Reruns do not count against the budget."
+            ].help_text = (
+                "Only parameter values that never succeeded. Reruns do not count against the budget."
+            )
         else:
             del fields["rerun_failed"]
 

@@ -319,7 +319,7 @@ class BudgetFields(forms.Form):
         initial="UTC",
         label="Time zone",
         widget=text_input("Europe/Berlin"),
-        help_text="Of the start window.",
+        help_text="For the start window.",
     )
 
 
