@@ -200,7 +200,7 @@ def test_the_curve_can_be_drawn_by_time(running, bob):
     html = page_of(bob, first)
     assert 'href="?by=time">Time</a>' in html and "by step, with 1 other trial" in html
     html = page_of(bob, first, "?by=time")
-    assert "by time, with 1 other trial" in html and html.count('class="sibling"') == 2
+    assert "by time in minutes, with 1 other trial" in html and html.count('class="sibling"') == 2
     assert "accuracy by minutes" in html and 'href="?">Step</a>' in html
     assert "90" in page_of(bob, first, "?by=time&show=data") and "180" in page_of(
         bob, first, "?by=time&show=data"
