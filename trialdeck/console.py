@@ -50,9 +50,12 @@ class Console:
         return urllib.parse.urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
 
     def get(self, path: str, **query: object) -> Any:
-        """GET `path` below /api/v1/. Query values of None are omitted. Raise trialdeck.Error."""
+        """GET `path` below /api/v1/. Query values of None are omitted; lists are repeated parameters. Raise
+        trialdeck.Error."""
         values = {name: value for name, value in query.items() if value is not None}
-        return self._request("GET", f"{path}?{urllib.parse.urlencode(values)}" if values else path)
+        return self._request(
+            "GET", f"{path}?{urllib.parse.urlencode(values, doseq=True)}" if values else path
+        )
 
     def items(self, path: str, *, limit: int = 200, **query: object) -> Iterator[dict]:
         """Yield all items of a list, page by page."""

@@ -161,6 +161,39 @@ class ExperimentQueries:
         computed = self._connected().get(f"{self._path}/front")["hypervolume"]
         return [(results, volume) for results, volume in computed["steps"]] if computed else []
 
+    def compare(
+        self, *trials: str | int, base: str | int | None = None, all_rows: bool = False
+    ) -> dict[str, Any]:
+        """Compare 2 to 50 trials, by number or ID (also of other experiments of the workspace): {"trials": […],
+        "rows": […]}.
+
+        Each row has a `group`, a `name` and `values`, the baseline's first; numbers have `deltas` to the baseline and,
+        on logarithmic scales, `factors`. `base` is one of the trials, by default the first. Only rows that differ are
+        returned, unless `all_rows`. Raise NotFound for a trial that does not exist, and trialdeck.Error for too few or
+        too many.
+        """
+        query = _comparison_query(base, all_rows=all_rows)
+        keys = [str(trial) for trial in trials]
+        document: dict[str, Any] = self._connected().get(f"{self._path}/compare", trial=keys, **query)
+        return document
+
+    def compare_with(
+        self, *others: str | ExperimentQueries, base: str | None = None, all_rows: bool = False
+    ) -> dict[str, Any]:
+        """Compare this experiment with others of its workspace, by ID or connected: {"experiments": […],
+        "replicates": […], "target": …, "rows": […]}.
+
+        The rows are as in `compare`. `replicates` are sets of experiments that differ only in the seed, with the spread
+        of their best values. `base` is the ID of the baseline, by default this experiment. Raise NotFound for an
+        experiment that does not exist.
+        """
+        query = _comparison_query(base, all_rows=all_rows)
+        ids = [self.id, *(other if isinstance(other, str) else other.id for other in others)]
+        workspace = self._read()["workspace"]
+        path = f"workspaces/{workspace}/compare"
+        document: dict[str, Any] = self._connected().get(path, experiment=ids, **query)
+        return document
+
     def failures(self) -> list[dict[str, Any]]:
         """Return the causes of failures, the most common first: [{"cause": …, "detail": …, "count": …, "trials": […]}].
 
@@ -249,6 +282,11 @@ class ExperimentQueries:
                 status=404,
             )
         return int(number)
+
+
+def _comparison_query(base: str | int | None, *, all_rows: bool) -> dict[str, str]:
+    query = {"rows": "all"} if all_rows else {}
+    return query if base is None else {**query, "base": str(base)}
 
 
 def _checked_id(exp_id: object) -> str:

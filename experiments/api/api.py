@@ -15,7 +15,7 @@ from .nni import views
 from .protocol import errors, query_names
 from .protocol.auth import Bearer, Session
 from .protocol.idempotency import json_view
-from .trial import artifacts, comments, logs, metrics, trials
+from .trial import artifacts, comments, comparisons, logs, metrics, trials
 from .workspace import (
     audit,
     dashboards,
@@ -72,6 +72,7 @@ for module in (
     trials,
     comments,
     metrics,
+    comparisons,
     logs,
     revisions,
     events,

@@ -165,6 +165,8 @@ ROUTES = {
     "GET /experiments/{public_id}/trials/{number}/metrics": Route(SEES),
     "GET /experiments/{public_id}/trials/{number}/log": Route(SEES),
     "GET /experiments/{public_id}/metrics": Route(SEES),
+    "GET /experiments/{public_id}/compare": Route(SEES, query={"trial": ["1", "2"]}),
+    "GET /workspaces/{workspace}/compare": Route("401 404 400 400 400", query={"experiment": ["x"]}),  # one
     "GET /experiments/{public_id}/artifacts": Route(SEES),
     "GET /experiments/{public_id}/trials/{number}/artifacts": Route(SEES),
     "GET /experiments/{public_id}/artifacts/{artifact}/download": Route(GONE),

@@ -31,6 +31,23 @@ def test_it_brings_the_console_up_runs_to_the_end_and_says_where_to_look(deck):
     assert deck.first.get_status() == "DONE"
 
 
+def test_trials_and_experiments_are_compared(deck):
+    """TD-C5: rows with deltas to the baseline, replicates, and clear errors."""
+    first = deck.first
+    compared = first.compare(1, f"{first.id}-2", base=f"{first.id}-2")
+    assert [trial["number"] for trial in compared["trials"]] == [2, 1]
+    rows = {row["name"]: row for row in compared["rows"]}
+    assert rows["x"]["group"] == "parameters" and rows["x"]["deltas"][0] == 0 and "worker" not in rows
+    metric = {row["name"]: row for row in first.compare(1, 2, all_rows=True)["rows"]}[first.config.metric]
+    assert metric["values"] == [0.5, 0.5] and not metric["differs"]
+    with pytest.raises(NotFound, match="No trial “99”"):
+        first.compare(1, 99)
+    with pytest.raises(errors.Error, match="Select 2 to 50"):
+        first.compare(1)
+    with pytest.raises(NotFound, match="No experiment “abcdefgh”"):
+        first.compare_with("abcdefgh")
+
+
 def test_every_question_of_nni_is_answered(deck):
     """NNI-E1, NNI-E4: names, shapes and words of the reference."""
     first = deck.first

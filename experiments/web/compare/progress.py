@@ -16,7 +16,7 @@ from experiments.charts.drawing.time_unit import time_unit
 from experiments.charts.overlay import Line, overlay
 from experiments.charts.strip import Strip, strip
 from experiments.models import Experiment, Trial, TrialState
-from experiments.web.experiment.charts import best_steps
+from experiments.reports.comparison import best_steps
 from experiments.web.experiment.page import url_of
 
 from .replicates import ReplicateSet

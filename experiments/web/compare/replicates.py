@@ -8,14 +8,10 @@ from statistics import fmean, stdev
 
 from experiments.messages import decimals_of, value
 from experiments.models import Experiment
-from experiments.web.experiment.charts import best_steps
+from experiments.reports.comparison import FOR_DEVIATION, replicate_key, target_of, trials_until
 
 from .rows import MAXIMIZE, MINUS, spread_text
 from .selection import COLORS, Column
-
-# Settings that may differ between replicates, because they affect neither the proposals nor the results.
-OF_NO_EFFECT = ("seed", "concurrency", "breaker", "retries", "stop_grace_s", "keeps_best", "destination")
-FOR_DEVIATION = 3  # replicates at least
 
 
 @dataclass(slots=True)
@@ -63,25 +59,16 @@ def sets_of(columns: Sequence[Column[Experiment]]) -> list[ReplicateSet]:
     """Return the replicates together, in the order of their first columns."""
     sets: dict[str, ReplicateSet] = {}
     for column in columns:
-        document = column.item.settings.document()
-        for name in OF_NO_EFFECT:
-            document.pop(name, None)
-        sets.setdefault(repr(sorted(document.items())), ReplicateSet([])).columns.append(column)
+        sets.setdefault(replicate_key(column.item.settings), ReplicateSet([])).columns.append(column)
     for place, each in enumerate(sets.values(), start=1):
         each.color = place if place <= COLORS else 0
         each.bests = [column.item.best_value for column in each.columns if column.item.best_value is not None]
     return list(sets.values())
 
 
-def target_of(sets: Sequence[ReplicateSet], base: Experiment) -> float | None:
-    """Return the value that every experiment with a result has reached: the weakest of their best values."""
-    bests = [best for each in sets for best in each.bests]
-    return (min if base.direction == MAXIMIZE else max)(bests, default=None)
-
-
 def results(sets: Sequence[ReplicateSet], base: Experiment) -> dict[str, object]:
     """Return the rows of the table, and the target of its column "Trials until"."""
-    target = target_of(sets, base)
+    target = target_of((best for each in sets for best in each.bests), base)
     places = decimals_of(best for each in sets for best in each.bests)
     means = [each.mean for each in sets if each.mean is not None]
     best_mean = (max if base.direction == MAXIMIZE else min)(means, default=None)
@@ -110,7 +97,7 @@ def _result(
         )
         if difference:
             role = "good" if (difference > 0) == (each.first.direction == MAXIMIZE) else "bad"
-    until = [trials for column in each.columns if (trials := _trials_until(column.item, target)) is not None]
+    until = [trials for column in each.columns if (trials := trials_until(column.item, target)) is not None]
     return Result(
         each,
         mean=value(mean, places),
@@ -123,13 +110,3 @@ def _result(
         slot_hours=f"{sum(column.item.compute_s for column in each.columns) / 3600:,.1f}",
         is_best=mean is not None and mean == best_mean,
     )
-
-
-def _trials_until(experiment: Experiment, target: float | None) -> int | None:
-    """Return the number of the first trial that is at least as good as the target."""
-    if target is None:
-        return None
-    for number, best in best_steps(experiment):
-        if not experiment.is_better(target, best):
-            return number
-    return None

@@ -22,10 +22,11 @@ class SeriesSet:
     points: dict[str, dict[int, list[CurvePoint]]] = field(default_factory=lambda: defaultdict(dict))
     is_all: bool = True
 
-    def last(self, metric: str, trial_pk: int) -> float | None:
-        """Return the last value of a metric."""
-        points = self.points.get(metric, {}).get(trial_pk, [])
-        return points[-1][2] if points else None
+    def last_values(self) -> dict[tuple[str, int], float | None]:
+        """Return the last values by (metric, primary key of the trial)."""
+        return {
+            (name, pk): rows[-1][2] for name, of_name in self.points.items() for pk, rows in of_name.items()
+        }
 
 
 def read(trials: Sequence[Trial], metrics: Sequence[str]) -> SeriesSet:
@@ -55,11 +56,3 @@ def read(trials: Sequence[Trial], metrics: Sequence[str]) -> SeriesSet:
         if width == 1 or (pk, name, step) in drawn_keys:
             series.points[name].setdefault(pk, []).append((step, elapsed_s, value))
     return series
-
-
-def metric_names(trials: Sequence[Trial], *, at_most: int) -> list[str]:
-    """Return the metrics that the baseline and the longest trial have reported, sorted. Two queries at most."""
-    reporting = [trial for trial in trials if trial.last_step is not None]
-    longest = max(reporting, key=lambda trial: trial.last_step or 0, default=trials[-1])
-    names = {name for trial in {trials[0], longest} for name in Point.names_of(trial.pk, at_most=at_most)}
-    return sorted(names)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from statistics import fmean, stdev
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
@@ -19,12 +17,13 @@ from django.views.decorators.http import require_safe
 from experiments.charts.drawing.svg import Chart
 from experiments.charts.overlay import Line, overlay
 from experiments.messages import bytes_, decimals_of, duration, plural, value
-from experiments.models import Comment, Experiment, Settings, Trial, TrialState
+from experiments.models import Comment, Experiment, Settings, Trial
 from experiments.query_parameters import choice, text, texts
+from experiments.reports import comparison
+from experiments.reports.comparison import MOST_METRICS
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.curve_axis import BY, CurveAxis, CurvePoint
 from experiments.web.experiment.page import get_experiment, url_of, url_of_trial
-from experiments.web.trial import columns as table_columns
 from experiments.web.ui import descriptions
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
@@ -36,9 +35,7 @@ from .table_files import chart_response, table_response
 
 LEAST, MOST = 2, 50
 MOST_CHARTS = 4
-MOST_METRICS = 30  # rows of reported metrics
 MOST_COMMENTS = 500  # of all trials together, the latest
-MOST_REPLICATES = 5_000  # of all trials together
 
 PARAMETERS = {
     "trial": texts(),
@@ -69,23 +66,23 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     }
     if len(columns) < LEAST:
         return render(request, "compare/trials.html", context)
-    comparison = _Comparison(columns, experiment)
-    axis = comparison.axis(request)
+    shown = _Comparison(columns, experiment)
+    axis = shown.axis(request)
     shows_all = request.GET.get("rows") == "all"
-    groups = comparison.groups(shows_all=shows_all)
+    groups = shown.groups(shows_all=shows_all)
     context |= {
         "groups": groups,
         "equal": [label for each in groups for label in each.equal],
         "shows_all": shows_all,
         "all_url": selection.url(rows="all"),
         "differences_url": selection.url(rows=None),
-        "panels": [{"key": key, "chart": chart} for key, chart in comparison.charts(axis).items()],
+        "panels": [{"key": key, "chart": chart} for key, chart in shown.charts(axis).items()],
         "axis": axis,
-        "is_all": comparison.series.is_all,
+        "is_all": shown.series.is_all,
         "shows_data": request.GET.get("show") == "data",
         "data_url": selection.url(show="data"),
         "chart_url": selection.url(show=None),
-        "changes": comparison.text_changes(),
+        "changes": shown.text_changes(),
         "logs": logs_and_files.logs(columns),
         "files_url": url_of(experiment, "trials-compare"),
         "files_query": selection.url(show=None, file=None),
@@ -117,8 +114,8 @@ def chart_file(
     _, columns = _selected(request, experiment)
     charts: dict[str, Chart] = {}
     if len(columns) >= LEAST:
-        comparison = _Comparison(columns, experiment)
-        charts = comparison.charts(comparison.axis(request))
+        shown = _Comparison(columns, experiment)
+        charts = shown.charts(shown.axis(request))
     if chart not in charts:
         raise Http404
     return chart_response(kind, charts[chart], name=f"{public_id}-compare-{chart}")
@@ -126,7 +123,9 @@ def chart_file(
 
 def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selection, list[Column[Trial]]]:
     selection = Selection(request, "trial", noun="trial", least=LEAST, most=MOST)
-    place_by_key = {key: place for key in selection.keys if (place := _place(key, experiment))}
+    place_by_key = {
+        key: place for key in selection.keys if (place := comparison.place_of(key, experiment.public_id))
+    }
     items: dict[str, tuple[str, Trial]] = {}
     if place_by_key:
         visible = Experiment.objects.visible_to(request.user).filter(workspace=experiment.workspace_id)
@@ -152,33 +151,6 @@ def _selected(request: SignedInRequest, experiment: Experiment) -> tuple[Selecti
     return selection, selection.columns(items, where="in this workspace")
 
 
-def _place(key: str, experiment: Experiment) -> tuple[str, int] | None:
-    """Return (experiment's ID, number) of `12` or `7f3k2m9q-12`; None for anything else."""
-    public_id, hyphen, number = key.rpartition("-")
-    if not (number.isascii() and number.isdecimal() and len(number) < 10):
-        return None
-    if hyphen and not (public_id.isascii() and public_id.isalnum()):
-        return None
-    return public_id or experiment.public_id, int(number)
-
-
-@dataclass(frozen=True, slots=True)
-class Replicates:
-    """The succeeded trials with the same values and command."""
-
-    count: int
-    mean: float | None
-    deviation: float | None
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, values: list[float]) -> Replicates:
-        deviation = stdev(values) if len(values) > 2 else None
-        mean = fmean(values) if values else None
-        return cls(len(values), mean, deviation, min(values, default=None), max(values, default=None))
-
-
 class _Comparison:
     """The rows and charts of the selected trials."""
 
@@ -186,7 +158,7 @@ class _Comparison:
         self.columns, self.experiment = columns, experiment
         self.trials = [column.item for column in columns]
         objectives = list(dict.fromkeys(trial.experiment.metric for trial in self.trials))
-        reported = series.metric_names(self.trials, at_most=MOST_METRICS)
+        reported = comparison.metric_names(self.trials, at_most=MOST_METRICS)
         self.metrics = [*objectives, *(name for name in reported if name not in objectives)]
         self.series = series.read(self.trials, self.metrics[:MOST_METRICS])
 
@@ -243,18 +215,11 @@ class _Comparison:
         return charts
 
     def _results(self) -> list[Row]:
-        directions: dict[str, set[str]] = {}
-        for trial in self.trials:
-            for name, direction in trial.experiment.objectives.items():
-                directions.setdefault(name, set()).add(direction)
-        finals = table_columns.final_names(self.trials)
-        rows = []
-        for name in dict.fromkeys([*self.metrics, *finals]):
-            of_name = directions.get(name, set())
-            numbers = [self._result(trial, name) for trial in self.trials]
-            notes = [_note(trial, name) for trial in self.trials]
-            direction = next(iter(of_name)) if len(of_name) == 1 else ""
-            rows.append(number_row(name, numbers, direction=direction, notes=notes, is_code=True))
+        results = comparison.result_rows(self.trials, self.metrics, self.series.last_values())
+        rows = [
+            number_row(each.name, each.values, direction=each.direction, notes=each.notes, is_code=True)
+            for each in results
+        ]
         return [
             *rows,
             *self._replicates(),
@@ -265,18 +230,9 @@ class _Comparison:
             number_row("CPU time", [trial.cpu_s for trial in self.trials], form=duration),
         ]
 
-    def _result(self, trial: Trial, name: str) -> float | None:
-        """Return the final value of a metric, or else the last one that the trial reported."""
-        if name == trial.experiment.metric:
-            return trial.last_value if trial.value is None else trial.value
-        final = trial.final_metrics.get(name)
-        if isinstance(final, int | float) and not isinstance(final, bool):
-            return final
-        return self.series.last(name, trial.pk)
-
     def _replicates(self) -> list[Row]:
         """The mean over replicates, where one of these trials has some."""
-        spreads = self._spreads()
+        spreads = comparison.spreads(self.trials)
         if all(spread.count < 2 for spread in spreads):
             return []
         directions = {trial.experiment.direction for trial in self.trials}
@@ -286,33 +242,15 @@ class _Comparison:
             text_row("Spread", [_spread_text(spread) for spread in spreads]),
         ]
 
-    def _spreads(self) -> list[Replicates]:
-        keys = [(trial.experiment_id, trial.values_digest) for trial in self.trials]
-        same = Trial.objects.filter(
-            experiment__in={pk for pk, _ in keys},
-            values_digest__in={digest for _, digest in keys},
-            state=TrialState.SUCCEEDED,
-        )
-        values: dict[tuple[int, str], list[float]] = {}
-        rows = same.order_by().values_list("experiment", "values_digest", "value")
-        for pk, digest, result in rows[:MOST_REPLICATES]:
-            if result is not None:
-                values.setdefault((pk, digest), []).append(result)
-        return [Replicates.of(values.get(key, [])) for key in keys]
-
     def _parameters(self) -> list[Row]:
         values = [flat(trial.params) for trial in self.trials]
-        spaces: dict[str, str] = {}
-        for trial in self.trials:
-            spaces |= {
-                name: str(spec.get("_type")) for name, spec in trial.revision.settings.space_document.items()
-            }
-        order = [*spaces, *(name for params in values for name in params)]
+        types = comparison.parameter_types(self.trials)
+        order = [*types, *(name for params in values for name in params)]
         return [
             any_row(
                 name,
                 column := [params.get(name) for params in values],
-                is_ratio="log" in spaces.get(name, "") or _are_powers_of_two(column),
+                is_ratio=comparison.compares_by_factor(types.get(name, ""), column),
             )
             for name in dict.fromkeys(order)
         ]
@@ -344,34 +282,16 @@ class _Comparison:
         return rows
 
 
-def _note(trial: Trial, metric: str) -> str:
-    """Return the word beside the value of an objective of a trial that has no result."""
-    if metric not in trial.experiment.objectives or trial.state == TrialState.SUCCEEDED:
-        return ""
-    return "so far" if not trial.is_settled else "partial"
-
-
 def _comment_text(comment: Comment) -> str:
     return f"{comment.text} ({comment.who})"
 
 
-def _spread_text(spread: Replicates) -> str:
+def _spread_text(spread: comparison.Spread) -> str:
     if spread.count < 2 or spread.low is None:
         return plural(spread.count, "result") if spread.count else ""
     places = decimals_of([spread.low, spread.high])
     deviation = f"± {spread_text(spread.deviation, places)}, " if spread.deviation is not None else ""
     return f"{deviation}{value(spread.low, places)} to {value(spread.high, places)} ({spread.count})"
-
-
-def _are_powers_of_two(values: Sequence[object]) -> bool:
-    numbers = [number for number in values if number is not None]
-    return all(
-        isinstance(number, int)
-        and not isinstance(number, bool)
-        and number >= 8
-        and number & (number - 1) == 0
-        for number in numbers
-    )
 
 
 def _moment(at: datetime | None) -> str:

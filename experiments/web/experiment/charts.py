@@ -12,6 +12,7 @@ from experiments.charts.drawing.svg import Chart, Svg, element, px
 from experiments.charts.history import Edit, Point, history
 from experiments.messages import value as format_value
 from experiments.models import Experiment, Failure, Trial, status
+from experiments.reports.comparison import best_steps
 
 from . import metric_series
 from .curve_axis import CurveAxis
@@ -76,15 +77,6 @@ def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
         for revision in reversed(shown)
         if revision.after is not None
     ]
-
-
-def best_steps(experiment: Experiment) -> list[tuple[int, float]]:
-    """Return where the best value improved, by trial number. The trace is in the order in which trials ended."""
-    steps: list[tuple[int, float]] = []
-    for number, value in sorted(experiment.trace):
-        if experiment.is_better(value, steps[-1][1] if steps else None):
-            steps.append((number, value))
-    return steps
 
 
 def _numbers(experiment: Experiment) -> tuple[list[int], bool]:
