@@ -15,6 +15,7 @@ DEMO   ?= 1
 ARGS   ?=
 JOBS   ?= 3
 SEED   ?= 1
+MINUTES ?= 1
 
 UP := --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SLOTS),--slots $(SLOTS)) $(if $(filter 0,$(DEMO)),--no-demo)
 
@@ -30,7 +31,7 @@ help:
 	@echo "make lint     ruff, the import contracts, djlint, mypy"
 	@echo "make types    mypy alone"
 	@echo "make format   format Python and templates"
-	@echo "make soak     the whole suite on both databases, and the tests that take minutes"
+	@echo "make soak     the whole suite on both databases, and the tests that take minutes  (chaos: MINUTES=1 of each kind, SEED=1)"
 	@echo "make costs    measure for make test what each test takes  (on an idle machine)"
 	@echo "make lock     write requirements.lock and requirements-test.lock anew from pyproject.toml"
 	@echo "make sbom     write sbom.json, a CycloneDX list of what requirements.lock pins"
@@ -86,7 +87,9 @@ soak: tools compile
 	@status=0; \
 	$(SUITE) $(ARGS) || status=1; \
 	$(SUITE) --pg $(ARGS) || status=1; \
-	$(BIN)/python -m pytest -m soak --timeout=1800 $(ARGS) || status=1; \
+	for database in "" --pg; do \
+		CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -m soak --timeout=1800 $$database $(ARGS) || status=1; \
+	done; \
 	exit $$status
 
 costs: export PYTHONDONTWRITEBYTECODE =

@@ -1,8 +1,10 @@
-"""A running installation that is broken at random, for a minute of each kind."""
+"""A running installation that is broken at random, for a minute of each kind, or as long as `make soak MINUTES=5
+SEED=3` says."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.support.crew import ROOT
 
+MINUTES, SEED = os.environ.get("CHAOS_MINUTES", "1"), os.environ.get("CHAOS_SEED", "1")
 KINDS = {
     "answers to COMMITs are lost": ["--pg", "--only", "answers lost"],
     "the broker answers with errors": [
@@ -26,11 +29,12 @@ KINDS = {
 
 @pytest.mark.soak
 @pytest.mark.once
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(400 + 60 * float(MINUTES))
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_lost_wrong_twice_stuck_or_left(kind: str) -> None:
     """TD-S2."""
-    chaos = [sys.executable, "-m", "benchmarks.chaos", "--minutes", "1", "--json", *KINDS[kind]]
+    options = ["--minutes", MINUTES, "--seed", SEED, "--json", *KINDS[kind]]
+    chaos = [sys.executable, "-m", "benchmarks.chaos", *options]
     done = subprocess.run(chaos, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
