@@ -249,8 +249,23 @@ class Installation(Comparison):
         """A worker is killed, and started again under its name."""
         self.lose_all(name)
         self.machines[name].row = self.register(name)
-        self.may_miss_messages = True  # a worker wakes control when it starts; this one does not come so far
+        # A worker wakes control when it starts; this one does not come so far.
+        self.may_miss_messages |= any(trial.holder and trial.holder[0] == name for trial in self.held())
         self.compare()
+
+    def let_pass(self, seconds: int) -> None:
+        """Move the clock. What is due then is due without a message."""
+        self.elapsed_s += seconds
+        is_limited = any(
+            each.max_duration_s and each.state in ACTIVE for each in self.model.experiments.values()
+        )
+        self.may_miss_messages |= is_limited or any(trial.state == "stopping" for trial in self.held())
+
+    def held(self) -> list[ModelTrial]:
+        """All trials that some worker holds."""
+        return [
+            trial for each in self.model.experiments.values() for trial in each.having("running", "stopping")
+        ]
 
     def lose_all(self, name: str) -> None:
         """All processes of a worker end. What they reported may still arrive."""
