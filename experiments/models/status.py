@@ -219,7 +219,8 @@ def refusal(action: str, state: str, *, way_out: str) -> str:
     >>> refusal("delete", "running", way_out="Stop it first.")
     'Delete is not possible while the experiment is running. Stop it first.'
     """
-    return f"{ACTIONS[action].label} is not possible while the experiment is {state}. {way_out}"
+    shown = "a draft" if state == E.DRAFT else state
+    return f"{ACTIONS[action].label} is not possible while the experiment is {shown}. {way_out}"
 
 
 def check_transition(table: dict[str, tuple[str, ...]], before: str, after: str) -> None:

@@ -43,7 +43,7 @@ def test_it_stops_experiments_and_says_who(door: Client, running: Callable[..., 
     first, other = running("first"), draft("other")
     message = send(door, "experiment", "stop", first, other)
     assert message[0] == f"Stopping: {first}."
-    assert message[1].startswith(f"{other}: Stop is not possible while the experiment is draft")
+    assert message[1].startswith(f"{other}: Stop is not possible while the experiment is a draft")
     first.refresh_from_db()
     assert first.state == "stopping"
     assert first.events.get(verb="stop", trial=None).by.username == "root"

@@ -326,7 +326,8 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
 
 
 def _already_so(request: SignedInRequest, experiment: Experiment, so: str = "") -> HttpResponse:
-    so = so or f"is {status.EXPERIMENT_STATES[experiment.state].label.lower()}"
+    state = status.EXPERIMENT_STATES[experiment.state].label.lower()
+    so = so or f"is {'a draft' if state == 'draft' else state}"
     messages.info(request, f"{experiment.name} {so.replace('is ', 'is already ', 1)}. Nothing was changed.")
     return redirect(back_from(request, url_of(experiment)))
 

@@ -66,7 +66,9 @@ def role(request: SignedInRequest, workspace_slug: str, username: str) -> HttpRe
     except Refused as error:
         return draw(request, workspace, problem=str(error), status=409)
     now = "now" if is_changed else "already"
-    messages.success(request, f"{member.user} is {now} {Role(new_role).label.lower()} of {workspace}.")
+    messages.success(
+        request, f"{member.user} {now} has the {Role(new_role).label.lower()} role in {workspace}."
+    )
     return _redirect(request, workspace)
 
 

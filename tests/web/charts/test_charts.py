@@ -111,7 +111,7 @@ def test_a_fault_of_the_filter_has_its_place_and_leaves_the_last_valid_one(searc
     response = client.get(address(searched), {"filter": "lrr<1", "last": "number<=12", "top": "10"})
     html = response.content.decode()
     assert response.status_code == 400 and "<mark>lrr</mark>" in html and "<mark>^^^</mark>" in html
-    assert "did you mean “lr”?" in html and "Showing the trials of the last valid filter" in html
+    assert "did you mean “lr”?" in html and "Showing the trials for the last valid filter" in html
     assert re.search(r"<b class=\"num\">12 of \d+ trials</b>", html)
     assert html.count("ignored</h2>") == 0, "one place says it"
     refused = client.get(address(searched, "history", "csv"), {"filter": "lrr<1", "last": "number<=12"})

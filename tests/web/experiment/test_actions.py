@@ -75,7 +75,10 @@ def _try(verb, cell, experiment, bob, alice):
         for refused in (question, response):
             page = refused.content.decode()
             assert refused.status_code == 409, verb
-            assert f"while the experiment is {state}" in page and status.WAY_OUT[state] in page, verb
+            assert (
+                f"while the experiment is {'a draft' if state == 'draft' else state}" in page
+                and status.WAY_OUT[state] in page
+            ), verb
             assert f'href="{url_of(experiment)}"' in page, "the way back"
         assert Event.objects.count() == events, verb
         assert Experiment.objects.get(pk=experiment.pk).state == state, verb

@@ -96,9 +96,9 @@ def test_whom_it_cannot_admit_it_names_and_keeps_what_was_typed(client, lab, ali
 def test_an_owner_gives_another_role_that_holds_at_once(client, lab, alice, carol):
     client.force_login(alice)
     answer = client.post(url("member-role", "carol"), {"role": "operator"}, follow=True)
-    assert message_text(answer) == "carol is now operator of Lab."
+    assert message_text(answer) == "carol now has the operator role in Lab."
     again = client.post(url("member-role", "carol"), {"role": "operator"}, follow=True)
-    assert message_text(again) == "carol is already operator of Lab."
+    assert message_text(again) == "carol already has the operator role in Lab."
     client.force_login(carol)
     assert client.get(url("experiment-new")).status_code == 200
 
