@@ -295,8 +295,8 @@ def _print_preview(work: Import) -> None:
         print(f"{study['name']} ({work.row['format']}): {states or 'no trials'}", file=sys.stderr)
         print(f"  parameters: {parameters or 'none'}", file=sys.stderr)
         print(f"  metrics: {metrics or 'none'}", file=sys.stderr)
-        for what, count in study["left_out"]:
-            print(f"  left out: {count:,} {what}", file=sys.stderr)
+        for description, count in study["left_out"]:
+            print(f"  left out: {count:,} {description}", file=sys.stderr)
 
 
 def update(args: argparse.Namespace) -> None:

@@ -52,18 +52,18 @@ def progress_line(experiment: dict) -> str:
     counts = experiment.get("counts", {})
     ended = sum(counts.get(state, 0) for state in ENDED_TRIALS)
     most = experiment.get("settings", {}).get("max_trials")
-    parts = [f"{ended} trials"]
+    items = [f"{ended} trials"]
     if most:
         filled = min(WIDTH, WIDTH * ended // most)
-        parts = ["█" * filled + "·" * (WIDTH - filled) + f" {ended}/{most}"]
+        items = ["█" * filled + "·" * (WIDTH - filled) + f" {ended}/{most}"]
     running = counts.get("running", 0) + counts.get("stopping", 0)
-    parts += [f"{running} running"] if running else []
-    parts += [f"{counts['failed']} failed"] if counts.get("failed") else []
+    items += [f"{running} running"] if running else []
+    items += [f"{counts['failed']} failed"] if counts.get("failed") else []
     best = experiment.get("best")
-    parts += [f"best {best['value']:.6g} (#{best['number']})"] if best else []
-    parts += [f"{experiment['front']['size']} on the Pareto front"] if experiment.get("front") else []
-    parts += [duration(experiment.get("elapsed_s") or 0)]
-    return f"{experiment['state']:9} " + " · ".join(parts)
+    items += [f"best {best['value']:.6g} (#{best['number']})"] if best else []
+    items += [f"{experiment['front']['size']} on the Pareto front"] if experiment.get("front") else []
+    items += [duration(experiment.get("elapsed_s") or 0)]
+    return f"{experiment['state']:9} " + " · ".join(items)
 
 
 def duration(seconds: float) -> str:

@@ -77,7 +77,7 @@ def contour(
         )
         box = Box(left, width - 14 - legend, 24, height - 40)
         across, up = _scale(x, box.left, box.right), _scale(y, box.bottom, box.top)
-        parts = [
+        elements = [
             element("rect", class_="iso q0", x=box.left, y=box.top, width=box.width, height=box.height),
             _bands(surface, box, direction) if surface else Svg(),
             below(across.ticks, box),
@@ -87,8 +87,8 @@ def contour(
             _pins(having, across, up, x.name, y.name, best, MOST_PINS.get(width, 500), box),
         ]
         if legend and surface:
-            parts.append(_legend(surface, box))
-        return Drawing(parts, height)
+            elements.append(_legend(surface, box))
+        return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=title, description=description)
     columns = ("Trial", metric, x.name, y.name)
@@ -152,13 +152,13 @@ def _bands(surface: Surface, box: Box, direction: str) -> Svg:
     """Return the bands from the worst to the best, each above the previous one, then what stays blank."""
     sign = 1.0 if direction == "maximize" else -1.0
     means = surface.means if sign > 0 else [[-mean for mean in row] for row in surface.means]
-    parts = [
+    elements = [
         element("path", class_=f"iso q{_color(place, len(surface.edges))}", d=path)
         for place, edge in enumerate(surface.edges, 1)
         if (path := isoband(means, sign * edge, box))
     ]
     thin = isoband([[-density for density in row] for row in surface.density], -THIN, box)
-    return join([*parts, element("path", class_="iso q0", d=thin) if thin else Svg()])
+    return join([*elements, element("path", class_="iso q0", d=thin) if thin else Svg()])
 
 
 def isoband(heights: Sequence[Sequence[float]], edge: float, box: Box) -> str:
@@ -253,11 +253,11 @@ def _legend(surface: Surface, box: Box) -> Svg:
     x, count = box.right + 16, len(surface.edges) + 1
     tall = box.height / count
     texts = _edge_texts(surface)
-    parts = []
+    elements = []
     for place in range(count):
         y = box.bottom - (place + 1) * tall
         css = f"iso q{_color(place, len(surface.edges))}"
-        parts.append(element("rect", class_=css, x=x, y=y, width=10, height=tall))
+        elements.append(element("rect", class_=css, x=x, y=y, width=10, height=tall))
         if place:
-            parts.append(label(x + 16, box.bottom - place * tall + 4, texts[place - 1]))
-    return element("g", *parts)
+            elements.append(label(x + 16, box.bottom - place * tall + 4, texts[place - 1]))
+    return element("g", *elements)

@@ -66,7 +66,7 @@ def curve(
     shown = [_thin(each, MAX_SIBLING_POINTS) for each in behind[:MAX_SIBLINGS]]
     drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
     title = f"{clip(metric, 80)} by {clip(step_name, 40)}"
-    parts, description = [], ""
+    elements, description = [], ""
     for each_width, fit in drawings:
         drawing = _Drawing(
             own=own,
@@ -81,8 +81,8 @@ def curve(
         description = drawing.describe(reported)
         body = drawing.draw(href=href, clip_id=f"{key}-{each_width}-c")
         size = {"width": each_width, "height": drawing.height}
-        parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
-    return Chart(join(parts), title, description, (step_name.capitalize(), metric), list(reported))
+        elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
+    return Chart(join(elements), title, description, (step_name.capitalize(), metric), list(reported))
 
 
 def thinned(points: Sequence[tuple[float, float | None]], limit: int) -> list[tuple[float, float | None]]:
@@ -117,7 +117,7 @@ class _Box:
 
 
 class _Drawing:
-    """The plot for one width: its geometry, and its parts from back to front."""
+    """The plot for one width: its geometry, and its elements from back to front."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class _Drawing:
         best_step, best = self._best_of(self.own)
         text = self.y.text
         points = "1 point" if len(values) == 1 else f"{len(values):,} points"
-        parts = [
+        elements = [
             f"Trial {self.own.number}: {points}, the last {text(last)} at {self._at(step)}, "
             f"the best {text(best)} at {self._at(best_step)}."
         ]
@@ -178,17 +178,17 @@ class _Drawing:
             sibling_count = (
                 "1 other trial" if len(self.siblings) == 1 else f"{len(self.siblings)} other trials"
             )
-            parts.append(f"In the background: {sibling_count}.")
+            elements.append(f"In the background: {sibling_count}.")
         if self.is_best:
-            parts.append("This is the best trial.")
+            elements.append("This is the best trial.")
         elif self.best and any(value is not None for _, value in self.best.points):
-            parts.append(f"The best trial is {self.best.number}, {text(self._best_of(self.best)[1])}.")
+            elements.append(f"The best trial is {self.best.number}, {text(self._best_of(self.best)[1])}.")
         outside = sum(not self.low <= value <= self.high for value in values)
         if outside:
-            parts.append(
+            elements.append(
                 f"{outside:,} of its points {'is' if outside == 1 else 'are'} outside the axis range."
             )
-        return " ".join(parts)
+        return " ".join(elements)
 
     def _value_scale(self) -> Linear | Log | None:
         drawn = [self.own, *self.siblings, *([self.best] if self.best else [])]
@@ -196,7 +196,9 @@ class _Drawing:
         if not values:
             return None
         keep = [
-            point[1] for each in drawn[:1] + drawn[len(self.siblings) + 1 :] for point in self._kept(each)
+            point[1]
+            for each in drawn[:1] + drawn[len(self.siblings) + 1 :]
+            for point in self._end_and_best(each)
         ]
         # The first steps of a curve are naturally far from the rest: cut them off only when they hide everything else.
         low, high, is_log = linear_or_log(values, keep=keep, gain=5.0)
@@ -206,7 +208,7 @@ class _Drawing:
         floor = 0.0 if 0 < low <= high / 10 else low
         return Linear(floor, high, start=self.bottom, end=self.top, snap=True)
 
-    def _kept(self, series: Series) -> list[tuple[float, float]]:
+    def _end_and_best(self, series: Series) -> list[tuple[float, float]]:
         if all(value is None for _, value in series.points):
             return []
         return [self._end(series), self._best_of(series)]
@@ -266,16 +268,16 @@ class _Drawing:
         return element("a", path, title, href=href(series.number), tabindex="-1")
 
     def _path(self, points: Sequence[tuple[float, float | None]]) -> str:
-        parts, begins = [], True
+        elements, begins = [], True
         for index, (step, value) in enumerate(points):
             if value is None:
                 begins = True
                 continue
             at = f"{px(self.x.at(step))},{px(self._y(value))}"
             alone = begins and (index + 1 == len(points) or points[index + 1][1] is None)
-            parts.append(f"{'M' if begins else ' '}{at}{'h0' if alone else ''}")
+            elements.append(f"{'M' if begins else ' '}{at}{'h0' if alone else ''}")
             begins = False
-        return "".join(parts)
+        return "".join(elements)
 
     def _y(self, value: float) -> float:
         # Limit the coordinate: browsers cannot draw one like 1e300.
@@ -288,7 +290,7 @@ class _Drawing:
         """Mark the best point of the thick lines, where it is not their end."""
         marks = []
         for series in [self.own, *([self.best] if self.best else [])]:
-            if not self._kept(series) or self._best_of(series) == self._end(series):
+            if not self._end_and_best(series) or self._best_of(series) == self._end(series):
                 continue
             step, value = self._best_of(series)
             dot = element("circle", class_="dot is-best", cx=self.x.at(step), cy=self._inside(value), r=3)
@@ -299,26 +301,26 @@ class _Drawing:
         return marks
 
     def _ends(self, href: Callable[[int], str] | None) -> list[Svg]:
-        parts: list[Svg] = []
+        elements: list[Svg] = []
         taken: _Box | None = None
-        if self.best and self._kept(self.best):
+        if self.best and self._end_and_best(self.best):
             _, value = self._end(self.best)
             text = f"#{self.best.number} best, {self.y.text(value)}"
             taken = self._place(self.best, self.own, text, prefers_above=True)
             best_label = label(taken.right, taken.y, text, class_="strong halo", anchor="end")
-            parts.append(element("a", best_label, href=href(self.best.number)) if href else best_label)
-        if not self._kept(self.own):
-            return parts
+            elements.append(element("a", best_label, href=href(self.best.number)) if href else best_label)
+        if not self._end_and_best(self.own):
+            return elements
         step, value = self._end(self.own)
         x, y = self.x.at(step), self._inside(value)
         live = "dot is-live" if self.own.is_live else "dot is-best" if self.is_best else "dot"
-        parts.append(element("circle", class_=live, cx=x, cy=y, r=4))
+        elements.append(element("circle", class_=live, cx=x, cy=y, r=4))
         number = f"#{self.own.number} best" if self.is_best else f"#{self.own.number}"
         text = f"{number}, {self.y.text(value)}" + (f" at {self._at(step)}" if not self.is_narrow else "")
         prefers_above = taken is None or self.is_down
         box = self._place(self.own, self.best, text, prefers_above=prefers_above, taken=taken)
-        parts.append(label(box.left, box.y, text, class_="strong halo"))
-        return parts
+        elements.append(label(box.left, box.y, text, class_="strong halo"))
+        return elements
 
     def _place(
         self,

@@ -63,17 +63,17 @@ def durations(
         x = Linear(edges[0], edges[-1], start=box.left, end=box.right)
         every = max(1, math.ceil((len(edges) - 1) / (4 if is_narrow(width) else 6)))
         ticks = [Tick(edge, x.at(edge), span(edge)) for edge in edges[::every]]
-        parts: list[Svg] = [
+        elements: list[Svg] = [
             grid(y.ticks, box),
             below(ticks, box),
             caption("duration per trial", box, height - 4),
         ]
-        parts.append(element("g", *_bars(counts, edges, x, y)))
+        elements.append(element("g", *_bars(counts, edges, x, y)))
         if middle is not None:
             at = min(x.at(middle), box.right)
             is_left = at > box.middle
-            parts.append(element("line", class_="edit-rule", x1=at, x2=at, y1=box.top - 12, y2=box.bottom))
-            parts.append(
+            elements.append(element("line", class_="edit-rule", x1=at, x2=at, y1=box.top - 12, y2=box.bottom))
+            elements.append(
                 label(
                     at - 6 if is_left else at + 6,
                     box.top - 6,
@@ -82,7 +82,7 @@ def durations(
                     anchor="end" if is_left else None,
                 )
             )
-        return Drawing(parts, height)
+        return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
     rows = [

@@ -44,19 +44,22 @@ def edf(
         make = Log if wants_log else Linear
         x = make(low, high, start=box.left, end=box.right, count=3 if is_narrow(width) else 5)
         shares = Linear(0, 1, start=box.bottom, end=box.top)
-        parts: list[Svg] = []
+        elements: list[Svg] = []
         for quarter in range(5):
             tick = Tick(quarter / 4, shares.at(quarter / 4), f"{25 * quarter}%")
-            parts.append(
+            elements.append(
                 element("line", class_="grid-line", x1=box.left, x2=box.right, y1=tick.at, y2=tick.at)
             )
-            parts.append(label(box.left - 8, tick.at + 4, tick.label, anchor="end"))
-        parts += [below(x.ticks, box), caption(clip(metric, int(box.width / 7)), box, height - 4, mono=True)]
+            elements.append(label(box.left - 8, tick.at + 4, tick.label, anchor="end"))
+        elements += [
+            below(x.ticks, box),
+            caption(clip(metric, int(box.width / 7)), box, height - 4, mono=True),
+        ]
         for place, (_, of_line) in enumerate(lines, 1):
-            parts.append(element("path", class_=f"cat-line-{place}", d=_steps(of_line, x, shares, box)))
+            elements.append(element("path", class_=f"cat-line-{place}", d=_steps(of_line, x, shares, box)))
         if len(lines) > 1:
-            parts += _names(lines, x, shares, box)
-        return Drawing(parts, height)
+            elements += _names(lines, x, shares, box)
+        return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
     rows = [

@@ -74,21 +74,21 @@ def history(
     tooltips: dict[int, str] = {}
     title = "Optimization history"
     description = ""
-    parts = []
+    elements = []
     for each_width, fit in drawings:
         drawn = shown if each_width == drawings[0][0] else _thinned(shown, steps)
         drawing = _Drawing(drawn, steps, direction, left, each_width, height, is_log, tooltips, describe)
         description = description or _describe(drawing, metric, edits)
         body = drawing.draw(marks=marks or {}, best_text=best_text, edits=edits, href=href)
         size = {"width": each_width, "height": drawing.height}
-        parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
+        elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
     best = {number for number, _ in steps}
     rows = [(p.number, finite(p.value), WORDS[p.state], p.number in best) for p in shown]
-    return Chart(join(parts), title, description, ("Trial", metric, "State", "New best"), rows)
+    return Chart(join(elements), title, description, ("Trial", metric, "State", "New best"), rows)
 
 
 class _Drawing:
-    """The plot for one width: its geometry, and its parts from back to front."""
+    """The plot for one width: its geometry, and its elements from back to front."""
 
     def __init__(
         self,
@@ -128,16 +128,16 @@ class _Drawing:
         edits: Sequence[Edit],
         href: Callable[[int], str] | None,
     ) -> list[Svg]:
-        parts = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
+        elements = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
         best = self.steps[-1][0] if self.steps else None  # drawn last, on top of the others
         other_points = [point for point in self.points if point.number != best and self._place(point)]
-        parts.append(element("g", *[self._mark(point, href) for point in other_points]))
-        parts.extend(self._best(href))
-        parts.extend(self._labels(marks, best_text))
+        elements.append(element("g", *[self._mark(point, href) for point in other_points]))
+        elements.extend(self._best(href))
+        elements.extend(self._labels(marks, best_text))
         if not self.y:
             middle = (self.first_x + self.last_x) / 2
-            parts.append(label(middle, (self.top + self.bottom) / 2, self._nothing(), anchor="middle"))
-        return [part for part in parts if part]
+            elements.append(label(middle, (self.top + self.bottom) / 2, self._nothing(), anchor="middle"))
+        return [part for part in elements if part]
 
     def _value_scale(self) -> Linear | Log | None:
         best = [value for _, value in self.steps]
@@ -225,7 +225,7 @@ class _Drawing:
         return [label(x, self._lane_at(n) + 4, n, class_="minor", anchor="end") for n in self.lanes]
 
     def _edits(self, edits: Sequence[Edit]) -> list[Svg]:
-        parts: list[Svg] = []
+        elements: list[Svg] = []
         taken = self.first_x
         # Keep clear of the text about the remaining budget.
         y = self.top + 32 if self.is_down else self.bottom - (24 if self.is_narrow else 38)
@@ -248,12 +248,12 @@ class _Drawing:
                     label(at, y + 14, line, class_="minor halo", anchor=anchor) for line in lines[1:]
                 )
             inside.append(element("title", tooltip))
-            parts.append(
+            elements.append(
                 element(
                     "a" if edit.href else "g", *inside, href=edit.href, tabindex="-1" if edit.href else None
                 )
             )
-        return parts
+        return elements
 
     def _mark(self, point: Point, href: Callable[[int], str] | None) -> Svg:
         x, y = self._place(point) or (0.0, 0.0)
@@ -301,7 +301,7 @@ class _Drawing:
     def _labels(self, marks: Mapping[int, str], best_text: str) -> list[Svg]:
         if not self.y:
             return []
-        parts: list[Svg] = []
+        elements: list[Svg] = []
         taken: list[tuple[float, float]] = []
         by_number = {point.number: point for point in self.points}
         label_candidates = [(n, v, best_text or self.y.text(v)) for n, v in self.steps[-1:]]
@@ -318,8 +318,8 @@ class _Drawing:
             taken.append((x, y))
             at_y = y + 17 if below else max(y - 9, 9)
             at_x = min(max(x, self.first_x + half), self.last_x - half)
-            parts.append(label(at_x, at_y, text, class_="strong halo", anchor="middle"))
-        return parts
+            elements.append(label(at_x, at_y, text, class_="strong halo", anchor="middle"))
+        return elements
 
     def _nothing(self) -> str:
         if not self.points:
@@ -372,21 +372,21 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
         with_value += value is not None
         outside += value is not None and not drawing.low <= value <= drawing.high
     summary = ", ".join(f"{count:,} {WORDS[state]}" for state, count in counts.items() if count)
-    parts = [f"{clip(metric, 80)} of {trials(len(drawing.points))}{f': {summary}' if summary else ''}."]
+    sentences = [f"{clip(metric, 80)} of {trials(len(drawing.points))}{f': {summary}' if summary else ''}."]
     if not with_value:
-        parts.append(drawing._nothing() + ".")
+        sentences.append(drawing._nothing() + ".")
     if drawing.steps and drawing.y:
         (first, begun), (number, value) = drawing.steps[0], drawing.steps[-1]
         text = drawing.y.text
         if first == number:
-            parts.append(f"The best is {text(value)} at trial {number}.")
+            sentences.append(f"The best is {text(value)} at trial {number}.")
         else:
             verb = "falls" if drawing.is_down else "rises"
-            parts.append(
+            sentences.append(
                 f"Best so far {verb} from {text(begun)} at trial {first} to {text(value)} at trial {number}."
             )
     if outside:
-        parts.append(
+        sentences.append(
             f"{trials(outside)} far from the others {'is' if outside == 1 else 'are'} outside the axis range."
         )
     if edits:
@@ -394,7 +394,7 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
         numbers = ", ".join(str(number) for number in after[:5]) + (
             f" and {len(after) - 5} more" if after[5:] else ""
         )
-        parts.append(f"The experiment was edited after trial {numbers}.")
+        sentences.append(f"The experiment was edited after trial {numbers}.")
     if drawing.left:
-        parts.append(f"{trials(drawing.left)} of the budget remaining.")
-    return " ".join(parts)
+        sentences.append(f"{trials(drawing.left)} of the budget remaining.")
+    return " ".join(sentences)

@@ -61,14 +61,14 @@ def hypervolume(
             )
             for result, volume in steps
         ]
-        parts: list[Svg] = [
+        elements: list[Svg] = [
             grid(scale.ticks, box),
             below(across.ticks, box),
             caption("Results", box, height - 4),
             element("path", class_="best-line", d=f"{path}H{px(across.at(max(results, steps[-1][0])))}"),
             element("g", *dots),
         ]
-        return Drawing(parts, height)
+        return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
     return Chart(svg, TITLE, description, ("Results", "Hypervolume"), [tuple(step) for step in steps])

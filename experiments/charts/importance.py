@@ -38,7 +38,7 @@ def importance(
         most = min(max(len(name) for name, _ in ordered), 18 if is_narrow(width) else 26)
         left, right = 8 + MONO * most + 8, width - 14 - 6 * DIGIT
         longest = 1.0 if is_signed else max(max((finite(number) or 0.0) for _, number in ordered), 1e-9)
-        parts = []
+        elements = []
         for place, (name, number) in enumerate(ordered):
             y = 4 + ROW * place
             shown = clip(name, most)
@@ -50,13 +50,13 @@ def importance(
             if value is not None:
                 row.append(_bar(value, left, right, y + 6, longest, is_signed=is_signed))
             row.append(label(width - 4, y + 14, text(number, is_signed), class_="ink", anchor="end"))
-            parts.append(element("g", *row))
+            elements.append(element("g", *row))
         if is_signed:
             middle = (left + right) / 2
-            parts.append(
+            elements.append(
                 element("line", class_="zero", x1=middle, x2=middle, y1=4, y2=4 + ROW * len(ordered))
             )
-        return Drawing(parts, 8 + ROW * len(ordered))
+        return Drawing(elements, 8 + ROW * len(ordered))
 
     svg = drawn(draw, widths, key=key, title=title, description=description)
     return Chart(svg, title, description, ("Parameter", title), list(ordered))

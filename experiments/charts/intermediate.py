@@ -1,4 +1,4 @@
-"""Intermediate values: the curves of the best trials over the median and the quartiles of others."""
+"""Intermediate values: the curves of the best trials over the median and the quartiles of other_curves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Curve:
 def intermediate(
     curves: Sequence[Curve],
     *,
-    others: Sequence[Curve],
+    other_curves: Sequence[Curve],
     metric: str,
     best: int | None,
     smoothing: float = 0.0,
@@ -53,15 +53,15 @@ def intermediate(
     widths: Sequence[int] = HALF_WIDTHS,
     key: str = "curves",
 ) -> Chart:
-    """Draw `curves`, the best ones and running ones, over the median and quartiles of `others`.
+    """Draw `curves`, the best ones and running ones, over the median and quartiles of `other_curves`.
 
     `smoothing` is the weight of the past in an exponential mean, 0 to less than 1; the table has the raw values.
     """
     shown = [(curve, smooth(curve.points, smoothing)) for curve in curves]
     shown = [(curve, points) for curve, points in shown if points]
-    band = quartiles([curve.points for curve in others])
+    band = quartiles([curve.points for curve in other_curves])
     description = f"{clip(metric, 80)} by step: {trials(len(shown))}"
-    description += f" over the median and quartiles of {trials(len(others))}." if band else "."
+    description += f" over the median and quartiles of {trials(len(other_curves))}." if band else "."
 
     def draw(width: int) -> Drawing:
         narrow = is_narrow(width)
@@ -146,12 +146,12 @@ class _Plot:
         )
 
     def draw(self) -> Drawing:
-        parts: list[Svg] = [grid(self.y.ticks, self.box), below(self.x.ticks, self.box)]
-        parts.append(caption("step", self.box, self.height - 4))
+        elements: list[Svg] = [grid(self.y.ticks, self.box), below(self.x.ticks, self.box)]
+        elements.append(caption("step", self.box, self.height - 4))
         if self.band:
             upper = [(row[0], row[3]) for row in self.band]
             lower = [(row[0], row[1]) for row in reversed(self.band)]
-            parts.append(element("path", class_="band", d=f"{self._path([*upper, *lower])}z"))
+            elements.append(element("path", class_="band", d=f"{self._path([*upper, *lower])}z"))
         links = []
         for curve, points in reversed(self.shown):
             css = "best-line" if curve.number == self.best else "own is-live" if curve.is_live else "strand"
@@ -159,14 +159,14 @@ class _Plot:
             is_stop = curve is self.shown[0][0]
             line = f'<path class="{css}" d="{path}"/>'
             links.append(linked(line, curve.tooltip or f"#{curve.number}", curve.href, is_stop=is_stop))
-        parts.append(element("g", *links))
+        elements.append(element("g", *links))
         if self.band:
-            parts.append(
+            elements.append(
                 element("path", class_="median-line", d=self._path([(r[0], r[2]) for r in self.band]))
             )
         if not self.narrow:
-            parts += self._names()
-        return Drawing(parts, self.height)
+            elements += self._names()
+        return Drawing(elements, self.height)
 
     def _path(self, points: Sequence[tuple[int, float]]) -> str:
         return "M" + "L".join(

@@ -25,12 +25,12 @@ def outcome(counts: Mapping[str, int], *, left: int = 0, is_big: bool = False) -
 
     The bar fills the available width. `is_big` is for the head of a page, the default for a table row.
     """
-    parts = [(role, count, state) for state, role, _ in PARTS if (count := counts.get(state, 0)) > 0]
+    segments = [(role, count, state) for state, role, _ in PARTS if (count := counts.get(state, 0)) > 0]
     width, height = (BIG_WIDTH, 10) if is_big else (WIDTH, 6)
-    numbers = [count for _, count, _ in parts] + ([left] if left > 0 else [])
+    numbers = [count for _, count, _ in segments] + ([left] if left > 0 else [])
     bars, x = [], 0.0
     for (role, _, state), length in zip(
-        parts, _lengths(numbers, width - GAP * (len(numbers) - 1)), strict=False
+        segments, _lengths(numbers, width - GAP * (len(numbers) - 1)), strict=False
     ):
         faint = 0.5 if state == "waiting" else None
         size = {"x": x, "width": length, "height": height}
@@ -58,7 +58,7 @@ def summary(counts: Mapping[str, int], *, left: int = 0) -> str:
 
 
 def _lengths(numbers: list[int], width: float) -> list[float]:
-    # Thin parts get the minimum length, the others share the rest, which in turn may make another part thin.
+    # Thin segments get the minimum length, the others share the rest, which in turn may make another part thin.
     thin: set[int] = set()
     while True:
         wide_total = sum(number for index, number in enumerate(numbers) if index not in thin)

@@ -59,16 +59,16 @@ def overlay(
     """
     drawn = [line for line in lines if any(value is not None for _, value in line.points)]
     description = _described(drawn, y_name)
-    parts = []
+    elements = []
     for width, fit in ((WIDE, "is-wide"), (NARROW, "is-narrow")):
         drawing = _Drawing(drawn, x_name=x_name, width=width, is_step=is_step)
         body = (
             drawing.draw() if drawn else [label(width / 2, drawing.height / 2, "No values", anchor="middle")]
         )
         size = {"width": width, "height": drawing.height}
-        parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
+        elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
     rows = [(line.name, int(x) if x == round(x) else x, value) for line in lines for x, value in line.points]
-    return Chart(join(parts), title, description, ("Line", x_name.capitalize(), y_name), rows[:MAX_ROWS])
+    return Chart(join(elements), title, description, ("Line", x_name.capitalize(), y_name), rows[:MAX_ROWS])
 
 
 def _described(lines: Sequence[Line], y_name: str) -> str:
@@ -80,7 +80,7 @@ def _described(lines: Sequence[Line], y_name: str) -> str:
 
 
 class _Drawing:
-    """The plot for one width: its scales, and its parts from back to front."""
+    """The plot for one width: its scales, and its elements from back to front."""
 
     def __init__(self, lines: Sequence[Line], *, x_name: str, width: int, is_step: bool) -> None:
         self.lines, self.x_name, self.width, self.is_step = lines, x_name, width, is_step
@@ -125,15 +125,15 @@ class _Drawing:
         return Linear(self.low, self.high, start=self.bottom, end=self.top, snap=True)
 
     def _grid(self) -> Svg:
-        parts = []
+        elements = []
         for tick in self.y.ticks:
             y = float(tick.at)
-            parts.append(element("line", class_="grid-line", x1=self.first_x, x2=self.last_x, y1=y, y2=y))
-            parts.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
-        parts += [label(tick.at, self.bottom + 17, tick.label, anchor="middle") for tick in self.x.ticks]
+            elements.append(element("line", class_="grid-line", x1=self.first_x, x2=self.last_x, y1=y, y2=y))
+            elements.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
+        elements += [label(tick.at, self.bottom + 17, tick.label, anchor="middle") for tick in self.x.ticks]
         middle = (self.first_x + self.last_x) / 2
-        parts.append(label(middle, self.height - 6, clip(self.x_name, 40), anchor="middle"))
-        return element("g", *parts)
+        elements.append(label(middle, self.height - 6, clip(self.x_name, 40), anchor="middle"))
+        return element("g", *elements)
 
     def _band(self, line: Line) -> Svg:
         upper = self._stepped([(x, high) for x, _, high in line.band])
@@ -161,7 +161,7 @@ class _Drawing:
         return element("a", *inside, href=line.href, tabindex="-1") if line.href else element("g", *inside)
 
     def _path(self, line: Line) -> str:
-        parts: list[str] = []
+        commands: list[str] = []
         before: float | None = None
         for x, value in thinned(line.points, MAX_POINTS):
             if value is None:
@@ -169,11 +169,11 @@ class _Drawing:
                 continue
             at, y = px(self.x.at(x)), px(self._y(value))
             if before is None:
-                parts.append(f"M{at},{y}h0")
+                commands.append(f"M{at},{y}h0")
             else:
-                parts.append(f"H{at}V{y}" if self.is_step else f"L{at},{y}")
+                commands.append(f"H{at}V{y}" if self.is_step else f"L{at},{y}")
             before = value
-        return "".join(parts)
+        return "".join(commands)
 
     def _end(self, line: Line) -> tuple[float, float]:
         return next((x, value) for x, value in reversed(line.points) if value is not None)

@@ -59,12 +59,12 @@ def parallel(
         if not lines:
             return empty("No values yet", width, 220)
         plot = _Plot(axes, every, width, metric, direction, flipped, is_log)
-        parts = [plot.line(mark, "thread is-out") for mark in behind]
-        parts += [
+        elements = [plot.line(mark, "thread is-out") for mark in behind]
+        elements += [
             plot.line(mark, f"thread q{level(place, len(lines))}", is_stop=place == 0)
             for place, mark in reversed(list(enumerate(lines)))
         ]
-        return Drawing([element("g", *parts), *plot.axes()], plot.height)
+        return Drawing([element("g", *elements), *plot.axes()], plot.height)
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
     columns = ("Trial", metric, *(parameter.name for parameter in parameters))
@@ -155,7 +155,7 @@ class _Plot:
         return self.box.top + self.box.bottom - y if self.is_flipped else y
 
     def axes(self) -> list[Svg]:
-        parts: list[Svg] = []
+        elements: list[Svg] = []
         for place, (x, parameter, scale) in enumerate(
             zip(self.xs, self.parameters, self.scales, strict=False)
         ):
@@ -163,14 +163,14 @@ class _Plot:
             if parameter.name in self.flipped:
                 low, high = high, low
             inner = scale.ticks[1:-1] if parameter.choices is not None and not self.narrow else []
-            parts.append(self._axis(x, parameter.name, high, low, is_first=place == 0, inner=inner))
+            elements.append(self._axis(x, parameter.name, high, low, is_first=place == 0, inner=inner))
             if parameter.choices is None:
-                parts.append(self._grip(x, parameter))
+                elements.append(self._grip(x, parameter))
         texts = [self.scale.text(self.high), self.scale.text(self.low)]
         name = "value" if self.narrow and len(self.metric) > 10 else self.metric
         top, bottom = reversed(texts) if self.is_flipped else texts
-        parts.append(self._axis(self.xs[-1], name, top, bottom, is_last=True))
-        return parts
+        elements.append(self._axis(self.xs[-1], name, top, bottom, is_last=True))
+        return elements
 
     def _grip(self, x: float, parameter: Parameter) -> Svg:
         """Return where the pointer draws a range; the script reads the values of both ends from it."""
@@ -200,16 +200,16 @@ class _Plot:
         at = 2.0 if is_first else x + self.box.left - 2 if is_last else x
         space = 0.58 * self.gap + self.box.left if is_first or is_last else 0.76 * self.gap
         most = max(4, int(space / 6.8))
-        parts = [
+        elements = [
             element("line", class_="axis", x1=x, x2=x, y1=self.box.top, y2=self.box.bottom),
             label(at, 13, clip(name, most), class_="mono ink", anchor=anchor),
             label(at, self.box.top - 11, clip(top, most), anchor=anchor),
             label(at, self.box.bottom + 17, clip(bottom, most), anchor=anchor),
         ]
         every = max(1, -(-len(inner) // 8))
-        parts += [
+        elements += [
             label(x + 6, tick.at + 4, clip(tick.label, most), class_="halo minor") for tick in inner[::every]
         ]
         if len(name) > most:
-            parts.append(element("title", name))
-        return element("g", *parts)
+            elements.append(element("title", name))
+        return element("g", *elements)

@@ -54,28 +54,28 @@ def parameter_scale(
 def _choices(values: Sequence[Any], samples: Sequence[Any]) -> Svg:
     shown = [_name(value) for value in values[:MAX_CHOICES]]
     counts = Counter(map(_name, samples))
-    parts = []
+    elements = []
     for place, name in enumerate(shown):
         at = LEFT + (RIGHT - LEFT) * (place + 0.5) / len(shown)
-        parts.append(element("circle", cx=at, cy=MIDDLE, r=2.0 + math.sqrt(counts[name]) * 1.2))
+        elements.append(element("circle", cx=at, cy=MIDDLE, r=2.0 + math.sqrt(counts[name]) * 1.2))
         if len(shown) <= MAX_LABELS:
-            parts.append(element("text", clip(name, LABEL_LENGTH), x=at, y=BASE, text_anchor="middle"))
+            elements.append(element("text", clip(name, LABEL_LENGTH), x=at, y=BASE, text_anchor="middle"))
     if len(shown) > MAX_LABELS:
-        parts += [
+        elements += [
             element("text", clip(shown[0], LABEL_LENGTH), x=2, y=BASE),
             element("text", clip(shown[-1], LABEL_LENGTH), x=118, y=BASE, text_anchor="end"),
         ]
-    return _drawing(parts, ", ".join(map(_name, samples)))
+    return _drawing(elements, ", ".join(map(_name, samples)))
 
 
-def _drawing(parts: Sequence[Svg], samples: str) -> Svg:
+def _drawing(elements: Sequence[Svg], samples: str) -> Svg:
     title = f"First samples: {samples}"
     line = element("line", x1=LEFT, x2=RIGHT, y1=MIDDLE, y2=MIDDLE)
     return element(
         "svg",
         element("title", title),
         line,
-        *parts,
+        *elements,
         class_="scale",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",

@@ -85,7 +85,7 @@ def pareto(
         left = min(left_of([tick.label for tick in scale.ticks], narrow=narrow), 90.0)
         box = Box(left, box.right, box.top, box.bottom)
         side, first, last = _across(marks, front, x, box, narrow=narrow)
-        parts = [
+        elements = [
             grid(scale.ticks, box),
             below(side.ticks, box),
             caption(
@@ -95,7 +95,7 @@ def pareto(
         ]
         if len(objectives) == 2 and front:
             points = [(mark.values[x], mark.values[y]) for mark in front]
-            parts.append(element("path", class_="front", d=_line(points, across, up, side, scale, box)))
+            elements.append(element("path", class_="front", d=_line(points, across, up, side, scale, box)))
         behind = thinned([mark.trial for mark in marks if not mark.is_front], MOST_DOMINATED.get(width, 500))
         shown = {mark.number for mark in behind}
         dots: list[Svg] = []
@@ -111,10 +111,10 @@ def pareto(
                     is_stop=not dots,
                 )
             )
-        parts.append(element("g", *dots))
+        elements.append(element("g", *dots))
         places = [(side.at(mark.values[x]), scale.at(mark.values[y]), mark.trial.number) for mark in front]
-        parts.append(_labels(places, box))
-        return Drawing(parts, height)
+        elements.append(_labels(places, box))
+        return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
     order = sorted(marks, key=lambda mark: (not mark.is_front, mark.trial.number))

@@ -97,7 +97,7 @@ def _histogram(name: str, values: Sequence[Any]) -> Trace:
 
 
 def _xy(traces: list[Trace], axes: list[str], *, key: str, title: str) -> Chart:
-    parts = []
+    elements = []
     description = (
         f"{_some(len(traces), 'series', 'series')}: " + ", ".join(_described(trace) for trace in traces) + "."
     )
@@ -105,13 +105,15 @@ def _xy(traces: list[Trace], axes: list[str], *, key: str, title: str) -> Chart:
         drawing = _XY(traces, axes, width)
         body = drawing.draw()
         size = {"width": width, "height": drawing.height}
-        parts.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
+        elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
     rows = [
         (trace.name, x if isinstance(x, str) else f"{x:g}", y)
         for trace in traces
         for x, y in zip(trace.xs, trace.ys, strict=True)
     ]
-    return Chart(join(parts), title, description, ("Series", axes[0] or "x", axes[1] or "y"), rows[:MAX_ROWS])
+    return Chart(
+        join(elements), title, description, ("Series", axes[0] or "x", axes[1] or "y"), rows[:MAX_ROWS]
+    )
 
 
 def _described(trace: Trace) -> str:
@@ -163,29 +165,29 @@ class _XY:
         return self.places.get(x if isinstance(x, str) else f"{x:g}")
 
     def _grid(self) -> Svg:
-        parts = []
+        elements = []
         for tick in self.y.ticks:
             y = float(tick.at)
-            parts.append(element("line", class_="grid-line", x1=self.first_x, x2=self.last_x, y1=y, y2=y))
-            parts.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
+            elements.append(element("line", class_="grid-line", x1=self.first_x, x2=self.last_x, y1=y, y2=y))
+            elements.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
         if self.axes[1]:
-            parts.append(label(4.0, 12.0, clip(self.axes[1], 40)))
+            elements.append(label(4.0, 12.0, clip(self.axes[1], 40)))
         if self.axes[0]:
             middle = (self.first_x + self.last_x) / 2
-            parts.append(label(middle, self.height - 6, clip(self.axes[0], 40), anchor="middle"))
+            elements.append(label(middle, self.height - 6, clip(self.axes[0], 40), anchor="middle"))
         base = self.bottom + 17
         if self.names is None:
-            parts += [label(tick.at, base, tick.label, anchor="middle") for tick in self.x.ticks]
+            elements += [label(tick.at, base, tick.label, anchor="middle") for tick in self.x.ticks]
         else:
             longest = max(map(len, self.names))
             every = max(1, math.ceil(DIGIT * (min(longest, 14) + 1) / self.step))
             length = max(3, int(self.step * every / DIGIT))
             for name in self.names[::every]:
-                parts.append(label(self.places[name], base, clip(name, length), anchor="middle"))
-        return element("g", *parts)
+                elements.append(label(self.places[name], base, clip(name, length), anchor="middle"))
+        return element("g", *elements)
 
     def _bars(self) -> list[Svg]:
-        parts = []
+        elements = []
         wide = self.step * 0.8 / len(self.bars) if self.bars else 0.0
         zero = self.y.at(0) if self.bars else 0.0
         for number, trace in enumerate(self.bars):
@@ -196,11 +198,11 @@ class _XY:
                     continue
                 left = at + wide * (number - len(self.bars) / 2)
                 path += f"M{px(left)},{px(zero)}V{px(self.y.at(y))}h{px(max(wide - 1, 0.5))}V{px(zero)}z"
-            parts.append(element("path", class_=f"cat-{self._color(trace)}", d=path))
-        return parts
+            elements.append(element("path", class_=f"cat-{self._color(trace)}", d=path))
+        return elements
 
     def _lines(self) -> list[Svg]:
-        parts = []
+        elements = []
         for trace in self.traces:
             if trace.kind == "bar":
                 continue
@@ -213,12 +215,12 @@ class _XY:
                         continue
                     path += f"{'M' if begins else ' '}{px(x)},{px(self.y.at(y))}"
                     begins = False
-                parts.append(element("path", class_=f"cat-line-{color}", d=path))
+                elements.append(element("path", class_=f"cat-line-{color}", d=path))
             if trace.kind in ("points", "both") or sum(y is not None for _, y in points) == 1:
                 dots = [(x, y) for x, y in points if y is not None]
                 circles = (element("circle", cx=x, cy=self.y.at(y), r=2.5) for x, y in dots)
-                parts.append(element("g", *circles, class_=f"cat-{color}"))
-        return parts
+                elements.append(element("g", *circles, class_=f"cat-{color}"))
+        return elements
 
     def _points(self, trace: Trace) -> list[tuple[float, float | None]]:
         points = [(at, y) for x, y in zip(trace.xs, trace.ys, strict=True) if (at := self.at(x)) is not None]
@@ -230,19 +232,19 @@ class _XY:
     def _legend(self) -> list[Svg]:
         if not self.has_legend:
             return []
-        parts, x = [], self.first_x
+        elements, x = [], self.first_x
         for place, trace in enumerate(self.traces):
             name = clip(trace.name, 12 if self.is_narrow else 20)
             length = 16 + DIGIT * len(name) + 12
             if x + length > self.last_x and place:
-                parts.append(label(x, 29.0, f"+{len(self.traces) - place}"))
+                elements.append(label(x, 29.0, f"+{len(self.traces) - place}"))
                 break
-            parts.append(
+            elements.append(
                 element("rect", class_=f"cat-{self._color(trace)}", x=x, y=20.0, width=10, height=10)
             )
-            parts.append(label(x + 15, 29.0, name, class_="ink"))
+            elements.append(label(x + 15, 29.0, name, class_="ink"))
             x += length
-        return parts
+        return elements
 
 
 def _heat_map(trace: Mapping[str, Any], axes: list[str], *, key: str, title: str) -> Chart | None:
@@ -259,14 +261,16 @@ def _heat_map(trace: Mapping[str, Any], axes: list[str], *, key: str, title: str
         f"A heat map of {len(rows):,} × {len(rows[0]):,} cells from {significant(min(values))} to "
         f"{significant(max(values))}."
     )
-    parts = []
+    elements = []
     for width, fit in ((WIDE, "is-wide"), (NARROW, "is-narrow")):
         drawing = _HeatMap(rows, columns, names, axes, width)
         size = {"width": width, "height": drawing.height}
-        parts.append(frame(*drawing.draw(), key=key, title=title, description=description, fit=fit, **size))
+        elements.append(
+            frame(*drawing.draw(), key=key, title=title, description=description, fit=fit, **size)
+        )
     table = [(names[i], columns[j], value) for i, row in enumerate(rows) for j, value in enumerate(row)]
     heads = (axes[1] or "y", axes[0] or "x", "Value")
-    return Chart(join(parts), title, description, heads, table[:MAX_ROWS])
+    return Chart(join(elements), title, description, heads, table[:MAX_ROWS])
 
 
 class _HeatMap:
@@ -323,21 +327,23 @@ class _HeatMap:
         return min(int((value / 2 - self.low / 2) / span * 5), 4) if span else 2
 
     def _labels(self) -> list[Svg]:
-        parts = []
+        elements = []
         every = max(1, math.ceil(13 / self.tall))
         for i in range(0, len(self.rows), every):
             y = self.top + (i + 0.5) * self.tall + 4
-            parts.append(label(self.first_x - 6, y, clip(self.names[i * self.down], 14), anchor="end"))
+            elements.append(label(self.first_x - 6, y, clip(self.names[i * self.down], 14), anchor="end"))
         longest = min(max(map(len, self.columns)), 14)
         every = max(1, math.ceil(DIGIT * (longest + 1) / self.wide))
         for j in range(0, len(self.rows[0]), every):
             x = self.first_x + (j + 0.5) * self.wide
-            parts.append(label(x, self.bottom + 16, clip(self.columns[j * self.across], 14), anchor="middle"))
+            elements.append(
+                label(x, self.bottom + 16, clip(self.columns[j * self.across], 14), anchor="middle")
+            )
         if self.axes[1]:
-            parts.append(label(4.0, 12.0, clip(self.axes[1], 40)))
+            elements.append(label(4.0, 12.0, clip(self.axes[1], 40)))
         if self.axes[0]:
-            parts.append(label(self.width / 2, self.height - 6, clip(self.axes[0], 40), anchor="middle"))
-        return parts
+            elements.append(label(self.width / 2, self.height - 6, clip(self.axes[0], 40), anchor="middle"))
+        return elements
 
 
 def _pooled(rows: list[list[float | None]]) -> tuple[list[list[float | None]], int, int]:

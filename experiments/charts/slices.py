@@ -102,7 +102,7 @@ def _slice(
         inset = (box.width / len(axis.choices) / 2) if axis.choices else 0.0
         x = axis.scale(start=box.left + inset, end=box.right - inset, count=3)
         points = []
-        parts = [grid(scale.ticks, box), below(_short_ticks(x, box), box)]
+        elements = [grid(scale.ticks, box), below(_short_ticks(x, box), box)]
         drawn_marks: list[Svg] = []
         drawn_here = thinned(having, MOST_MARKS.get(width, most), best=best)
         for mark in sorted(drawn_here, key=lambda mark: mark.number == best):
@@ -128,12 +128,12 @@ def _slice(
                     is_stop=not drawn_marks,
                 )
             )
-        parts.append(element("g", *drawn_marks))
+        elements.append(element("g", *drawn_marks))
         if axis.choices:
-            parts += _medians(points, scale, box, inset)
+            elements += _medians(points, scale, box, inset)
         elif len(points) > 4:
-            parts.append(_trend([point for point in points if low <= point[1] <= high], scale, box))
-        return Drawing(parts, height)
+            elements.append(_trend([point for point in points if low <= point[1] <= high], scale, box))
+        return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=title, description=description)
     rows = [(mark.number, mark.params[parameter.name], finite(mark.value)) for mark in having]

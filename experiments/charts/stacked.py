@@ -38,17 +38,17 @@ def stacked(
     if totals and max(totals) > 0:
         peak = totals.index(max(totals))
         described += f" Most: {totals[peak]:,.1f} at {periods[peak]}."
-    parts = []
+    elements = []
     for width, fit in ((WIDE, "is-wide"), (NARROW, "is-narrow")):
         drawing = _drawing(periods, series, totals, width, limit, limit_name)
-        parts.append(
+        elements.append(
             frame(*drawing, key=key, title=title, description=described, fit=fit, width=width, height=200)
         )
     rows = [
         (period, *(round(layer.values[place], 3) for layer in series), round(totals[place], 3))
         for place, period in enumerate(periods)
     ]
-    return Chart(join(parts), title, described, ("From", *(layer.name for layer in series), "Total"), rows)
+    return Chart(join(elements), title, described, ("From", *(layer.name for layer in series), "Total"), rows)
 
 
 def _drawing(
@@ -63,14 +63,14 @@ def _drawing(
     most = max([1.0, limit or 0.0, *totals])
     y = Linear(0, most, start=bottom, end=top, count=4)
     first = max(22.0, 10 + DIGIT * max(len(tick.label) for tick in y.ticks))
-    parts: list[Svg] = []
+    elements: list[Svg] = []
     for tick in y.ticks:
         at = float(tick.at)
-        parts.append(element("line", class_="grid-line", x1=first, x2=end, y1=at, y2=at))
-        parts.append(label(first - 8, at + 4, tick.label, anchor="end"))
+        elements.append(element("line", class_="grid-line", x1=first, x2=end, y1=at, y2=at))
+        elements.append(label(first - 8, at + 4, tick.label, anchor="end"))
     if not any(totals):
         return [
-            *parts,
+            *elements,
             label((first + end) / 2, (top + bottom) / 2, "No usage in this range", anchor="middle"),
         ]
     step = (end - first) / len(periods)
@@ -85,16 +85,16 @@ def _drawing(
             base -= height
             color = {"data_role": layer.role} if layer.role else {"data_cat": number % MOST_COLORS + 1}
             tip = element("title", f"{periods[place]}, {layer.name}: {value:,.1f}")
-            parts.append(
+            elements.append(
                 element("rect", tip, class_="slab", x=x, y=base, width=bar, height=float(height), **color)
             )
     longest = LETTER * max(map(len, periods)) + 12
     every = max(1, -(-int(longest) // max(1, int(step))))
     for place in range((len(periods) - 1) % every, len(periods), every):
         x = first + step * (place + 0.5)
-        parts.append(label(min(x, width - longest / 2), 194.0, periods[place], anchor="middle"))
+        elements.append(label(min(x, width - longest / 2), 194.0, periods[place], anchor="middle"))
     if limit is not None:
         at = y.at(limit)
-        parts.append(element("line", class_="limit", x1=first, x2=end, y1=at, y2=at))
-        parts.append(label(first + 4, at - 4, limit_name, class_="ink halo"))
-    return parts
+        elements.append(element("line", class_="limit", x1=first, x2=end, y1=at, y2=at))
+        elements.append(label(first + 4, at - 4, limit_name, class_="ink halo"))
+    return elements

@@ -32,14 +32,14 @@ def strip(strips: Sequence[Strip], *, title: str, metric: str, key: str) -> Char
         if rows
         else "no values"
     )
-    parts = []
+    elements = []
     for width, fit in ((BROAD, "is-wide"), (NARROW, "is-narrow")):
         height = 26 + ROW * len(strips)
         body = _draw(strips, width=width, height=height)
         size = {"width": width, "height": height}
-        parts.append(frame(*body, key=key, title=title, description=f"{description}.", fit=fit, **size))
+        elements.append(frame(*body, key=key, title=title, description=f"{description}.", fit=fit, **size))
     columns = ("Experiment", "Results", "Lowest", "Quartile 1", "Median", "Quartile 3", "Highest")
-    return Chart(join(parts), title, f"{description}.", columns, rows)
+    return Chart(join(elements), title, f"{description}.", columns, rows)
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float, float, float]:
@@ -66,7 +66,7 @@ def _draw(strips: Sequence[Strip], *, width: int, height: float) -> list[Svg]:
         at = float(tick.at)
         grid.append(element("line", class_="grid-line", x1=at, x2=at, y1=4.0, y2=bottom))
         grid.append(label(at, height - 6, tick.label, anchor="middle"))
-    parts = [element("g", *grid)]
+    elements = [element("g", *grid)]
     for number, strip in enumerate(strips):
         middle = 4 + ROW * number + 29
 
@@ -79,8 +79,8 @@ def _draw(strips: Sequence[Strip], *, width: int, height: float) -> list[Svg]:
         ]
         name = label(first_x, middle - 15, clip(strip.name, 40 if width < TURN else 80), class_="ink halo")
         shown = [element("g", *marks, class_=f"cat-{strip.color} strip"), *_box(strip, middle, place), name]
-        parts.append(element("a", *shown, href=strip.href, tabindex="-1") if strip.href else join(shown))
-    return parts
+        elements.append(element("a", *shown, href=strip.href, tabindex="-1") if strip.href else join(shown))
+    return elements
 
 
 def _box(strip: Strip, middle: float, place: Callable[[float], float]) -> list[Svg]:

@@ -62,29 +62,29 @@ def timeline(
         start = min(run.started_at for run in every)
         end = max(run.ended_at or now for run in every)
         x = Time(start, end, start=box.left, end=box.right, count=3 if is_narrow(width) else 7)
-        parts: list[Svg] = [
+        elements: list[Svg] = [
             element("line", class_="grid-line", x1=tick.at, x2=tick.at, y1=box.top, y2=box.bottom)
             for tick in x.ticks
         ]
-        parts.append(below(x.ticks, box))
+        elements.append(below(x.ticks, box))
         bars = []
         for place, (name, (runs, of_lane)) in enumerate(zip(names, shown, strict=True)):
             y = box.top + lane * place
-            parts.append(
+            elements.append(
                 element("line", class_="grid-line", x1=box.left, x2=box.right, y1=y + lane, y2=y + lane)
             )
             title = [element("title", runs)] if name != runs else []
-            parts.append(
+            elements.append(
                 element("g", label(box.left - 10, y + lane / 2 + 4, name, class_="ink", anchor="end"), *title)
             )
             bars += [_bar(run, x, y, lane, now, best, is_narrow(width)) for run in of_lane]
-        parts.append(element("g", *_with_stop(bars)))
+        elements.append(element("g", *_with_stop(bars)))
         for revision, at in (edits or {}).items():
             if start <= at <= end:
-                parts.append(_rule("edit-rule", x.at(at), box, f"Revision {revision}"))
+                elements.append(_rule("edit-rule", x.at(at), box, f"Revision {revision}"))
         if any(run.ended_at is None for run in every):
-            parts.append(_rule("now-rule", x.at(now), box, "Now"))
-        return Drawing(parts, height)
+            elements.append(_rule("now-rule", x.at(now), box, "Now"))
+        return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
     rows = [

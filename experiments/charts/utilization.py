@@ -39,13 +39,15 @@ def busy(
     """
     drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
     title, description = "Busy slots", _describe(bars)
-    parts = []
+    elements = []
     for each_width, fit in drawings:
         drawing = _Drawing(bars, start, end, slots, each_width, height)
         size = {"width": each_width, "height": drawing.height}
-        parts.append(frame(*drawing.draw(), key=key, title=title, description=description, fit=fit, **size))
+        elements.append(
+            frame(*drawing.draw(), key=key, title=title, description=description, fit=fit, **size)
+        )
     rows = [(f"{bar.start:%a %H:%M}", f"{bar.busy:.1f}", f"{bar.slots:.1f}") for bar in bars]
-    return Chart(join(parts), title, description, ("From", "Busy slots", "Slots"), rows)
+    return Chart(join(elements), title, description, ("From", "Busy slots", "Slots"), rows)
 
 
 class _Drawing:
@@ -74,12 +76,12 @@ class _Drawing:
         return [self._grid(), self._times(), *self._drawn()]
 
     def _grid(self) -> Svg:
-        parts = []
+        elements = []
         for tick in self.y.ticks:
             y = float(tick.at)
-            parts.append(element("line", class_="grid-line", x1=self.first_x, x2=self.x.end, y1=y, y2=y))
-            parts.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
-        return element("g", *parts)
+            elements.append(element("line", class_="grid-line", x1=self.first_x, x2=self.x.end, y1=y, y2=y))
+            elements.append(label(self.first_x - 8, y + 4, tick.label, anchor="end"))
+        return element("g", *elements)
 
     def _times(self) -> Svg:
         half = DIGIT * 2.5  # of "00:00"

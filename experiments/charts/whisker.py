@@ -26,15 +26,15 @@ def whisker(
         share = (value / 2 - low / 2) / span if span else 0.5
         return EDGE + min(max(share, 0.0), 1.0) * (WIDTH - 2 * EDGE)
 
-    parts = [element("title", description), element("path", class_="rail", d=f"M0,8H{WIDTH}")]
+    elements = [element("title", description), element("path", class_="rail", d=f"M0,8H{WIDTH}")]
     if baseline is not None:
-        parts.append(element("path", class_="base", d=f"M{at(baseline):.1f},0V16"))
+        elements.append(element("path", class_="base", d=f"M{at(baseline):.1f},0V16"))
     if mean is not None and deviation and finite(deviation) is not None:
         start, end = at(mean - deviation), at(mean + deviation)
-        parts.append(element("path", class_="span", d=f"M{start:.1f},8H{end:.1f}"))
+        elements.append(element("path", class_="span", d=f"M{start:.1f},8H{end:.1f}"))
     if mean is not None:
-        parts.append(element("circle", class_="mean", cx=at(mean), cy=MIDDLE, r=2.5))
-    parts.append(element("circle", class_="top", cx=at(best), cy=MIDDLE, r=3.0))
+        elements.append(element("circle", class_="mean", cx=at(mean), cy=MIDDLE, r=2.5))
+    elements.append(element("circle", class_="top", cx=at(best), cy=MIDDLE, r=3.0))
     return element(
-        "svg", *parts, class_="whisker", viewBox=f"0 0 {WIDTH} 16", role="img", aria_label=description
+        "svg", *elements, class_="whisker", viewBox=f"0 0 {WIDTH} 16", role="img", aria_label=description
     )

@@ -242,16 +242,16 @@ class _Terms(Transformer):
             self.fault = self.fault or text.error(_misplaced(text.text.lower()))
         return Word(text)
 
-    def comparison(self, parts: list[Any]) -> Comparison:
-        field, operator, *values = parts
+    def comparison(self, children: list[Any]) -> Comparison:
+        field, operator, *values = children
         self.count += len(values)
         operator = "=" if operator in (":", "==") else str(operator)
         if operator not in ("=", "!=") and len(values) > 1:
             self.fault = self.fault or values[1].error(f"“{operator}” takes one value, not a list")
         return Comparison(field, operator, tuple(values))
 
-    def membership(self, parts: list[Any]) -> Comparison:
-        field, _, *values = parts
+    def membership(self, children: list[Any]) -> Comparison:
+        field, _, *values = children
         self.count += len(values)
         return Comparison(field, "in", tuple(values))
 

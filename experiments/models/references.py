@@ -31,7 +31,7 @@ def require_model(workspace: Workspace, settings: Settings, *, before: Settings 
         )
 
 
-def gone(experiment: Experiment) -> list[str]:
+def missing_references(experiment: Experiment) -> list[str]:
     """Return a sentence, with the consequences, for each referenced row that no longer exists."""
     workspace, settings = experiment.workspace, experiment.settings
     model, results = settings.input_model, settings.warm_start
@@ -56,9 +56,11 @@ def naming(
     return [experiment for experiment in candidates if getattr(experiment.settings, setting) == value]
 
 
-def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, what: str) -> list[Experiment]:
-    """Return the drafts that refer to a row which is to be deleted. Raise `Refused` when other experiments do: `what`
-    begins the sentence ("Good weights is the input model of"). Experiments in the trash do not count."""
+def drafts_only(
+    workspace: Workspace, setting: str, value: str, *, by: User, subject: str
+) -> list[Experiment]:
+    """Return the drafts that refer to a row which is to be deleted. Raise `Refused` when other experiments do:
+    `subject` begins the sentence ("Good weights is the input model of"). Experiments in the trash do not count."""
     users = naming(workspace.experiments.all(), setting, value)
     ran = [experiment for experiment in users if experiment.state != ExperimentState.DRAFT]
     if ran:
@@ -70,7 +72,7 @@ def drafts_only(workspace: Workspace, setting: str, value: str, *, by: User, wha
         seen = set(keys)
         names = _listed([str(experiment) for experiment in ran if experiment.pk in seen], len(ran))
         raise Refused(
-            f"{what} {names}. Delete those experiments first: they cannot be resumed or rerun without it."
+            f"{subject} {names}. Delete those experiments first: they cannot be resumed or rerun without it."
         )
     return users
 

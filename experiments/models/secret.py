@@ -66,8 +66,8 @@ def hidden_in(text: str) -> str:
     return _SEALED.sub(HIDDEN, text)
 
 
-def sealed(groups: object, *, kept: Groups) -> object:
-    """Return the groups with their secrets sealed. Dots stand for the secret that is `kept` under that name.
+def sealed(groups: object, *, stored: Groups) -> object:
+    """Return the groups with their secrets sealed. Dots stand for the secret that is `stored` under that name.
 
     Invalid secrets are returned unchanged; `Settings.checked` reports them.
     """
@@ -75,7 +75,7 @@ def sealed(groups: object, *, kept: Groups) -> object:
         return groups
     return {
         group: {
-            name: _sealed(traits, kept.get(group, {}).get(name, {})) for name, traits in parameters.items()
+            name: _sealed(traits, stored.get(group, {}).get(name, {})) for name, traits in parameters.items()
         }
         if isinstance(parameters, dict)
         else parameters
@@ -105,12 +105,12 @@ def texts(groups: Groups) -> list[str]:
     return plain_texts
 
 
-def _sealed(traits: object, kept: Traits) -> object:
+def _sealed(traits: object, stored: Traits) -> object:
     if not isinstance(traits, dict):
         return traits
     text = traits.get("secret")
-    if text == HIDDEN and "secret" in kept:
-        return {**traits, "secret": kept["secret"]}
+    if text == HIDDEN and "secret" in stored:
+        return {**traits, "secret": stored["secret"]}
     if not isinstance(text, str) or text == HIDDEN or len(text) > LONGEST or _UNSTORABLE.search(text):
         return traits
     return {**traits, "secret": seal(text)}

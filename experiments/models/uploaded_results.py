@@ -76,7 +76,7 @@ class WarmResults(models.Model):
     def drafts(self, *, by: User) -> list[Experiment]:
         """Return the drafts that start from them. Raise `Refused` when other experiments outside the trash do."""
         subject = f"The results {self} are the warm start of"
-        return drafts_only(self.workspace, "warm_start", self.mark, by=by, what=subject)
+        return drafts_only(self.workspace, "warm_start", self.mark, by=by, subject=subject)
 
     def delete_unused(self, *, by: User) -> bool:
         """Delete them permanently. Return False if they no longer exist. Raise `Refused` while experiments other than

@@ -43,13 +43,13 @@ def warmed(experiment: ExperimentBase, settings: Settings, *, by: User, before: 
         raise _invalid(
             f"{source.name} has the direction {source.direction}, the opposite of this experiment."
         )
-    mark = f"{public_id}@{min(int(first or source.settled_count), source.settled_count)}"
-    imported = results(experiment, mark, settings.space)
+    reference = f"{public_id}@{min(int(first or source.settled_count), source.settled_count)}"
+    imported = results(experiment, reference, settings.space)
     if not imported:
         raise _invalid(f"{source.name} has no results yet.")
     if not any(settings.searched.to_raw(params) is not None for params, _ in imported):
         raise _invalid(f"No result of {source.name} fits this search space ({len(imported):,} checked).")
-    return dataclasses.replace(settings, warm_start=mark)
+    return dataclasses.replace(settings, warm_start=reference)
 
 
 def _require_telling(experiment: ExperimentBase, settings: Settings) -> None:
@@ -73,16 +73,16 @@ def _listed(names: list[str]) -> str:
     return ", ".join(name[:60] for name in names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def results(experiment: ExperimentBase, mark: str, space: Space) -> list[tuple[dict, float]]:
-    """Return (parameters, value) of the trials that `mark` refers to, such as `abcd2345@120`, in the order in which
-    they ended, at most the latest 10,000. Trials that were reset or are in the trash count; deleted ones do not.
+def results(experiment: ExperimentBase, reference: str, space: Space) -> list[tuple[dict, float]]:
+    """Return (parameters, value) of the trials that `reference` refers to, such as `abcd2345@120`, in the order in
+    which they ended, at most the latest 10,000. Trials that were reset or are in the trash count; deleted ones do not.
 
     For `file:abcd2345` return the uploaded results in the file's order, with values adapted to this space."""
-    if mark.startswith(FILE):
+    if reference.startswith(FILE):
         uploaded = experiment.workspace.warm_results.model.objects  # a clone may be in another workspace
-        file = uploaded.filter(public_id=mark.removeprefix(FILE)).first()
+        file = uploaded.filter(public_id=reference.removeprefix(FILE)).first()
         return [(adapt_params(space, params), value) for params, value in file.rows] if file else []
-    public_id, _, first = mark.partition("@")
+    public_id, _, first = reference.partition("@")
     ended = experiment.trials.model.everything.filter(
         experiment__public_id=public_id, settled_rank__lte=int(first)
     )

@@ -81,14 +81,14 @@ def render(command: str, values: Mapping[str, object], *, append: Sequence[str] 
     script = _read(command, frozenset(values))
     if script.faults:
         raise ValueError(script.faults[0][1])
-    parts, at = [], 0
+    rendered, at = [], 0
     for start, end, name in script.places:
-        parts += [command[at:start], "" if name == "$" else shlex.quote(text_of(values[name]))]
+        rendered += [command[at:start], "" if name == "$" else shlex.quote(text_of(values[name]))]
         at = end
     if append:
-        parts += [command[at : script.end], " ", shlex.join(append)]
+        rendered += [command[at : script.end], " ", shlex.join(append)]
         at = script.end
-    return "".join(parts) + command[at:]
+    return "".join(rendered) + command[at:]
 
 
 def argv(script: str, *, pipefail: bool = True) -> list[str]:

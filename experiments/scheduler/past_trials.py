@@ -50,14 +50,14 @@ def past_trials(experiment: Experiment) -> list[PastTrial]:
 
 def _warm(experiment: Experiment, cache: ExperimentCache) -> list[PastTrial]:
     """Return the results of the warm start, which come before the first trial."""
-    mark, space = experiment.settings.warm_start, experiment.settings.space
-    if mark and (mark, space) not in cache.warm:
-        results = warm_results(experiment, mark, space)
-        cache.warm[mark, space] = [
+    reference, space = experiment.settings.warm_start, experiment.settings.space
+    if reference and (reference, space) not in cache.warm:
+        results = warm_results(experiment, reference, space)
+        cache.warm[reference, space] = [
             PastTrial(ordinal=None, number=number, raw={}, key=space.key(params), state="done", value=value)
             for number, (params, value) in enumerate(results, start=-len(results))
         ]
-    return cache.warm.get((mark, space), [])
+    return cache.warm.get((reference, space), [])
 
 
 def _past_trial(trial: Trial, space: Space) -> PastTrial:

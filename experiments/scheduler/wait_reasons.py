@@ -126,12 +126,13 @@ class Compute:
         lost = worker_trials.filter(ended_at__gt=lately, failure=Failure.WORKER_LOST)
         counts = {"trials": Count("pk"), "boots": Count("boot", distinct=True)}
         columns = ("worker", "is_lost", *counts)
-        parts = [
+        queries = [
             rows.values("worker").annotate(is_lost=Value(is_lost), **counts).values_list(*columns)
             for rows, is_lost in ((held, False), (lost, True))
         ]
         return [
-            (worker, bool(is_lost), *count) for worker, is_lost, *count in parts[0].union(parts[1], all=True)
+            (worker, bool(is_lost), *count)
+            for worker, is_lost, *count in queries[0].union(queries[1], all=True)
         ]
 
     @cached_property

@@ -96,8 +96,8 @@ def adapt_params(group: Group, params: Mapping[str, object]) -> dict[str, object
     """Return the parameters of a result in the form of these parameters: `layer/kernel_size` moves into its object,
     16.0 becomes the choice 16 or "16", and a missing value becomes null if null is a choice. Values that do not fit
     are returned unchanged."""
-    rest = flat(params)
-    return {**_adapt(group, rest, ""), **rest}
+    remaining = flat(params)
+    return {**_adapt(group, remaining, ""), **remaining}
 
 
 def parameter_names(results: Sequence[Result]) -> list[str]:
@@ -105,20 +105,20 @@ def parameter_names(results: Sequence[Result]) -> list[str]:
     return list(dict.fromkeys(name for params, _ in results for name in flat(params)))
 
 
-def _adapt(group: Group, rest: dict[str, object], before: str) -> dict[str, object]:
-    """Return the adapted values of a group, and remove them from `rest`."""
+def _adapt(group: Group, remaining: dict[str, object], before: str) -> dict[str, object]:
+    """Return the adapted values of a group, and remove them from `remaining`."""
     adapted: dict[str, object] = {}
     for parameter in group.parameters:
         name = before + parameter.name
-        if name not in rest:
+        if name not in remaining:
             if isinstance(parameter, Choice) and None in parameter.values:
                 adapted[parameter.name] = None
             continue
-        value = rest.pop(name)
+        value = remaining.pop(name)
         if isinstance(parameter, Nested):
             chosen = value if isinstance(value, str) else json.dumps(value)
             branch = parameter.branch_of({"_name": chosen})
-            value = {"_name": chosen, **_adapt(branch, rest, f"{name}/")} if branch else value
+            value = {"_name": chosen, **_adapt(branch, remaining, f"{name}/")} if branch else value
         elif isinstance(parameter, Choice) and parameter.to_raw(value) is NOT_IN_SPACE:
             key = _comparison_key(value)
             value = next((choice for choice in parameter.values if _comparison_key(choice) == key), value)

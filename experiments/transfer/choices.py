@@ -97,9 +97,9 @@ def checked_roles(preview: dict[str, Any], roles: dict[str, str]) -> dict[str, s
         if role not in ROLES:
             raise Invalid({"roles": [f"The role of {column[:60]} must be one of: {', '.join(ROLES)}."]})
     if columns and all(
-        roles.get(column, kept) != PARAMETER
+        roles.get(column, guessed_role) != PARAMETER
         for study in preview.get("studies", [])
-        for column, kept in study["columns"]
+        for column, guessed_role in study["columns"]
     ):
         raise Invalid({"roles": ["Keep at least one parameter."]})
     return roles

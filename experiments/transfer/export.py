@@ -191,8 +191,8 @@ class _Exporter:
         secrets = references = 0
         for number in range(1, self.experiment.revision.number + 1):
             revision = rows.get(number=number)
-            settings, hidden, gone = exportable(revision.settings)
-            secrets, references = max(secrets, hidden), max(references, gone)
+            settings, hidden, omitted = exportable(revision.settings)
+            secrets, references = max(secrets, hidden), max(references, omitted)
             yield {
                 "number": revision.number,
                 "settings": settings,

@@ -88,7 +88,7 @@ def test_any_values_are_a_drawing_for_each_width(name, direction):
 def test_any_reports_and_run_times_are_a_drawing(name):
     values = VALUES[name]
     curves = [Curve(n, list(enumerate(values, n)), NASTY, f"/t/{n}/", is_live=n == 3) for n in range(1, 7)]
-    read_chart(intermediate(curves, others=curves, metric=NASTY, best=1, smoothing=0.6).svg)
+    read_chart(intermediate(curves, other_curves=curves, metric=NASTY, best=1, smoothing=0.6).svg)
     read_chart(durations([Ended(abs(value) if value else 0.0, "failed") for value in values]).svg)
     read_chart(importance([(NASTY, value) for value in values], is_signed=True).svg)
     read_chart(importance([(NASTY, value) for value in values], is_signed=False, key="i").svg)

@@ -351,7 +351,7 @@ def test_a_trial_sees_its_configuration_and_leaves_no_secret_behind(draft, local
         diff=CONFIGURED,
         passes_arguments=True,
         environment={"BOTH": "environment"},
-        hyperparameters=secret.sealed(groups, kept={}),
+        hyperparameters=secret.sealed(groups, stored={}),
         objects={"model.yaml": "depth: 3"},
         max_trials=1,
     )
@@ -368,7 +368,7 @@ def test_a_trial_sees_its_configuration_and_leaves_no_secret_behind(draft, local
 
 def test_a_secret_of_another_installation_fails_in_setup(draft, local, alice, settings):  # noqa: F811
     experiment = draft(
-        hyperparameters=secret.sealed({"General": {"t": {"secret": "x"}}}, kept={}), max_trials=1
+        hyperparameters=secret.sealed({"General": {"t": {"secret": "x"}}}, stored={}), max_trials=1
     )
     experiment.enqueue(by=alice)
     settings.SECRET_KEY = "another"

@@ -61,7 +61,7 @@ def parallel(trials: Trials, settings: dict[str, Any]) -> str:
     titles = [*names, settings["metric"]]
     gap = (RIGHT - LEFT) / max(1, len(columns) - 1)
     scales = [_axis(column, kind) for column, kind in zip(columns, kinds)]  # noqa: B905
-    parts = []
+    elements = []
     for place in range(len(shown) - 1, -1, -1):
         points = [
             f"{LEFT + gap * at:.1f},{scales[at](column[place]):.1f}"
@@ -70,7 +70,7 @@ def parallel(trials: Trials, settings: dict[str, Any]) -> str:
         ]
         is_best = place == 0
         share = 1 - place / len(shown)
-        parts.append(
+        elements.append(
             f'<polyline points="{" ".join(points)}" fill="none" stroke="{ACCENT if share > 0.8 else QUIET}" '
             f'stroke-width="{2.5 if is_best else 1}" stroke-opacity="{1 if is_best else 0.25 + share / 2:.2f}"/>'
         )
@@ -78,10 +78,10 @@ def parallel(trials: Trials, settings: dict[str, Any]) -> str:
         x = LEFT + gap * at
         anchor = "start" if at == 0 else "end" if at == len(columns) - 1 else "middle"
         low, high = _ends(column)
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP + 12}" y2="{BOTTOM}" stroke="{QUIET}"/>')
-        parts.append(_text(x, 14, _clipped(title), anchor))
-        parts += [_text(x, BOTTOM + 14, low, anchor), _text(x, TOP + 26, high, anchor)]
-    return _svg("".join(parts))
+        elements.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP + 12}" y2="{BOTTOM}" stroke="{QUIET}"/>')
+        elements.append(_text(x, 14, _clipped(title), anchor))
+        elements += [_text(x, BOTTOM + 14, low, anchor), _text(x, TOP + 26, high, anchor)]
+    return _svg("".join(elements))
 
 
 CHARTS: dict[str, Callable[[Trials, dict[str, Any]], str]] = {"history": history, "parallel": parallel}

@@ -260,7 +260,7 @@ def checked(changes: dict[str, Any], *, over: Settings | None = None) -> Setting
     """Return the settings `over` with `changes`; secrets among the hyperparameters are encrypted. Raise `Invalid`."""
     previous = over.hyperparameters if over else {}
     if "hyperparameters" in changes:
-        changes = {**changes, "hyperparameters": secret.sealed(changes["hyperparameters"], kept=previous)}
+        changes = {**changes, "hyperparameters": secret.sealed(changes["hyperparameters"], stored=previous)}
     settings = Settings.checked({**(over.document() if over else {}), **changes})
     if faults := faults_of_values(settings.hyperparameters, before=previous):
         raise Invalid({"hyperparameters": faults})

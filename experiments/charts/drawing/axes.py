@@ -45,9 +45,9 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What a chart draws for one width: the parts from back to front, and its height in pixels."""
+    """What a chart draws for one width: the elements from back to front, and its height in pixels."""
 
-    parts: list[Svg]
+    elements: list[Svg]
     height: float
 
 
@@ -62,14 +62,14 @@ def fits(widths: Sequence[int]) -> list[tuple[int, str | None]]:
 def drawn(
     draw: Callable[[int], Drawing], widths: Sequence[int], *, key: str, title: str, description: str
 ) -> Svg:
-    """Draw a chart once for each width; `draw(width)` returns its parts. `key` must be unique in the page."""
+    """Draw a chart once for each width; `draw(width)` returns its elements. `key` must be unique in the page."""
     drawings = []
     for width, fit in fits(widths):
         drawing = draw(width)
         size = {"width": width, "height": drawing.height}
         drawings.append(
             frame(
-                *drawing.parts,
+                *drawing.elements,
                 key=key,
                 title=title,
                 description=description,

@@ -60,9 +60,9 @@ def element(_name: str, *inside: str, **attributes: object) -> Svg:
     return Svg(f"<{_name}{written}>{body}</{_name}>" if body else f"<{_name}{written}/>")
 
 
-def join(parts: Iterable[str]) -> Svg:
-    """Concatenate markup; parts that are not `Svg` are escaped."""
-    return Svg("".join([part if isinstance(part, Svg) else safe(part) for part in parts]))
+def join(elements: Iterable[str]) -> Svg:
+    """Concatenate markup; elements that are not `Svg` are escaped."""
+    return Svg("".join([part if isinstance(part, Svg) else safe(part) for part in elements]))
 
 
 def px(value: float) -> str:
@@ -77,7 +77,7 @@ def label(x: float, y: float, text: str, *, class_: str | None = None, anchor: s
 
 
 def frame(
-    *parts: Svg,
+    *elements: Svg,
     key: str,
     title: str,
     description: str,
@@ -86,7 +86,7 @@ def frame(
     fit: str | None,
 ) -> Svg:
     """Return the `<svg>` of a drawing, with title and description for screen readers.
-    A drawing with links is a group for screen readers: a picture has no parts.
+    A drawing with links is a group for screen readers: a picture has no elements.
 
     `key` is the prefix of its IDs; it must be one word and unique in the page. `fit` is `is-wide` or `is-narrow` for a
     drawing with a counterpart for the other width, else None.
@@ -96,10 +96,10 @@ def frame(
         "svg",
         element("title", title, id=f"{ids}-t"),
         element("desc", description, id=f"{ids}-d"),
-        *parts,
+        *elements,
         class_=f"chart {fit}" if fit else "chart",
         viewBox=f"0 0 {px(width)} {px(height)}",
-        role="group" if any("<a " in part for part in parts) else "img",
+        role="group" if any("<a " in part for part in elements) else "img",
         aria_labelledby=f"{ids}-t {ids}-d",
     )
 

@@ -26,10 +26,10 @@ class Attempts(models.Model):
         return f"{self.count} until {self.until:%F %T}"
 
     @classmethod
-    def count_one(cls, *parts: str, within_s: float) -> int:
-        """Count an attempt under the key that `parts` form. Return the number of attempts since the first one, which
-        expires after `within_s` seconds."""
-        key, now = _key(parts), database_clock.now()
+    def count_one(cls, *key_parts: str, within_s: float) -> int:
+        """Count an attempt under the key that `key_parts` form. Return the number of attempts since the first one,
+        which expires after `within_s` seconds."""
+        key, now = _key(key_parts), database_clock.now()
         with transaction.atomic():
             cls.objects.filter(key=key, until__lte=now).delete()
             if not cls.objects.filter(key=key).update(count=F("count") + 1):
@@ -41,20 +41,20 @@ class Attempts(models.Model):
             return cls.objects.values_list("count", flat=True).get(key=key)
 
     @classmethod
-    def counted(cls, *parts: str) -> int:
+    def counted(cls, *key_parts: str) -> int:
         """Return the number of attempts."""
-        row = cls.objects.filter(key=_key(parts), until__gt=database_clock.now())
+        row = cls.objects.filter(key=_key(key_parts), until__gt=database_clock.now())
         return row.values_list("count", flat=True).first() or 0
 
     @classmethod
-    def forget(cls, *parts: str) -> None:
+    def forget(cls, *key_parts: str) -> None:
         """Reset the count to 0."""
-        cls.objects.filter(key=_key(parts)).delete()
+        cls.objects.filter(key=_key(key_parts)).delete()
 
     @classmethod
     def delete_expired(cls, now: datetime) -> None:
         cls.objects.filter(until__lte=now).delete()
 
 
-def _key(parts: tuple[str, ...]) -> str:
-    return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
+def _key(key_parts: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join(key_parts).encode(errors="replace")).hexdigest()

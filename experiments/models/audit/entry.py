@@ -171,13 +171,17 @@ def record(
         token=token,
         workspace=workspace,
         subject=_readable(subject)[:MAX_SUBJECT],
-        details={name: kept for name, value in values.items() if (kept := _kept(name, value)) is not None},
+        details={
+            name: recorded
+            for name, value in values.items()
+            if (recorded := _recorded(name, value)) is not None
+        },
         address=origin_now.address,
         via=origin_now.via,
     )
 
 
-def _kept(name: str, value: object) -> str | list[str] | None:
+def _recorded(name: str, value: object) -> str | list[str] | None:
     """Return the value as text, or a pair as two texts; None if nothing differs or the value is empty."""
     is_secret = _SECRET_NAME.search(name) is not None
     if isinstance(value, tuple):

@@ -98,7 +98,7 @@ class Dashboard(models.Model):
         with transaction.atomic():
             copy = Dashboard.create(self.workspace, by=by, name=f"Copy of {self.name}"[:MAX_NAME])
             Tile.objects.bulk_create(
-                Tile(dashboard=copy, place=tile.place, **tile.kept()) for tile in self.tiles.all()
+                Tile(dashboard=copy, place=tile.place, **tile.copied_values()) for tile in self.tiles.all()
             )
         return copy
 
@@ -173,7 +173,7 @@ class Dashboard(models.Model):
         self.save(update_fields=["former", "updated_at"])
 
     def _snapshot(self) -> list[dict[str, Any]]:
-        return [{"pk": tile.pk, "place": tile.place, **tile.kept()} for tile in self.tiles.all()]
+        return [{"pk": tile.pk, "place": tile.place, **tile.copied_values()} for tile in self.tiles.all()]
 
 
 class Tile(models.Model):
@@ -238,7 +238,7 @@ class Tile(models.Model):
                 raise Refused("Someone else removed this tile.")
             self.save(update_fields=["title", "text", "options", "experiment", "project", "view"])
 
-    def kept(self) -> dict[str, Any]:
+    def copied_values(self) -> dict[str, Any]:
         """Return the columns that a copy of the tile shares."""
         return {name: getattr(self, name) for name in KEPT}
 

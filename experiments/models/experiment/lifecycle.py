@@ -281,7 +281,7 @@ class LifecycleVerbs(SettingsVerbs):
         with self.locked():
             if not self.allows("reset"):
                 return False
-            gone = self.trials.update(trashed_at=database_clock.now())
+            trashed_count = self.trials.update(trashed_at=database_clock.now())
             for state in status.TRIAL_STATES:
                 setattr(self, f"{state}_count", 0)
             self.epoch += 1
@@ -291,7 +291,7 @@ class LifecycleVerbs(SettingsVerbs):
             self.front_trials.all().delete()
             self.ran_s, self.started_at, self.ended_at, self.is_exhausted = 0, None, None, False
             return self.move(
-                ExperimentState.DRAFT, by=by, verb="reset", because=f"{gone} trials to the trash"
+                ExperimentState.DRAFT, by=by, verb="reset", because=f"{trashed_count} trials to the trash"
             )
 
     def publish(self, *, by: User) -> bool:

@@ -35,13 +35,13 @@ class SearchInputChecks(SettingsReader):
     def search_inputs(self, space: Space | None) -> dict[str, Any]:
         fixed, points = self.mapping("fixed"), self._points()
         constraints = self._constraints()
-        rest = {"constraints": constraints, "warm_start": self._warm_start()}
+        other_inputs = {"constraints": constraints, "warm_start": self._warm_start()}
         if space is None or self.errors.keys() & {"fixed", "starting_points"}:
-            return {"fixed": fixed, "starting_points": points, **rest}
+            return {"fixed": fixed, "starting_points": points, **other_inputs}
         points, fixed = self._starting(space, fixed, points), self._fixed(space, fixed)
         if not self.errors.keys() & {"fixed", "constraints"}:
             self._check_constraints(fix_parameters(space, fixed), constraints, points)
-        return {"fixed": fixed, "starting_points": points, **rest}
+        return {"fixed": fixed, "starting_points": points, **other_inputs}
 
     def _constraints(self) -> list[str]:
         texts = self.document.get("constraints", [])

@@ -196,7 +196,7 @@ class Model(models.Model):
     def drafts(self, *, by: User) -> list[Experiment]:
         """Return the drafts that start from it. Raise `Refused` while other experiments outside the trash do."""
         subject = f"The model {self} is the input model of"
-        return drafts_only(self.workspace, "input_model", self.public_id, by=by, what=subject)
+        return drafts_only(self.workspace, "input_model", self.public_id, by=by, subject=subject)
 
     def delete_unused(self, *, by: User) -> bool:
         """Delete it permanently, and its file if that was uploaded for it; other files stay where they are. Return

@@ -102,7 +102,7 @@ class SavedView(models.Model):
         return QueryDict(self.query)
 
     def _write(self, *, name: str, query: str) -> None:
-        self.name, self.query = " ".join(name.split()), kept(query)
+        self.name, self.query = " ".join(name.split()), stored_query(query)
         errors: dict[str, list[str]] = {}
         if not self.name or len(self.name) > MAX_NAME or "\0" in self.name:
             errors["name"] = [f"Enter a name of at most {MAX_NAME} characters."]
@@ -117,12 +117,12 @@ class SavedView(models.Model):
             raise Invalid({"name": [f"You already have a view {self.name} for this table."]}) from None
 
 
-def kept(query: str) -> str:
+def stored_query(query: str) -> str:
     """Return the parameters of a URL that a view stores, encoded."""
     address = QueryDict(query.removeprefix("?"))
-    parts = QueryDict(mutable=True)
+    parameters = QueryDict(mutable=True)
     for name in PARAMETERS:
         values: list[Any] = [value for value in address.getlist(name) if value]
         if values:
-            parts.setlist(name, values)
-    return parts.urlencode()
+            parameters.setlist(name, values)
+    return parameters.urlencode()

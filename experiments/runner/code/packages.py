@@ -258,8 +258,8 @@ def _options(requirements: str) -> list[str]:
 
 
 def _uv() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else "uv"
+    sibling = Path(sys.executable).with_name("uv")
+    return str(sibling) if sibling.exists() else "uv"
 
 
 def _environment() -> dict[str, str]:
@@ -273,8 +273,8 @@ def _environment() -> dict[str, str]:
     return {**own, **_ALWAYS}
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 
 def _reason(failed: ToolError, file: Path | None = None) -> str:

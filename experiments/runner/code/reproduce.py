@@ -85,7 +85,7 @@ def script(
     `objects` besides the parameters. `code` is the code that the trial ran."""
     groups = without_secrets(hyperparameters)
     trial_id = f"{experiment_id}-{number}"
-    parts = [
+    sections = [
         f"""\
 #!/usr/bin/env bash
 # Runs trial {trial_id} of {" ".join(title.split())!r} again, by hand, with the same values, environment and command.
@@ -110,17 +110,17 @@ export TRIALDECK_OUTPUT_DIR="$folder/output"
         ': > "$TRIALDECK_METRICS"\n',
     ]
     if needs_package:
-        parts += _package()
+        sections += _package()
         if "CLEARML_OFFLINE_MODE" not in environment:
             task = clearml.task_of(trial_id, params=params, hyperparameters=groups, objects=objects)
-            parts += _clearml(trial_id, task)
+            sections += _clearml(trial_id, task)
     if groups or objects:
-        parts.append(file("$folder/configuration.json", configuration.text(groups, objects, params)))
-        parts.append('export TRIALDECK_CONFIGURATION="$folder/configuration.json"\n')
-    parts += layout(code)
-    parts.append(f"cd {_place(directory, code)}\n")
-    parts.append('echo "Parameters, metrics and output: $folder" >&2\n')
-    return "\n".join(parts) + "\n" + command.rstrip("\n") + "\n"
+        sections.append(file("$folder/configuration.json", configuration.text(groups, objects, params)))
+        sections.append('export TRIALDECK_CONFIGURATION="$folder/configuration.json"\n')
+    sections += layout(code)
+    sections.append(f"cd {_place(directory, code)}\n")
+    sections.append('echo "Parameters, metrics and output: $folder" >&2\n')
+    return "\n".join(sections) + "\n" + command.rstrip("\n") + "\n"
 
 
 def _environment(environment: Mapping[str, str]) -> str:

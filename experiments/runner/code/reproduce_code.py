@@ -29,20 +29,23 @@ class Code:
 
 def layout(code: Code) -> list[str]:
     """Return the script's lines that create `$folder/code` and `$folder/venv`, each once."""
-    parts = []
+    sections = []
     if code.image:
         arguments = f" ({code.image_arguments})" if code.image_arguments else ""
         note = (
             f"The trial ran in a container of {code.image}{arguments}; this script runs without a container."
         )
-        parts.append(f"echo {shlex.quote(note)} >&2\n")
+        sections.append(f"echo {shlex.quote(note)} >&2\n")
     if code.repository:
-        parts.append(_clone(code))
+        sections.append(_clone(code))
     elif code.literal:
-        parts += ['mkdir -p "$folder/code"\n', file(f"$folder/code/{code.literal}", code.diff.rstrip("\n"))]
+        sections += [
+            'mkdir -p "$folder/code"\n',
+            file(f"$folder/code/{code.literal}", code.diff.rstrip("\n")),
+        ]
     if code.packages_from != "worker":
-        parts += _packages(code)
-    return parts
+        sections += _packages(code)
+    return sections
 
 
 def _clone(code: Code) -> str:
@@ -62,14 +65,16 @@ def _clone(code: Code) -> str:
 def _packages(code: Code) -> list[str]:
     name = Path(code.python).name
     python = code.python if name.startswith("python") and name != "python" else "python3"
-    parts = [f'[ -e "$folder/venv" ] || {shlex.quote(python)} -m venv "$folder/venv"\n']
+    sections = [f'[ -e "$folder/venv" ] || {shlex.quote(python)} -m venv "$folder/venv"\n']
     if code.packages is None and code.packages_from == "repository":
-        parts.append('"$folder/venv/bin/python" -m pip install --quiet -r "$folder/code/requirements.txt"\n')
+        sections.append(
+            '"$folder/venv/bin/python" -m pip install --quiet -r "$folder/code/requirements.txt"\n'
+        )
     elif code.packages and code.packages_from != "none":
-        parts.append(file("$folder/requirements.txt", code.packages.rstrip("\n")))
-        parts.append('"$folder/venv/bin/python" -m pip install --quiet -r "$folder/requirements.txt"\n')
-    parts.append('export VIRTUAL_ENV="$folder/venv" PATH="$folder/venv/bin:$PATH"\n')
-    return parts
+        sections.append(file("$folder/requirements.txt", code.packages.rstrip("\n")))
+        sections.append('"$folder/venv/bin/python" -m pip install --quiet -r "$folder/requirements.txt"\n')
+    sections.append('export VIRTUAL_ENV="$folder/venv" PATH="$folder/venv/bin:$PATH"\n')
+    return sections
 
 
 def file(name: str, text: str) -> str:

@@ -200,16 +200,16 @@ class Staging:
         """Add the definition of a parameter that the file has, in the form of our search spaces."""
         self._db.execute("INSERT INTO space VALUES (?, ?, ?)", [study, name, json.dumps(definition)])
 
-    def leave_out(self, study: int, what: str, count: int = 1) -> None:
-        """Count what is not imported; `what` is a phrase such as `notes of runs`."""
-        self._left_out[study, what] += count
+    def leave_out(self, study: int, description: str, count: int = 1) -> None:
+        """Count what is not imported; `description` is a phrase such as `notes of runs`."""
+        self._left_out[study, description] += count
 
     def rename_metrics(self, study: int, names: dict[str, str]) -> None:
         """Rename metrics of all trials of a study, once everything is added."""
         self._renames.append((study, names))
 
-    def remove_blank_trials(self, what: str) -> None:
-        """Leave out succeeded trials without any parameter, metric and point; `what` says what they are."""
+    def remove_blank_trials(self, description: str) -> None:
+        """Leave out succeeded trials without any parameter, metric and point; `description` says what they are."""
         self._flush()
         blank = (
             "state = 'succeeded' AND id NOT IN (SELECT trial FROM param) AND id NOT IN (SELECT trial FROM metric) "
@@ -217,7 +217,7 @@ class Staging:
         )
         counts = self._db.execute(f"SELECT study, count(*) FROM trial WHERE {blank} GROUP BY study")  # noqa: S608
         for study, count in counts.fetchall():
-            self.leave_out(study, what, count)
+            self.leave_out(study, description, count)
         self._db.execute(f"DELETE FROM trial WHERE {blank}")  # noqa: S608
 
     def finish(self) -> None:
@@ -225,7 +225,7 @@ class Staging:
         self._flush()
         self._db.executemany(
             "INSERT INTO left_out VALUES (?, ?, ?)",
-            [(study, what, count) for (study, what), count in self._left_out.items()],
+            [(study, description, count) for (study, description), count in self._left_out.items()],
         )
         self._db.execute("COMMIT")
         self._db.executescript(_INDEXES)

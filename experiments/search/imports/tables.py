@@ -357,11 +357,11 @@ def _lenient_or_none(text: str) -> Any:
 
 
 def _nni_params(record: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the parameters of a trial in NNI's own words: a list of texts of `{"parameters": {…}}`."""
-    words = record.get("hyperParameters")
-    if isinstance(words, list) and words:
-        words = words[-1]
-    document = _lenient_or_none(words) if isinstance(words, str) else words
+    """Return the parameters of a trial in NNI's own entries: a list of texts of `{"parameters": {…}}`."""
+    entries = record.get("hyperParameters")
+    if isinstance(entries, list) and entries:
+        entries = entries[-1]
+    document = _lenient_or_none(entries) if isinstance(entries, str) else entries
     params = document.get("parameters", document) if isinstance(document, dict) else None
     return params if isinstance(params, dict) else None
 

@@ -27,13 +27,13 @@ TOO_MANY = (
 )
 
 
-def count(*parts: str) -> int:
+def count(*key_parts: str) -> int:
     """Count one more; return how many there are within the window."""
-    return Attempts.count_one(*parts, within_s=WINDOW_S)
+    return Attempts.count_one(*key_parts, within_s=WINDOW_S)
 
 
-def counted(*parts: str) -> int:
-    return Attempts.counted(*parts)
+def counted(*key_parts: str) -> int:
+    return Attempts.counted(*key_parts)
 
 
 def folded(username: object) -> str:

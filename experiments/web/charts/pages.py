@@ -165,10 +165,12 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
 Drawn = TypeVar("Drawn")
 
 
-def drawn_once(experiment: Experiment, draw: Callable[[], Drawn], *parts: object, version: Version) -> Drawn:
-    """Return what `draw` draws or computes of an experiment, kept for all who see it until its data change. `parts`:
-    what else it depends on."""
-    key = (experiment.public_id, experiment.epoch, version, get_current_timezone_name(), *parts)
+def drawn_once(
+    experiment: Experiment, draw: Callable[[], Drawn], *key_parts: object, version: Version
+) -> Drawn:
+    """Return what `draw` draws or computes of an experiment, kept for all who see it until its data change.
+    `key_parts`: what else it depends on."""
+    key = (experiment.public_id, experiment.epoch, version, get_current_timezone_name(), *key_parts)
     name, cache = hashlib.sha256(repr(key).encode()).hexdigest(), caches["charts"]
     drawn: Drawn | None = cache.get(name)
     if drawn is None:
@@ -233,14 +235,14 @@ def _context(request: SignedInRequest, view: ChartView, selected: TrialQuery) ->
 def _axis(view: ChartView, name: str) -> dict[str, Any]:
     """Return what the menu of an axis needs."""
     parameter = view.axes[name]
-    words = {word: name in view.options.having(word) for word in AXIS_WORDS}
+    axis_words = {word: name in view.options.having(word) for word in AXIS_WORDS}
     return {
         "name": name,
         "choices": parameter.choices,
         "low": parameter.low,
         "high": parameter.high,
-        "is_log": words["log"] or (parameter.is_log and not words["linear"]),
-        "is_flipped": words["flip"],
+        "is_log": axis_words["log"] or (parameter.is_log and not axis_words["linear"]),
+        "is_flipped": axis_words["flip"],
         "flip": _toggled(view.options, name, "flip"),
         "scale": _toggled(view.options, name, "linear" if parameter.is_log else "log"),
         "has_scale": parameter.choices is None,

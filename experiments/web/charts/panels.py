@@ -207,7 +207,7 @@ def curves_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     points = metric_series.of_many([*best, *alive, *background_trials], view.objective)
     chart = intermediate(
         [_curve(view, trial, points) for trial in [*best, *alive]],
-        others=[_curve(view, trial, points) for trial in background_trials],
+        other_curves=[_curve(view, trial, points) for trial in background_trials],
         metric=view.objective,
         best=experiment.best_number,
         smoothing=view.options.smooth,

@@ -141,8 +141,8 @@ def _listed(user: User) -> list[Worker]:
     """Return the present workers that the user may see by name, then those that are gone, latest first."""
     visible = visible_workers(user)
     present = list(visible.filter(gone_at=None))
-    gone = visible.exclude(gone_at=None).order_by("-gone_at")
-    return present + list(gone[:MOST_GONE])
+    gone_workers = visible.exclude(gone_at=None).order_by("-gone_at")
+    return present + list(gone_workers[:MOST_GONE])
 
 
 def has_full_disk(worker: Worker) -> bool:

@@ -58,7 +58,7 @@ def _ask_enqueue(experiment: Experiment) -> Question:
         "The experiment goes to the end of the queue. Workers then start its trials: "
         f"{budget}, {experiment.concurrency:,} in parallel."
     )
-    warnings = [*_lacks_code(experiment.settings), *references.gone(experiment)]
+    warnings = [*_lacks_code(experiment.settings), *references.missing_references(experiment)]
     return Question(f"Enqueue {experiment.name}", [effect, *warnings], "Enqueue")
 
 
@@ -76,8 +76,8 @@ def _ask_stop(experiment: Experiment) -> Question:
     sentences = []
     if experiment.alive_count:
         grace = experiment.settings.stop_grace_s
-        how = f"SIGTERM, then SIGKILL after {duration(grace)}" if grace else "SIGKILL immediately"
-        sentences.append(f"{plural(experiment.alive_count, 'running trial')} will end ({how}).")
+        signals = f"SIGTERM, then SIGKILL after {duration(grace)}" if grace else "SIGKILL immediately"
+        sentences.append(f"{plural(experiment.alive_count, 'running trial')} will end ({signals}).")
     else:
         sentences.append("No trial is running.")
     if experiment.waiting_count:

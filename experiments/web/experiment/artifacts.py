@@ -142,18 +142,18 @@ def _page(
     best = {"trial__number": experiment.best_number}
     parts = [files.filter(**best), files.exclude(**best)] if experiment.best_number else [files]
     goes_back = "before" in request.GET
-    mark = _mark(files, request.GET.get("before" if goes_back else "after", ""))
-    if mark is None:
+    cursor = _cursor(files, request.GET.get("before" if goes_back else "after", ""))
+    if cursor is None:
         goes_back = False
     artifacts: list[Artifact] = []
     for part in reversed(parts) if goes_back else parts:
-        artifacts += _beyond(part, parts, mark, experiment, goes_back)[: SIZE + 1 - len(artifacts)]
+        artifacts += _beyond(part, parts, cursor, experiment, goes_back)[: SIZE + 1 - len(artifacts)]
     has_more, shown = len(artifacts) > SIZE, artifacts[:SIZE]
     if goes_back:
         shown.reverse()
     if not shown:
         return [], Pager(summary)
-    has_before = has_more if goes_back else mark is not None
+    has_before = has_more if goes_back else cursor is not None
     has_after = goes_back or has_more
 
     def url(**place: int) -> str:
@@ -171,7 +171,7 @@ def _page(
     )
 
 
-def _mark(files: QuerySet[Artifact], key: str) -> Artifact | None:
+def _cursor(files: QuerySet[Artifact], key: str) -> Artifact | None:
     if not key.isdecimal() or len(key) > 18:
         return None
     return files.select_related("trial").only("name", "trial__number").filter(pk=int(key)).first()
@@ -180,24 +180,24 @@ def _mark(files: QuerySet[Artifact], key: str) -> Artifact | None:
 def _beyond(
     part: QuerySet[Artifact],
     parts: list[QuerySet[Artifact]],
-    mark: Artifact | None,
+    cursor: Artifact | None,
     experiment: Experiment,
     goes_back: bool,
 ) -> QuerySet[Artifact]:
-    """Return the rows of this part that come after the mark (before it when going back): none, all, or the rest."""
+    """Return the rows of this part that come after the cursor (before it when going back): none, all, or the rest."""
     order = (
         ("-trial", "-name") if goes_back else ("trial", "name")
     )  # trials are numbered in the order of their keys
     rows = part.select_related("trial", "worker").defer("trial__params", "trial__raw", "trial__sampler_attrs")
     rows = rows.order_by(*order)
-    if mark is None:
+    if cursor is None:
         return rows
-    marked = 0 if len(parts) == 1 or mark.trial.number == experiment.best_number else 1
+    marked = 0 if len(parts) == 1 or cursor.trial.number == experiment.best_number else 1
     index = parts.index(part)
     if index == marked:
         side = "lt" if goes_back else "gt"
-        beyond = Q(**{f"trial__{side}": mark.trial_id}) | Q(
-            trial=mark.trial_id, **{f"name__{side}": mark.name}
+        beyond = Q(**{f"trial__{side}": cursor.trial_id}) | Q(
+            trial=cursor.trial_id, **{f"name__{side}": cursor.name}
         )
         return rows.filter(beyond)
     return rows if (index < marked) == goes_back else rows.none()

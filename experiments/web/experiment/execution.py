@@ -16,7 +16,7 @@ from experiments.permissions import may
 from experiments.query_parameters import choice, text
 from experiments.web.ui import highlight
 from experiments.web.ui.form_fields import field_of
-from experiments.web.ui.key_value_rows import kept
+from experiments.web.ui.key_value_rows import unless_unchanged
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
@@ -177,7 +177,7 @@ class ChangesForm(BlockForm):
         )
 
     def changed(self) -> dict[str, object]:
-        return {"diff": kept(self.cleaned_data["diff"], stored=self.current.diff)}
+        return {"diff": unless_unchanged(self.cleaned_data["diff"], stored=self.current.diff)}
 
 
 class DiscardChanges(BlockForm):

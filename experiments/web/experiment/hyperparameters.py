@@ -41,7 +41,9 @@ class RowsForm(BlockForm):
         if data is None:
             self.rows = [*self.stored(), *(Pair() for _ in range(key_value_rows.BLANK_ROWS))]
         else:
-            self.rows = key_value_rows.typed(data, kept=[row.name for row in self.stored() if row.is_kept])
+            self.rows = key_value_rows.typed(
+                data, stored_secrets=[row.name for row in self.stored() if row.is_kept]
+            )
         self.is_checked = data is None or not {"add_row", "drop_row"} & data.keys()
         if data is not None and "add_row" in data:
             self.rows.append(Pair())
@@ -183,7 +185,7 @@ class GroupForm(RowsForm):
                 **other_traits,
                 "secret": was["secret"] if row.is_kept and not row.value else _sealed(row.value),
             }
-        return {**other_traits, "value": key_value_rows.kept(row.value, stored=was.get("value"))}
+        return {**other_traits, "value": key_value_rows.unless_unchanged(row.value, stored=was.get("value"))}
 
 
 class RemoveGroup(BlockForm):
@@ -241,7 +243,7 @@ class PropertiesForm(RowsForm):
         properties = {}
         for row in self.filled_rows:
             name = names.get(row.name, row.name)
-            properties[name] = key_value_rows.kept(row.value, stored=before.get(name))
+            properties[name] = key_value_rows.unless_unchanged(row.value, stored=before.get(name))
         return properties
 
     def write(self, experiment: Experiment, *, by: User) -> bool:
@@ -295,7 +297,10 @@ class ObjectForm(BlockForm):
         now = self.experiment.settings.objects
         name = self.name or self.cleaned_data["object"]
         return {
-            "objects": {**now, name: key_value_rows.kept(self.cleaned_data["text"], stored=now.get(name))}
+            "objects": {
+                **now,
+                name: key_value_rows.unless_unchanged(self.cleaned_data["text"], stored=now.get(name)),
+            }
         }
 
 

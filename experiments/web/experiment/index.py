@@ -85,7 +85,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "query": page.query,
             "sort": page.query.sort,
             "sizes": index_table.SIZES,
-            "sorts": index_table.sorts(page.query),
+            "sorts": index_table.sort_options(page.query),
             "views": views_of(
                 request, workspace, saved, view, fixed=index_table.views(page.query, request.user)
             ),

@@ -82,11 +82,13 @@ class RowWriter:
         )
         tags = "".join(self._link(tag, term, "tag") for tag, term in row.tag_terms)
         more = len(e.tags) - TAGS
-        rest = f'<span class="muted" title="{escape(", ".join(e.tags))}">+{more}</span>' if more > 0 else ""
+        more_tags = (
+            f'<span class="muted" title="{escape(", ".join(e.tags))}">+{more}</span>' if more > 0 else ""
+        )
         return (
             f'<span class="named"><a class="name" href="{url}" title="{name}">{name}</a>{lock}</span> '
             f'<small><span class="id">{e.public_id}</span> {project} '
-            f'<span class="dot algo">{escape(e.algorithm)}</span> {tags}{rest}</small>'
+            f'<span class="dot algo">{escape(e.algorithm)}</span> {tags}{more_tags}</small>'
         )
 
     def _link(self, text: str, term: str, css: str, *, hint: str = "") -> str:

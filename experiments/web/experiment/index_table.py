@@ -174,7 +174,7 @@ def views(query: TableQuery, user: User) -> list[Tab]:
     ]
 
 
-def sorts(query: TableQuery) -> list[tuple[str, str]]:
+def sort_options(query: TableQuery) -> list[tuple[str, str]]:
     """Return the orders to choose from, with the one in effect."""
     labels = dict(SORT_LABELS)
     if query.sort not in labels:
@@ -255,7 +255,7 @@ class Page:
         keys = [key for key in shown.split(",") if key.isascii() and key.isalnum()][: query.size]
         if keys and upto.isdecimal() and len(upto) < 19:
             self.waiting = matching.filter(pk__gt=int(upto)).order_by()[:MOST_NEW].count()
-            page = _kept(page, keys, experiments)
+            page = _in_order_of(page, keys, experiments)
         self.shown = ",".join(experiment.public_id for experiment in page)
         compute = Compute(
             {experiment.queue_id for experiment in page if experiment.is_active and experiment.queue_id}
@@ -326,7 +326,9 @@ def _with_related(experiments: ExperimentQuerySet) -> ExperimentQuerySet:
     return rows.defer("description", "properties")
 
 
-def _kept(page: list[Experiment], keys: list[str], experiments: ExperimentQuerySet) -> list[Experiment]:
+def _in_order_of(
+    page: list[Experiment], keys: list[str], experiments: ExperimentQuerySet
+) -> list[Experiment]:
     """Return the experiments with these IDs, in this order, without those that are gone. At most one query."""
     by_key = {experiment.public_id: experiment for experiment in page}
     if set(keys) - by_key.keys():
@@ -405,9 +407,9 @@ def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[But
     if "delete" not in listed:
         listed.append("delete")  # listed even if not possible: the menu gives the reason
     # The row shows only the labels, to save width; the menu shows all actions with icons.
-    words = [
+    likely = [
         replace(button(experiment, verb, user), icon="", is_danger=False, is_primary=False)
         for verb in WORDS[experiment.state]
         if experiment.offers(verb)
     ]
-    return words, [button(experiment, verb, user) for verb in listed]
+    return likely, [button(experiment, verb, user) for verb in listed]

@@ -28,12 +28,12 @@ def points_of(trial: Trial, metric: str) -> tuple[list[CurvePoint], bool]:
     points = list(metric_points.order_by("step").values_list(*COLUMNS)[: ALL + 1])
     if len(points) <= ALL:
         return points, True
-    kept = {*metric_points.filter(step__in=spaced(trial, metric, SOME)).values_list(*COLUMNS)}
+    points_of_metric = {*metric_points.filter(step__in=spaced(trial, metric, SOME)).values_list(*COLUMNS)}
     with_value = metric_points.exclude(value=None).values_list(*COLUMNS)
-    kept.update(with_value.order_by("value")[:1])
-    kept.update(with_value.order_by("-value")[:1])
-    kept.update(metric_points.order_by("-step").values_list(*COLUMNS)[:1])
-    return sorted(kept, key=lambda row: row[0]), False
+    points_of_metric.update(with_value.order_by("value")[:1])
+    points_of_metric.update(with_value.order_by("-value")[:1])
+    points_of_metric.update(metric_points.order_by("-step").values_list(*COLUMNS)[:1])
+    return sorted(points_of_metric, key=lambda row: row[0]), False
 
 
 def spaced(trial: Trial, metric: str, most: int) -> list[int]:
@@ -61,12 +61,14 @@ def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, 
 def rows_of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, list[CurvePoint]]:
     """Return points of several trials by primary key, in four queries.
 
-    Trials of one experiment report at the same steps, so the steps are taken from the longest series that is kept:
-    retention may have removed the points of some trials.
+    Trials of one experiment report at the same steps, so the steps are taken from the longest series that is
+    points_of_metric: retention may have removed the points of some trials.
     """
     last_steps = {trial: trial.last_step for trial in trials if trial.last_step is not None}
-    kept = Point.objects.filter(trial=OuterRef("pk"), name=metric)
-    reporting = Trial.objects.filter(Exists(kept), pk__in=[trial.pk for trial in last_steps]).order_by()
+    points_of_metric = Point.objects.filter(trial=OuterRef("pk"), name=metric)
+    reporting = Trial.objects.filter(
+        Exists(points_of_metric), pk__in=[trial.pk for trial in last_steps]
+    ).order_by()
     with_points = set(reporting.values_list("pk", flat=True))
     last_steps = {trial: step for trial, step in last_steps.items() if trial.pk in with_points}
     if not last_steps:

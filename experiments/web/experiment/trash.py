@@ -59,8 +59,8 @@ def _rows(workspace: Workspace) -> list[TrashRow]:
     """Return the newest rows, one more than the page shows. One query."""
     deleted = Event.objects.filter(experiment=OuterRef("pk"), verb="delete").order_by("-pk")
     by = Subquery(deleted.values("by__username")[:1], output_field=CharField())
-    gone = Experiment.everything.filter(workspace=workspace, is_importing=False).exclude(trashed_at=None)
-    gone = gone.select_related("creator").order_by("-trashed_at", "-pk")
+    trashed = Experiment.everything.filter(workspace=workspace, is_importing=False).exclude(trashed_at=None)
+    trashed = trashed.select_related("creator").order_by("-trashed_at", "-pk")
     now = database_clock.now()
     return [
         TrashRow(
@@ -69,7 +69,7 @@ def _rows(workspace: Workspace) -> list[TrashRow]:
             trials=trials_of(experiment),
             left=_left(experiment.deleted_at + TRASH_KEPT_FOR - now),
         )
-        for experiment in gone.annotate(trashed_by=by, deleted_at=F("trashed_at"))[: MOST + 1]
+        for experiment in trashed.annotate(trashed_by=by, deleted_at=F("trashed_at"))[: MOST + 1]
     ]
 
 

@@ -134,7 +134,7 @@ def preview_of(row: HistoryImport, form: ConfirmForm) -> dict[str, Any]:
             for place, (column, role) in enumerate(study["columns"][:MOST_ROWS])
         ],
         "roles": ROLE_LABELS,
-        "left_out": [(what, count) for what, count in study["left_out"]],
+        "left_out": [(description, count) for description, count in study["left_out"]],
         "trials": plural(study["trials"], "trial"),
     }
 

@@ -83,7 +83,7 @@ class RuleForm(forms.Form):
             raise forms.ValidationError(f"No experiment {text} that you can view exists in this workspace.")
         return experiment
 
-    def what(self) -> dict[str, Any]:
+    def rule_fields(self) -> dict[str, Any]:
         """Return what `Rule.fill` takes."""
         data = self.cleaned_data
         threshold = data.get("margin") if data["kind"] == Kind.NEW_BEST else None

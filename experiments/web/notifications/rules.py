@@ -99,7 +99,7 @@ def _edit(request: SignedInRequest, workspace: Workspace, rule: Rule) -> HttpRes
             try:
                 if is_save:
                     return _save(request, workspace, rule, form)
-                rule.fill(**form.what())
+                rule.fill(**form.rule_fields())
             except Invalid as fault:
                 form.add_errors(fault.errors)
             except Refused as refusal:
@@ -113,7 +113,7 @@ def _edit(request: SignedInRequest, workspace: Workspace, rule: Rule) -> HttpRes
 
 
 def _save(request: SignedInRequest, workspace: Workspace, rule: Rule, form: RuleForm) -> HttpResponse:
-    fields = {**form.what(), "channels": list(form.cleaned_data["channels"])}
+    fields = {**form.rule_fields(), "channels": list(form.cleaned_data["channels"])}
     if rule.pk is None:
         rule = Rule.create(workspace, owner=rule.owner, **fields)
     else:

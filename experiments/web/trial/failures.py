@@ -87,12 +87,14 @@ def context(
 
 
 def region_of(experiment: Experiment, key: str) -> Region | None:
-    """Return the region where the trials of this group fail, and (almost) no others; None where there is none."""
-    groups, others = groups_of(experiment)
+    """Return the region where the trials of this group fail, and (almost) no other_trials; None where there is none."""
+    groups, other_trials = groups_of(experiment)
     group = next((group for group in groups if group.key == key), None)
     if group is None:
         return None
-    failed, other_params = ([flat(trial.params) for trial in trials] for trials in (group.trials, others))
+    failed, other_params = (
+        [flat(trial.params) for trial in trials] for trials in (group.trials, other_trials)
+    )
     return separating(failed, other_params)[0]
 
 
@@ -100,19 +102,22 @@ def region_of(experiment: Experiment, key: str) -> Region | None:
 
 
 def separating(
-    failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+    failed: Sequence[dict[str, Any]], other_trials: Sequence[dict[str, Any]]
 ) -> tuple[Region | None, str]:
-    """Return the condition on one parameter that all of `failed` and (almost) none of `others` meet, and its sentence.
+    """Return the condition on one parameter that all of `failed` and (almost) none of `other_trials` meet, and its
+    sentence.
 
     None and "" when no condition separates them well. The chance of a coincidence: of n + k trials in random order,
     the k failed ones are among the k + m that meet the condition with probability C(k+m, k) / C(k+n, k), times the
     number of conditions that were tried (Bonferroni).
     """
-    candidates = [candidate for name in _common(failed) for candidate in _candidates(name, failed, others)]
+    candidates = [
+        candidate for name in _common(failed) for candidate in _candidates(name, failed, other_trials)
+    ]
     if not candidates:
         return None, ""
     exceptions, region = min(candidates, key=lambda candidate: candidate[0])
-    k, n = len(failed), len(others)
+    k, n = len(failed), len(other_trials)
     chance = len(candidates) * math.comb(k + exceptions, k) / math.comb(k + n, k)
     if chance > LIKELY_BY_CHANCE or exceptions > n * MOST_EXCEPTIONS:
         return None, ""
@@ -130,11 +135,11 @@ def _common(failed: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _candidates(
-    name: str, failed: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+    name: str, failed: Sequence[dict[str, Any]], other_trials: Sequence[dict[str, Any]]
 ) -> list[tuple[int, Region]]:
-    """Return (how many of the others meet it too, the condition), the more specific ones first."""
+    """Return (how many of the other_trials meet it too, the condition), the more specific ones first."""
     failed_values = [params[name] for params in failed]
-    other_values = [params[name] for params in others if name in params]
+    other_values = [params[name] for params in other_trials if name in params]
     candidates = []
     if len({identity(value) for value in failed_values}) == 1:
         same = identity(failed_values[0])

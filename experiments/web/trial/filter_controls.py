@@ -41,12 +41,12 @@ def state_chips(query: QueryDict, trial_query: TrialQuery, *, page: str = "exper
     """Return the states that the filter leaves trials of, and the selected one. The rest of the address stays."""
 
     def url(state: str) -> str:
-        kept = query.copy()
+        parameters = query.copy()
         for name in ("page", "state"):
-            kept.pop(name, None)
+            parameters.pop(name, None)
         if state:
-            kept["state"] = state
-        return f"{url_of(trial_query.experiment, page)}?{kept.urlencode()}".rstrip("?")
+            parameters["state"] = state
+        return f"{url_of(trial_query.experiment, page)}?{parameters.urlencode()}".rstrip("?")
 
     counts = trial_query.counts
     chips = [

@@ -73,10 +73,10 @@ def focus_after(data: Mapping[str, str], rows: Sequence[Placed], *, added: int =
     return Focus(drop=next(after, rows[-1].place))
 
 
-def typed(data: Mapping[str, str], *, kept: Iterable[str]) -> list[Pair]:
-    """Return the rows of a posted form in order, without the removed one. `kept`: names of stored secrets."""
+def typed(data: Mapping[str, str], *, stored_secrets: Iterable[str]) -> list[Pair]:
+    """Return the rows of a posted form in order, without the removed one. `stored_secrets`: names of stored secrets."""
     by_place: dict[int, Pair] = {}
-    secrets, without = {plain(name) for name in kept}, data.get("drop_row", "")
+    secrets, without = {plain(name) for name in stored_secrets}, data.get("drop_row", "")
     for key in data:
         match = _FIELD.fullmatch(key)
         if not match or match[1] == without:
@@ -116,7 +116,7 @@ def plain(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def kept(text: str, *, stored: str | None) -> str:
+def unless_unchanged(text: str, *, stored: str | None) -> str:
     """Return the typed text, or the stored one where they differ in newlines only (the user did not touch it)."""
     text = plain(text)
     return stored if stored is not None and plain(stored) == text else text

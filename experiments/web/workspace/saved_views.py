@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Experiment, Invalid, Refused, User, Workspace
-from experiments.models.workspace.saved_view import MAX_NAME, SavedView, kept
+from experiments.models.workspace.saved_view import MAX_NAME, SavedView, stored_query
 from experiments.permissions import may, may_change_view, require, require_own_view
 from experiments.query_parameters import text
 from experiments.web.ui.controls import Tab
@@ -75,7 +75,7 @@ def views_of(
     fixed: list[Tab],
 ) -> Views:
     """Return the views of a table. `fixed` are the tabs that every table has."""
-    query = kept(request.GET.urlencode())
+    query = stored_query(request.GET.urlencode())
     tabs = [
         Tab(view.name, f"?view={view.pk}", is_current=view == current, is_shared=view.is_shared)
         for view in saved
@@ -233,6 +233,8 @@ def _form(
         "view": view,
         "nav": "experiments",
         "may_share": may(request.user, "share_view", workspace),
-        "back": url_of_view(view) if view else f"{_table(workspace, experiment)}?{kept(query)}".rstrip("?"),
+        "back": url_of_view(view)
+        if view
+        else f"{_table(workspace, experiment)}?{stored_query(query)}".rstrip("?"),
     }
     return render(request, "views/edit.html", context, status=422 if form.is_bound else 200)

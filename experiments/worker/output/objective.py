@@ -21,8 +21,8 @@ def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes
     if file:
         try:
             reports.finals |= {report.name: report for report in file.results()}
-            if file.shared and (others := neighbors(reports.trial, everywhere=file.is_on_network())):
-                raise file.of_others(others)
+            if file.shared and (neighbor_trials := neighbors(reports.trial, everywhere=file.is_on_network())):
+                raise file.of_others(neighbor_trials)
         except NoMetric as missing:
             kind = Failure.BAD_METRIC if missing.is_bad else Failure.NO_METRIC
             return outcomes.Failure(kind, outcomes.one_line(str(missing)))

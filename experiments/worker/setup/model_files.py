@@ -29,7 +29,7 @@ class ModelFiles:
         """Return the file, fetched if necessary. The output of a trial of this machine gets another name, or is copied,
         in the folder `into` of the trial that uses it: in its original place, it could become a link at any time."""
         artifact = model.artifact
-        store, name = self._kept(model)
+        store, name = self._stored_at(model)
         if artifact is not None and not store:
             folder = TrialFolder(self.trials, artifact.experiment.public_id, artifact.trial.number)
             path = into / PurePath(artifact.name).name
@@ -53,7 +53,7 @@ class ModelFiles:
                 self._fetch(store, name, path, is_cancelled)
         return path
 
-    def _kept(self, model: Model) -> tuple[str, str]:
+    def _stored_at(self, model: Model) -> tuple[str, str]:
         """Return (destination, name there); an empty destination if it is not stored in one."""
         artifact = model.artifact
         if artifact is None:

@@ -118,9 +118,9 @@ class Preparation:
         if earlier := self.run.retrying(lambda: previous_output(trial, self.worker.trials_folder)):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
             setup.boundary.show(earlier)
-        elif gone := self.run.retrying(lambda: removed_attempt(trial)):
+        elif removed := self.run.retrying(lambda: removed_attempt(trial)):
             self.run.reports.notes.append(
-                f"Started without the output of #{gone.number}: its folder was removed."
+                f"Started without the output of #{removed.number}: its folder was removed."
             )
         if settings.gpus is not None:
             # In a container the devices are numbered from 0.

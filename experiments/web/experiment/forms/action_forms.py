@@ -127,9 +127,9 @@ class ResumeForm(ActionForm):
         field_of(self, "queue", QueueChoice).prepare(experiment)
         fields["max_trials"].initial = experiment.max_trials
         remaining = experiment.left_to_do()
-        asks = remaining.needs_budget and not remaining.failed
+        needs_budget = remaining.needs_budget and not remaining.failed
         if experiment.budget_left == 0:
-            if asks:
+            if needs_budget:
                 more = max(1, experiment.proposed_count // 2)
                 fields["max_trials"].initial = experiment.proposed_count + more
             fields[
@@ -146,7 +146,7 @@ class ResumeForm(ActionForm):
         else:
             spent = duration(settings.max_duration_s)
             most_h = settings.max_duration_s / 3600
-            fields["max_duration_h"].initial = round(most_h * 1.5, 2) if asks else round(most_h, 4)
+            fields["max_duration_h"].initial = round(most_h * 1.5, 2) if needs_budget else round(most_h, 4)
             fields["max_duration_h"].help_text = f"In hours. All {spent} are used."
         if settings.goal is None:
             del fields["goal"]
@@ -154,7 +154,7 @@ class ResumeForm(ActionForm):
             fields["goal"].initial = settings.goal
             fields["goal"].help_text = "Not reached yet. Blank = no goal."
         else:
-            fields["goal"].initial = None if asks else settings.goal
+            fields["goal"].initial = None if needs_budget else settings.goal
             fields["goal"].help_text = f"{settings.goal:g} is reached. Blank = no goal."
         if remaining.failed:
             fields["rerun_failed"].initial = remaining.needs_budget

@@ -69,7 +69,7 @@ class CreateForm(ExperimentForm):
         missing = {name for name in inherited if name not in self.fields or self.is_absent(name)}
         values = super()._settings_document(cleaned)
         if "diff" in values:
-            values["diff"] = key_value_rows.kept(values["diff"], stored=inherited.get("diff"))
+            values["diff"] = key_value_rows.unless_unchanged(values["diff"], stored=inherited.get("diff"))
         return {**values, **{name: inherited[name] for name in missing}}
 
     def create(self, *, by: User) -> Experiment:
