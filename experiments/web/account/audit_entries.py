@@ -85,10 +85,10 @@ def _workspace_of(request: HttpRequest) -> Workspace | None:
 @receiver(user_logged_in)
 def record_sign_in(sender: object, request: HttpRequest | None, user: User, **_: Any) -> None:
     backend = request.session.get(BACKEND_SESSION_KEY, "") if request is not None else ""
-    way = WAYS.get(backend.rpartition(".")[2], "")
+    method = WAYS.get(backend.rpartition(".")[2], "")
     if request is not None and request.resolver_match and request.resolver_match.url_name == "enter":
-        way = "one-time link"
-    audit.record("sign_in", by=user, subject=user, way=way)
+        method = "one-time link"
+    audit.record("sign_in", by=user, subject=user, method=method)
 
 
 @receiver(user_logged_out)

@@ -58,7 +58,7 @@ class Column:
 
 # fmt: off
 OTHERS = (
-    Column("duration_s", "Time", sort="duration", first="-", is_num=True, is_usual=True),
+    Column("duration_s", "Duration", sort="duration", first="-", is_num=True, is_usual=True),
     Column("started_at", "Started", sort="started", first="-", is_usual=True),
     Column("ended_at", "Ended"),
     Column("worker", "Worker", is_usual=True),

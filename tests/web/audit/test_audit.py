@@ -121,11 +121,11 @@ def test_sign_ins_and_failures_are_recorded(client, bob, lab):
     client.post(url, {"username": "hunter2-typed-here", "password": "x"})
     assert "hunter2" not in str(latest("sign_in_failed").__dict__)
     client.post(url, {"username": "bob", "password": "bob-knows"})
-    assert (latest("sign_in").by, latest("sign_in").details) == (bob, {"way": "password"})
+    assert (latest("sign_in").by, latest("sign_in").details) == (bob, {"method": "password"})
     client.post(reverse("sign-out"))
     assert latest("sign_out").by == bob
     client.post(reverse("enter", args=[SignInLink.issue(bob)]))
-    assert latest("sign_in").details == {"way": "one-time link"}
+    assert latest("sign_in").details == {"method": "one-time link"}
 
 
 def test_a_guessing_client_does_not_fill_the_log(client, bob):
