@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         execute_from_command_line(_with_module_name(argv))
     except ImproperlyConfigured as error:
         sys.exit(str(error).replace("TRIALDECK_DATA", data_by))
-    except (OperationalError, ProgrammingError) as error:  # the database of another folder, or an empty one
+    except (OperationalError, ProgrammingError) as error:  # such as an empty database
         from django.conf import settings
 
         if settings.DEBUG:
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
 
 
 def _with_module_name(argv: list[str]) -> list[str]:
-    """Return `argv` with the command `move-to-postgres` as Django wants it: by the name of its module."""
+    """Return `argv` with the command `move-to-postgres` spelled as its module, as Django requires."""
     return [word.replace("-", "_") if place == 1 and word in OWN else word for place, word in enumerate(argv)]
 
 

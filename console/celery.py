@@ -29,11 +29,11 @@ app.autodiscover_tasks(["experiments"])
 
 
 def outlive_the_broker() -> None:
-    """Have a Celery worker of this process connect again whenever its broker dies.
+    """Make a Celery worker of this process reconnect whenever its broker dies.
 
     Kombu (5.6) uses a channel that it has just closed: to return the message that was being processed, and to read on.
     The AttributeError would end the process. A lost message only delays work by a second, so it is not returned; and a
-    closed channel raises what Celery takes for a lost connection.
+    closed channel raises an error that Celery handles as a lost connection.
     """
     from kombu.transport.redis import Channel
     from redis.exceptions import ConnectionError
@@ -56,7 +56,7 @@ def keep_djangos_logging(**_: object) -> None:
 
 @worker_ready.connect
 def say_ready(**_: object) -> None:
-    """Touch the file TRIALDECK_READY, for which the process that started this worker waits."""
+    """Touch the file TRIALDECK_READY: the process that started this worker waits for it."""
     path = os.environ.get("TRIALDECK_READY")
     if path:
         Path(path).touch()

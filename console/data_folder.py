@@ -11,7 +11,7 @@ from experiments.runner.boundary.accounts import PASSED
 from experiments.runner.safe_files import make_private
 
 PRIVATE, OTHERS, PASSAGE = 0o700, 0o077, 0o711
-# What an installation has in its data folder; a folder with any of these is one.
+# Names in the data folder of an installation; a folder with any of these is a data folder.
 OWN = {"secret", "db.sqlite3", "broker", "log", "models", "trials", "workers", "up.lock"}
 NOT_FILES = {"lost+found"}  # of a fresh file system
 UMASK_NAME = "TRIALDECK_UMASK"
@@ -62,8 +62,8 @@ def why_not_writable(data: Path, *, choose_by: str) -> str:
 
 
 def _is_passage(data: Path, mode: int) -> bool:
-    """Whether other users can only pass through to the folders that a worker with --run-as has given them: they can't
-    list the folder, and reach nothing else in it."""
+    """Return whether other users can only pass through to the folders that a worker with --run-as has given them: they
+    can't list the data folder, or reach anything else in it."""
     if mode != PASSAGE:
         return False
     reachable = (path.lstat() for path in data.iterdir() if path.name not in PASSED)

@@ -12,11 +12,11 @@ from experiments import migration_check
 
 LEAST_FREE_BYTES = 1 << 20  # in the data folder: SQLite, secrets and logs are written there
 
-_is_current = False  # a schema does not become older while this process runs
+_is_current = False  # stays true: a schema does not become outdated while this process runs
 
 
 def problems() -> list[str]:
-    """Return what is wrong, as sentences; empty if all is well."""
+    """Return the problems as sentences; empty if there are none."""
     wrong = []
     try:
         with connection.cursor() as cursor:
@@ -34,7 +34,7 @@ def problems() -> list[str]:
 
 
 def schema_problems() -> list[str]:
-    """Return what is wrong with the database's schema. It is read until it is right once."""
+    """Return the problems of the database's schema. Once it was correct, it is not checked again."""
     global _is_current
     if _is_current:
         return []

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-# An experiment (7f3k2m9q) or a trial (7f3k2m9q-3) as the arguments of a message have them.
+# The ID of an experiment (7f3k2m9q) or a trial (7f3k2m9q-3) among the arguments of a message.
 PUBLIC_ID = re.compile(r"([a-z2-9]{8})(?:-[0-9]+)?")
 
 

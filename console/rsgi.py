@@ -1,7 +1,7 @@
-"""The RSGI entry point behind a proxy: console.wsgi, after a look at the names of headers.
+"""The RSGI entry point behind a proxy: console.wsgi, after a check of the names of headers.
 
-WSGI spells `X-Remote-User` and `X_Remote_User` alike, and the last one wins: a client could send the second past a
-proxy that replaces only the first. Here the names are still as they were sent.
+WSGI maps `X-Remote-User` and `X_Remote_User` to the same name, and the last one wins: a client could send the second
+one through a proxy that replaces only the first. RSGI has the names as they were sent.
 
     granian --interface rsgi console.rsgi:application
 """
@@ -108,7 +108,7 @@ class Application:
 
 
 def environ_of(scope: Any, body: Body) -> dict[str, Any]:
-    """Return the WSGI environment of a request. Headers with an underscore in their name are left out."""
+    """Return the WSGI environment of a request. Headers with an underscore in their name are omitted."""
     host, _, port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method,

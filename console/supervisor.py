@@ -19,7 +19,7 @@ from experiments.runner.process import Exit, Keeper, LaunchError, Process, sweep
 
 RESTARTS = 3
 RESTARTS_WITHIN_S = 60.0  # more than RESTARTS within this are too many
-BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 20.0  # the pause before a further one, doubled with each
+BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 20.0  # the delay before another restart, doubled each time
 READY_WITHIN_S = 60.0
 END_WITHIN_S = 4.7  # all of them together; `up` must end within 5 s
 LOG_BYTES = 8 << 20
@@ -102,8 +102,8 @@ class Supervisor:
             self._attend(0.03)
 
     def watch(self) -> None:
-        """Restart services that exit, later and later when one exits again and again: the others keep running, and the
-        web can say what is wrong. Raise Stopped when asked to stop."""
+        """Restart services that exit, with increasing delays if one exits repeatedly. The others keep running, so that
+        pages can say what is wrong. Raise Stopped when asked to stop."""
         self._is_up = True
         while True:
             now = time.monotonic()
@@ -167,7 +167,7 @@ class Supervisor:
             self.say(f"The {service.name} ended {_reason(exit)} again and {when}. See {service.log}.")
 
     def _launch_again(self, service: Service) -> None:
-        """Launch it. When that fails, on a full disk for example, try again later."""
+        """Launch the service. If that fails, for example because the disk is full, try again later."""
         try:
             self._launch(service)
         except Failed as failed:

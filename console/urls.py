@@ -13,8 +13,8 @@ from experiments.web.metrics import metrics
 
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Return 200 "ok" when the console and its database respond and there is room for what they write, else 503 with
-    what is wrong, one problem per line. Needs no session or permission."""
+    """Return 200 "ok" when the console and its database respond and the disk has space; else 503
+    with the problems, one per line. Needs no session or permission."""
     return _answer(health.problems())
 
 

@@ -18,7 +18,7 @@ except (
 
 def warn_of_faults() -> None:
     """Log in one sentence that nothing can be written to the data folder, or that the database is empty, older or
-    newer: each page will answer 503 until that is mended."""
+    newer. Until this is fixed, each page returns 503."""
     from django.conf import settings
     from django.db import DatabaseError, connections
 

@@ -1,7 +1,7 @@
-"""The database's clock, by which all processes stamp and compare instants.
+"""The database's clock, which all processes use to record and compare instants.
 
-The clocks of machines differ, sometimes by hours: an instant that a worker has stored would be compared with the clock
-of another machine. So every instant that is stored, and every comparison with it, is by this clock.
+The clocks of machines differ, sometimes by hours, and an instant that one machine has stored is compared with the time
+on another. Therefore every stored instant, and every comparison with it, uses this clock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
-MEASURED_FOR_S = 10.0  # between two looks at the database's clock
+MEASURED_FOR_S = 10.0  # between two readings of the database's clock
 
 _measured: tuple[datetime, float] | None = None  # the database's time, and when by `_steady_s`
 
@@ -49,5 +49,5 @@ def _measure() -> datetime:
 
 
 def _steady_s() -> float:
-    """Return the seconds of a clock that cannot be set, and that keeps counting while the machine sleeps."""
+    """Return the seconds of a clock that cannot be set, and that continues while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,9 +1,8 @@
-"""What wakes control and workers, sent through the broker after commit. It may get lost: the rows are the truth, and
-the beat looks again.
+"""Wake-ups for control and workers, sent through the broker after commit. They may get lost: the database rows are
+authoritative, and the beat checks them again.
 
 A wake-up is a member of a sorted set in the broker: at most one is outstanding for each experiment, and for each queue.
-It costs a twentieth of a message that Celery sends and receives; Celery's own message starts a slot where wake-ups
-fail.
+It costs a twentieth of a Celery message. A Celery message starts a slot if wake-ups fail.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-DUE = "trialdeck.due"  # wake-ups for the conductor: keys of experiments
+DUE = "trialdeck.due"  # wake-ups for the conductor: primary keys of experiments
 STALE_S = 10  # the beat has sent another one long before
-SEND_S = 1.0  # that a sender waits for the broker
-PAUSE_S = 5.0  # without another try after a failure
+SEND_S = 1.0  # how long a sender waits for the broker
+PAUSE_S = 5.0  # pause after a failure
 UNAVAILABLE = (OperationalError, OSError, RedisError, LimitExceeded)
 PATIENCE = {"socket_timeout": SEND_S, "socket_connect_timeout": SEND_S}
 
@@ -34,27 +33,26 @@ _known_pool: tuple[object, Resource] | None = None
 
 
 def experiment(pk: int) -> bool:
-    """Have the conductor look at this experiment, once this transaction is committed. Return False when it is known
-    that it was not woken."""
+    """Wake the conductor for this experiment, after this transaction commits. Return False if the wake-up is known to
+    have failed."""
     return _after_commit(f"schedule {pk}", lambda: _wake(DUE, str(pk)))
 
 
 def queue(routing_key: str) -> bool:
-    """Have a worker of this queue claim a trial, once this transaction is committed. Return False when it is known that
-    none was woken."""
+    """Wake a worker of this queue to claim a trial, after this transaction commits. Return False if the wake-up is
+    known to have failed."""
     return _after_commit(routing_key, lambda: _wake(work_of(routing_key), routing_key))
 
 
 def slot(routing_key: str) -> bool:
-    """Have Celery start a slot of a worker of a queue: what the beat does, should a wake-up have failed.
-
-    At most one such message is outstanding. Return False when it is known that no message was sent.
+    """Start a slot of a worker of a queue by a Celery message. The beat does so in case a wake-up has failed. At most
+    one such message is outstanding. Return False if no message is known to have been sent.
     """
     return _send_once("work", queue=routing_key)
 
 
 def work_of(routing_key: str) -> str:
-    """Return the set of the wake-ups for the workers of a queue; `DUE` is that for the conductor."""
+    """Return the key of the set with the wake-ups for the workers of a queue. `DUE` is the one for the conductor."""
     return f"trialdeck.{routing_key}"
 
 
@@ -108,7 +106,7 @@ def _after_commit(name: str, send: Callable[[], bool]) -> bool:
 
 
 def _wake(name: str, member: str) -> bool:
-    """Add a wake-up unless it is outstanding. Return whether it is now."""
+    """Add a wake-up unless one is outstanding. Return whether one is outstanding now."""
     return _try(lambda connection: _add(connection, name, member))
 
 
@@ -117,7 +115,7 @@ def _add(connection: Connection, name: str, member: str) -> None:
 
 
 def _send_once(task: str, *, queue: str) -> bool:
-    """Send a message unless one is outstanding. Return whether there is one now."""
+    """Send a message unless one is outstanding. Return whether one is outstanding now."""
 
     def send(connection: Connection) -> None:
         if not connection.default_channel.queue_declare(queue).message_count:
@@ -138,8 +136,8 @@ def _publish(connection: Connection, task: str, *, queue: str) -> None:
 
 
 def _try(send: Callable[[Connection], None]) -> bool:
-    """Send with a connection to the broker, unless it did not answer a moment ago: who clicks does not wait for it
-    again. Return whether it was sent."""
+    """Send with a connection to the broker. Skip it if the broker has just failed to respond, so that requests do not
+    wait again. Return whether it was sent."""
     global _paused_until
     if time.monotonic() < _paused_until:
         return False
@@ -157,7 +155,7 @@ def _try(send: Callable[[Connection], None]) -> bool:
 
 
 def _pool(*, is_new: bool = False) -> Resource:
-    """Return the pool of connections of this process. To ask Celery and Kombu for it takes longer than to use it."""
+    """Return the pool of connections of this process. Getting it from Celery and Kombu takes longer than using it."""
     global _known_pool
     of = tuple(PATIENCE.values())
     if is_new or _known_pool is None or _known_pool[0] != of:

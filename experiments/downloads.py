@@ -1,6 +1,6 @@
-"""How a stored file gets to a person: by a signed address of its destination, or read on this machine.
+"""Downloads of stored files: by a signed URL of the destination, or read on this machine.
 
-Nothing of a request becomes a path: the rows say where a file is, and it must lie there as a plain file.
+No part of a request becomes a path: the rows say where a file is, and it must be a regular file there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from experiments.runner.safe_files import OutsideFolder, open_regular
 from experiments.runner.trial_folder import TrialFolder, size_and_mtime
 
 SIGNED_FOR_S = 300
-AT_ONCE = 2  # of the threads of a web process: a slow line must not keep the others from their pages
+AT_ONCE = 2  # threads of a web process: slow downloads must not block pages
 RETRY_AFTER_S = 10
 CHUNK = 1 << 16
 FETCH_S = 4.0  # a page waits for small files in object stores
@@ -71,7 +71,7 @@ class DownloadRequest:
 
 @dataclass(frozen=True)
 class FileLocation:
-    """Where the bytes are: at a signed `address` for a while, or in a `folder` of this machine by `name`.
+    """The location of a file: a temporary signed `address`, or a `name` in a `folder` of this machine.
 
     `sha256` is that of the file of this `size`, last changed at `changed_at` (None: only we write there).
     """
@@ -145,7 +145,7 @@ def head_of(artifact: Artifact, *, max_bytes: int) -> bytes:
 
 
 def head_at_hand(artifact: Artifact, *, max_bytes: int) -> bytes | None:
-    """Return the first bytes of a file that is here or was fetched before, None for any other. Fetches nothing."""
+    """Return the first bytes of a file that is on this machine or was fetched before; else None. Fetches nothing."""
     if artifact.keeping == Keeping.DROPPED:
         return None
     head = _content_here(artifact, max_bytes)
@@ -155,8 +155,8 @@ def head_at_hand(artifact: Artifact, *, max_bytes: int) -> bytes | None:
 
 
 def fetch_contents(artifacts: Iterable[Artifact], *, max_bytes: int, within_s: float = FETCH_S) -> None:
-    """Fetch small files from their object stores, several at once, for later calls of `content_of`. Those that take
-    longer are left out."""
+    """Fetch small files from their object stores, several at once, for later calls of `content_of`. Files that take
+    longer are omitted."""
     missing = [
         artifact
         for artifact in artifacts
@@ -247,7 +247,7 @@ def _in_output(artifact: Artifact) -> FileLocation:
 
 
 def where_of(artifact: Artifact) -> str:
-    """Return where to fetch it by hand, as a sentence."""
+    """Return a sentence that says where to get the file by hand."""
     if artifact.keeping == Keeping.STORED:
         return f"The file is stored at {artifact.address}, which this machine cannot read."
     machine = (
@@ -352,7 +352,7 @@ class Span:
 
 
 class Piece:
-    """A part of a file as it was when it was opened: what a running trial appends meanwhile is left out. Holds its
+    """A part of a file as it was when it was opened: data that a running trial appends later is omitted. Holds its
     slot until it is closed, at the end or when the connection breaks."""
 
     def __init__(self, file: BinaryIO, *, start: int, stop: int) -> None:

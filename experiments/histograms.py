@@ -1,8 +1,7 @@
 """Durations, counted in histograms that all processes of the installation share, for `GET /metrics`.
 
-To observe one costs an entry of a dictionary. A thread adds what was observed to the counts in the broker, once a
-second. What cannot be added, because the broker is away or full, is lost. A broker that starts again begins at 0, which
-Prometheus expects of counters.
+An observation only adds to a dictionary. Once a second, a thread adds the observations to the counts in the broker. If
+the broker is down or full, they are lost. A broker that starts again begins at 0, which Prometheus expects of counters.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from redis.retry import Retry
 logger = logging.getLogger(__name__)
 
 FLUSH_S = 1.0
-PAUSE_S = 5.0  # without another try after a failure
+PAUSE_S = 5.0  # pause after a failure
 BROKER_TIMEOUT_S = 1.0
 SUM = "sum"  # in place of the index of a bucket
 SEPARATOR = "\x1f"  # in no label
@@ -36,7 +35,7 @@ LONG_S = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 86400)
 
 @dataclass(frozen=True)
 class Histogram:
-    """A histogram of seconds. `bounds` are the upper ends of its buckets, which a last one without an end follows."""
+    """A histogram of seconds. `bounds` are the upper bounds of its buckets, followed by one without a bound."""
 
     name: str
     text: str
@@ -55,7 +54,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted for one combination of labels. `up_to[i]` durations were at most `bounds[i]`; the last of them
+    """The counts for one combination of labels. `up_to[i]` durations were at most `bounds[i]`; the last of them
     are all."""
 
     up_to: tuple[int, ...]
@@ -93,7 +92,7 @@ ALL = (CLAIM_TO_START, END_TO_NEXT_START, QUEUE_WAIT, REQUEST, TICK)
 
 
 class _Pending:
-    """What this process has observed and not added to the broker's counts yet."""
+    """Observations of this process that are not yet added to the counts in the broker."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -130,8 +129,8 @@ _pending = _Pending()
 
 
 def flush() -> bool:
-    """Add what this process has observed to the counts in the broker. Return False where that is not possible: then it
-    is lost."""
+    """Add the observations of this process to the counts in the broker. Return False if that fails; they are lost
+    then."""
     counts, sums = _pending.take()
     client = _client(settings.CELERY_BROKER_URL)
     if client is None:

@@ -56,7 +56,7 @@ def value(number: Any, decimals: int | None = None) -> str:
 
 
 def decimals_of(values: Iterable[object]) -> int | None:
-    """Return the decimals that keep apart what differs in a column, at least 4; None when all numbers are whole.
+    """Return the number of decimals that distinguishes different values in a column, at least 4; None if all are whole.
 
     Numbers that differ by less than a billionth count as equal: sums of floats seldom agree in the last digits.
     """
@@ -142,7 +142,7 @@ def failures_of(experiment: Experiment) -> str:
 
 
 def failed_heading(experiment: Experiment) -> str:
-    """Return the heading of what a failed experiment says about itself."""
+    """Return the heading of the callout of a failed experiment."""
     has_no_result = experiment.failed_count and not experiment.succeeded_count
     is_search = experiment.reason.startswith(SEARCH_BROKEN)
     return "No results" if has_no_result and not is_search else "Search failed"
@@ -300,7 +300,7 @@ def consequences(
     stop_surplus: bool = False,
     apply_to_running: bool = False,
 ) -> list[Consequence]:
-    """Return what `settings`, and a move to another queue, would do to an experiment under way."""
+    """Return the consequences of `settings`, and of a move to another queue, for an active experiment."""
     old = experiment.settings
     is_revised = bool(old.differences(settings))
     sentences: list[Consequence] = []

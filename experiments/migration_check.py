@@ -28,7 +28,7 @@ def problem() -> str:
 
 
 def blamed_for(error: BaseException | None) -> str:
-    """Return the problem if a missing table or column is what raised this error, else ""."""
+    """Return the problem if a missing table or column caused this error, else ""."""
     is_missing = isinstance(error, ProgrammingError) or (
         isinstance(error, OperationalError) and str(error).startswith(("no such", "table"))
     )

@@ -1,4 +1,5 @@
-"""Permissions: who may see is `visible_to` on the querysets (else 404); who may change something is here (else 403)."""
+"""Permissions: who may change something (else 403). Who may see something is `visible_to` of the querysets (else
+404)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from experiments.models import (
     Workspace,
 )
 
-# The least role for each verb. Whatever is not named here needs an operator.
+# The minimum role for each verb. Verbs that are not listed require an operator.
 NEEDS: dict[str, Role] = {
     "view": Role.VIEWER,
     "comment": Role.VIEWER,
@@ -36,7 +37,7 @@ NEEDS: dict[str, Role] = {
 
 
 def role_in(user: User, workspace: Workspace) -> Role | None:
-    """The role of a person in a workspace, read once per request and person."""
+    """Return the role of a person in a workspace. It is read once per request and person."""
     roles = user.__dict__.setdefault("_roles", {})
     if workspace.pk not in roles:
         roles[workspace.pk] = workspace.role_of(user)
@@ -44,7 +45,7 @@ def role_in(user: User, workspace: Workspace) -> Role | None:
 
 
 def missing(user: User, verb: str, row: Experiment | Model | Workspace) -> str:
-    """What a person lacks for `verb` on `row`, as a sentence; empty: they may."""
+    """Return what a person lacks for `verb` on `row`, as a sentence; "" if they may."""
     workspace = row if isinstance(row, Workspace) else row.workspace
     role = role_in(user, workspace)
     needed = NEEDS.get(verb, Role.OPERATOR)
@@ -92,17 +93,17 @@ def require_own_view(user: User, view: SavedView) -> None:
 
 
 def may_edit_comment(user: User, comment: Comment, experiment: Experiment) -> bool:
-    """May a person change a comment on a trial of the experiment: authors, as long as they are members."""
+    """Return whether a person may change a comment on a trial of the experiment: its author, while a member."""
     return comment.by_id == user.pk and may(user, "comment", experiment)
 
 
 def may_delete_comment(user: User, comment: Comment, experiment: Experiment) -> bool:
-    """May a person delete a comment: authors their own, owners of the workspace any."""
+    """Return whether a person may delete a comment: authors their own, owners of the workspace any."""
     return may_edit_comment(user, comment, experiment) or may(user, "manage", experiment.workspace)
 
 
 def require_comment(user: User, comment: Comment, experiment: Experiment, *, deletes: bool = False) -> None:
-    """Raises `Forbidden` for a comment that is not this person's to edit, or with `deletes` to delete."""
+    """Raise `Forbidden` for a comment that this person may not edit or, with `deletes`, delete."""
     if deletes and not may_delete_comment(user, comment, experiment):
         raise Forbidden("Only its author and workspace owners can delete a comment.")
     if not deletes and not may_edit_comment(user, comment, experiment):
@@ -161,8 +162,8 @@ def _note(user: User, kind: str | None, key: int, verb: str) -> None:
 
 
 def require_again(user: User, needed: Sequence[Sequence[object]]) -> None:
-    """Check what `checks` returned once more, for an answer that is repeated: a member may have left since, or a row
-    may be private now. Raises `Forbidden`, or `Http404` for a row that does not exist for this person any more."""
+    """Check what `checks` returned once more, for a repeated response: a member may have left since, or a row may be
+    private now. Raise `Forbidden`, or `Http404` for a row that this person can no longer see."""
     rows: dict[str, QuerySet[Any]] = {
         "workspace": Workspace.objects.visible_to(user),
         "experiment": Experiment.everything.visible_to(user),
@@ -179,8 +180,8 @@ def require_again(user: User, needed: Sequence[Sequence[object]]) -> None:
 
 
 def visible_workers(user: User) -> QuerySet[Worker]:
-    """The workers that serve a queue that one of this person's workspaces may use; for administrators all, and for who
-    is in no workspace none."""
+    """Return the workers that serve a queue that one of this person's workspaces may use; all for administrators, none
+    for people without a workspace."""
     if is_administrator(user):
         return Worker.objects.listed()
     quoted = Concat(Value('"'), F("name"), Value('"'))  # as in ["gpu", "default"]; names have no quotes
@@ -195,7 +196,7 @@ def visible_workers(user: User) -> QuerySet[Worker]:
 
 
 def learn_roles(user: User, workspaces: Collection[Workspace]) -> None:
-    """Reads this person's roles in many workspaces with one query, before `may` is asked about each of them."""
+    """Read this person's roles in many workspaces with one query, for later permission checks."""
     roles = user.__dict__.setdefault("_roles", {})
     unknown = [workspace for workspace in workspaces if workspace.pk not in roles]
     if not unknown or user.is_superuser or user.token:

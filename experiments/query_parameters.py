@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from django.http import QueryDict
 
-LONGEST_QUOTE = 60  # characters of a value that a sentence repeats
-MOST_NAMES = 12  # names that a sentence lists
-MOST_FAULTS = 5  # sentences of one answer
+LONGEST_QUOTE = 60  # characters of a value quoted in a sentence
+MOST_NAMES = 12  # names listed in a sentence
+MOST_FAULTS = 5  # sentences in one response
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: `refuse` returns what is allowed where a value is not, and "" where it is."""
+    """One parameter. `refuse` returns which values are allowed if a value is not, else ""."""
 
     refuse: Callable[[str], str]
     is_repeatable: bool = False
@@ -42,7 +42,7 @@ def choice(*values: str) -> Parameter:
 
 
 def sorting(*keys: str) -> Parameter:
-    """One of these keys, with - before it for descending order."""
+    """One of these keys, with a leading - for descending order."""
 
     def refuse(value: str) -> str:
         return "" if value.removeprefix("-") in keys else f"{listed(keys)}; -{keys[0]} for descending order"
@@ -61,8 +61,8 @@ def number(least: int = 0) -> Parameter:
 
 
 def faults(query: QueryDict, allowed: Mapping[str, Parameter]) -> dict[str, str]:
-    """Return a sentence for each parameter that the address should not have, or not with its value; at most
-    `MOST_FAULTS`. An empty value is a filter that is not set."""
+    """Return a sentence for each unknown parameter or invalid value in the URL; at most `MOST_FAULTS`. An empty value
+    is a filter that is not set."""
     sentences: dict[str, str] = {}
     for name, values in query.lists():
         if len(sentences) == MOST_FAULTS:
@@ -80,25 +80,25 @@ def faults(query: QueryDict, allowed: Mapping[str, Parameter]) -> dict[str, str]
 
 
 def unknown(name: str, allowed: Iterable[str]) -> str:
-    """The sentence about a parameter that the address should not have."""
+    """Return the sentence about an unknown parameter."""
     names = sorted(allowed)
     takes = f"Allowed: {listed(names)}." if names else "Allowed: none."
     return f"Unknown parameter {quoted(name)} in the URL. {did_you_mean(name, names)}{takes}"
 
 
 def invalid(name: str, value: str, allowed: str) -> str:
-    """The sentence about a value that its parameter cannot have."""
+    """Return the sentence about an invalid value of a parameter."""
     return f"Invalid {name}: {quoted(value)}. Allowed: {allowed}."
 
 
 def missing(kind: str, value: str, existing: Collection[str]) -> str:
-    """The sentence about a filter by something that does not exist: `missing("creator", "own", ["owner"])`."""
+    """Return the sentence about a filter by something that does not exist: `missing("creator", "own", ["owner"])`."""
     exist = f"Allowed: {listed(sorted(existing))}." if existing else "There are none yet."
     return f"No {kind} {quoted(value)} in this workspace. {did_you_mean(value, existing)}{exist}"
 
 
 def did_you_mean(value: str, existing: Iterable[str]) -> str:
-    """`Did you mean owner? ` for "own", or nothing where no name is near."""
+    """Return `Did you mean owner? ` for "own"; "" if no name is similar."""
     by_folded = {name.casefold(): name for name in existing}
     folded_value = value.casefold()
     begun = sorted(name for name in by_folded if len(folded_value) > 1 and name.startswith(folded_value))
@@ -114,6 +114,6 @@ def listed(values: Collection[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """A value from the address, cut where it is long."""
+    """Return a value of the URL in quotes, truncated if long."""
     clean = "".join(letter if letter.isprintable() else "�" for letter in text[: LONGEST_QUOTE + 1])
     return f"“{clean[:LONGEST_QUOTE]}…”" if len(text) > LONGEST_QUOTE else f"“{clean}”"

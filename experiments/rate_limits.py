@@ -1,7 +1,7 @@
 """Rate limits, counted in the broker for all web processes together.
 
-A window begins with the first request in it. Three commands in one round trip; no row is written. While the broker
-is unreachable each process counts alone, so the limit is looser but not gone.
+A window begins with the first request in it. Counting takes three commands in one round trip, and writes no row. While
+the broker is unreachable, each process counts alone: the limit is looser, but still there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis.retry import Retry
 
 PERIODS_S = {"s": 1, "min": 60, "h": 3600}
 BROKER_TIMEOUT_S = 0.2  # a request does not wait longer for its own limit
-BROKER_PAUSE_S = 5  # how long a broker that did not answer is left alone
+BROKER_PAUSE_S = 5  # pause after the broker failed to respond
 
 _broker_paused_until = 0.0  # on the monotonic clock
 

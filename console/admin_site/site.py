@@ -1,4 +1,4 @@
-"""The start page and the sidebar of the administrators' site: models in groups, by what they are about."""
+"""The start page and the sidebar of the administrators' site: models grouped by subject."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REST = "Internals"  # rows that the scheduler and the workers write
 
 
 class SignInForm(AdminAuthenticationForm):
-    """Leads people with a second factor to the sign-in page, which asks for it."""
+    """Sends people with a second factor to the sign-in page, which asks for it."""
 
     def confirm_login_allowed(self, user: Any) -> None:
         super().confirm_login_allowed(user)
@@ -37,7 +37,7 @@ class Site(AdminSite):
     login_form = SignInForm
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
-        """Return one entry per group, in order; of a single app, that app as Django lists it."""
+        """Return one entry per group, in order; for a single app, the app as Django lists it."""
         apps = super().get_app_list(request, app_label)
         if app_label is not None:
             return apps

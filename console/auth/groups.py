@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 def apply(provider: Provider, user: User, claims: Mapping[str, Any]) -> None:
-    """Give a person the highest role of their groups in each workspace that TRIALDECK_OIDC_GROUPS names, and take it
-    where they are in none of its groups. Other workspaces are left alone, and so is everything when the provider sends
-    no groups. The last owner and the last administrator stay."""
+    """Give a person the highest role of their groups in each workspace that TRIALDECK_OIDC_GROUPS names, and remove it
+    where they are in none of its groups. Other workspaces are not changed, nor is anything if the provider sends no
+    groups. The last owner and the last administrator keep their roles."""
     if not provider.groups:
         return
     sent = claims.get(provider.groups_claim)

@@ -66,7 +66,7 @@ class ProviderSettings:
 
 class OpenIDBackend(ProviderSettings, OIDCAuthenticationBackend):
     """The account of the person: the one linked to this issuer and subject; else one with the same verified e-mail
-    address (or username), which is linked now; else a new one, if anybody is admitted."""
+    address (or username), which is then linked; else a new one, if unknown people are admitted."""
 
     def __init__(self) -> None:
         """Created for every request of a session, so it makes no request to the provider."""

@@ -1,8 +1,9 @@
-"""A database backend: SQLite, whose writing transactions wait for a file lock before they begin.
+"""A database backend for SQLite whose write transactions wait for a file lock before they begin.
 
-Where several processes write, SQLite itself has each of them sleep for up to 100 ms before it tries again, whoever has
-waited longest. With the lock of a file beside the database, which is tried every few milliseconds, the longest waits
-are a tenth of that. SQLite's own lock still decides: the file may be missing, and single statements do not use it.
+If several processes write, SQLite itself makes each of them sleep for up to 100 ms before it tries again, regardless of
+who has waited longest. With a lock file next to the database, which is tried every few milliseconds, the longest waits
+are a tenth of that. SQLite's own lock remains authoritative: the file may be missing, and single statements do not use
+it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 return
 
     def _open(self) -> int | None:
-        """Return the descriptor of the lock's file, None where there can be none."""
+        """Return the descriptor of the lock file; None if it cannot be opened."""
         if self.is_in_memory_db():
             return None
         with contextlib.suppress(OSError):  # a full or read-only disk

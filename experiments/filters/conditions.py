@@ -1,4 +1,4 @@
-"""Conditions on one column each, as the filters of trials and of experiments share them: text, numbers, times."""
+"""Conditions on a single column, shared by the filters of trials and of experiments: text, numbers, times."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Build = Callable[[Comparison], Q]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the language. `build` makes the condition of a comparison with it; `values` are what it can be,
-    for completion, where that is a closed list; `help` is its line in the help."""
+    """A field of the language. `build` makes the condition of a comparison with it; `values` are the
+    possible values for completion, if it is a closed list; `help` is its line in the help."""
 
     name: str
     build: Build
@@ -70,7 +70,7 @@ def unknown_field(name: Text, fields: Iterable[str], *, of: str) -> FilterError:
 
 
 def text(column: str, *, is_nullable: bool = False) -> Build:
-    """Whole values, whatever their case; `~` matches a substring."""
+    """Whole values, ignoring case; `~` matches a substring."""
 
     def build(comparison: Comparison) -> Q:
         if comparison.operator == "~":
@@ -220,7 +220,7 @@ def equal(
 
 
 def read_number(value: Text, *, is_share: bool = False) -> float | int:
-    """Return the number that a text is; whole numbers stay whole."""
+    """Parse a number; whole numbers become ints."""
     written = value.text
     divisor = 1
     if is_share and written.endswith("%"):
@@ -239,7 +239,7 @@ def read_number(value: Text, *, is_share: bool = False) -> float | int:
 
 
 def read_duration(value: Text) -> float:
-    """Return seconds."""
+    """Parse a duration; return seconds."""
     if re.fullmatch(r"\d{1,12}(\.\d+)?", value.text):
         return float(value.text)
     if not _DURATION.fullmatch(value.text):
@@ -248,7 +248,7 @@ def read_duration(value: Text) -> float:
 
 
 def read_size(value: Text) -> int:
-    """Return bytes."""
+    """Parse a size; return bytes."""
     match = _SIZE.fullmatch(value.text)
     if not match:
         raise value.error(f"“{value.text}” is not a size. Write it as 1048576, 512KiB, 1.5GiB or 2GB")

@@ -29,7 +29,7 @@ from experiments.models.fields import fold
 from experiments.query_parameters import missing
 
 SORTS = ("name", "state", "created", "updated", "best")
-MAY_LACK = ("best",)  # sorts by what not every experiment has: such ones come last, whichever way
+MAY_LACK = ("best",)  # sort keys that may be missing: rows without a value come last in both directions
 NEWEST = "-created"
 LONGEST_NAME = 600  # folded; nothing longer can be part of one
 
@@ -43,7 +43,7 @@ def among(
     tag: str = "",
     needs_attention: bool = False,
 ) -> ExperimentQuerySet:
-    """Return those that match every filter. `q` is part of an ID or a name; `creator` a username or its
+    """Return the experiments that match every filter. `q` is part of an ID or a name; `creator` a username or its
     number; `project` and `tag` whole names."""
     if q:
         text = fold(q)
@@ -88,9 +88,9 @@ def missing_names(
 def key_of(sort: str) -> Expression | F:
     """Return the expression by which a sort of `SORTS` orders. Best values may be missing."""
     if sort == "name":
-        # By code point on both: what the server's language would make of it differs between machines.
+        # By code point on both databases: the collation of the server differs between machines.
         return Collate("folded_name", "C" if connection.vendor == "postgresql" else "BINARY")
-    if sort == "state":  # in the order of their life
+    if sort == "state":  # in lifecycle order
         places = (When(state=state, then=place) for place, state in enumerate(status.EXPERIMENT_STATES))
         return Case(*places, output_field=IntegerField())
     return F("best_value" if sort == "best" else f"{sort}_at")

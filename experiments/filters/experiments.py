@@ -151,7 +151,7 @@ def fields(reader: User) -> dict[str, Field]:
 
 
 def _word(word: Word) -> Q:
-    """A word is part of the name or of the ID."""
+    """A word matches part of the name or of the ID."""
     text = fold(word.text.text)
     return Q(folded_name__contains=text) | Q(public_id__contains=text)
 
@@ -194,7 +194,7 @@ def _tag(comparison: Comparison) -> Q:
 
 
 def _failed(comparison: Comparison) -> Q:
-    """The share, not the count: `failed>0` finds the same either way."""
+    """Compare the share, not the count; `failed>0` selects the same rows either way."""
     share = Coalesce(Cast(F("failed_count"), FloatField()) / NullIf(_ENDED_TRIALS, Value(0)), Value(0.0))
 
     def threshold_of(value: Text) -> Value:

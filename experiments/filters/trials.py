@@ -221,7 +221,7 @@ def _is_starred() -> Q:
 
 
 def _comment(comparison: Comparison) -> Q:
-    """Comments of which one is, or contains, the text."""
+    """Trials with a comment that equals, or contains, the text."""
     lookup = "icontains" if comparison.operator == "~" else "iexact"
 
     def matching(value: Text) -> Q:
@@ -244,12 +244,12 @@ def _note(comparison: Comparison) -> Q:
 
 
 def _never(comparison: Comparison) -> Q:
-    """Of a field that is only listed."""
+    """Build function of a field that is only listed."""
     raise NotImplementedError(comparison)
 
 
 def _word(word: Word) -> Q:
-    """A number means the trial; any other word matches part of the failure message."""
+    """A number is a trial number; any other word matches part of the failure message."""
     text = word.text.text.removeprefix("#")
     if text.isascii() and text.isdecimal() and len(text) <= 9:
         return Q(number=int(text))
@@ -299,7 +299,7 @@ def _best(experiment: Experiment) -> Callable[[Comparison], Q]:
 
 
 def _front_field(experiment: Experiment) -> Field:
-    """Whether a trial is on the Pareto front, of an experiment with several objectives."""
+    """The field for trials on the Pareto front, in an experiment with several objectives."""
 
     def is_on_front() -> Q:
         return Q(pk__in=FrontTrial.current(experiment).order_by().values("trial"))

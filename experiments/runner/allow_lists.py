@@ -1,4 +1,4 @@
-"""Allow-lists of an administrator: git hosts, destinations, container arguments and networks of experiments.
+"""Allow-lists set by an administrator: git hosts, destinations, container arguments and networks of experiments.
 
 By environment variables of workers and the web server, lists separated by commas; an empty list allows all:
 
@@ -36,8 +36,8 @@ class NotAllowed(Exception):
 
 
 def be_strict() -> None:
-    """From now on folders of this machine must be listed, for repositories and for destinations: this process can read
-    and write where those who choose them cannot."""
+    """From now on, require that local folders of repositories and destinations are listed: this process can read and
+    write where the people who choose them cannot."""
     global _strict
     _strict = True
 
@@ -127,7 +127,7 @@ def addresses_of(host: str, port: int) -> list[Address]:
 
 
 def is_near(address: Address) -> bool:
-    """Whether this is an address of the machine itself, of its link, or of a cloud's metadata."""
+    """Return whether this address belongs to the machine itself, its link, or a cloud's metadata service."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     plain = mapped or address
     return plain.is_loopback or plain.is_link_local or plain.is_unspecified or plain in METADATA
@@ -161,7 +161,7 @@ def _host_of(repository: str) -> tuple[str, int]:
 
 
 def _is_below(text: str, beginning: str) -> bool:
-    """Whether a path or address is the beginning, or below it. Nothing with .. is below anything."""
+    """Return whether a path or address equals the prefix or is below it. A path with .. never is."""
     if ".." in PurePosixPath(text).parts:
         return False
     beginning = beginning.rstrip("/")

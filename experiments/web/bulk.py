@@ -327,7 +327,7 @@ def _ask(
 
 
 def _answer(request: SignedInRequest, done: str, rows: list[Chosen], back: str) -> HttpResponse:
-    """Report in one message what was done, and what was not, with the reason for each row."""
+    """Report in one message which rows the action changed, and for each other row the reason."""
     left_out = [f"{row.name}: {row.why_not}" for row in _by_reason(rows)]
     more = [f"And {len(left_out) - MOST_REASONS:,} more."] if len(left_out) > MOST_REASONS else []
     if not left_out:

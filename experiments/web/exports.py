@@ -210,7 +210,7 @@ def _each(rows: QuerySet[Row]) -> Iterator[Row]:
 
 
 class _Line:
-    """A file for csv.writer: what is written is what `writerow` returns."""
+    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
 
     def write(self, line: str) -> str:
         return line

@@ -1,7 +1,7 @@
 """`GET /metrics`: figures of the installation for Prometheus.
 
-They are read from the database, and histograms from the broker, when they are asked for, so that all web processes
-return the same. The only names are those of queues and states: nothing of workspaces, experiments or people.
+They are read from the database, and histograms from the broker, on each request, so that all web processes return the
+same values. The only names are those of queues and states, not of workspaces, experiments or people.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COUNTERS = {state: f"{state}_count" for state in status.TRIAL_STATES}
 @require_safe
 @takes()
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return all figures to who has the token TRIALDECK_METRICS_TOKEN; 404 where none is set."""
+    """Return all figures to clients with the token TRIALDECK_METRICS_TOKEN; 404 if none is set."""
     token = settings.METRICS_TOKEN
     if not token:
         return _text("Metrics are off. Set TRIALDECK_METRICS_TOKEN.\n", status=404)

@@ -52,7 +52,8 @@ def _way(path: str) -> str:
 
 
 def _downloaded(response: HttpResponseBase) -> str:
-    """Return the name of the file that is sent to be kept, or "". Of a download in parts the first one counts."""
+    """Return the name of the file that this response downloads, or "". Of a download in parts, only the first
+    counts."""
     if response.status_code == 302:
         return getattr(response, "downloaded_name", "")
     is_begun = response.status_code == 200 or response.headers.get("Content-Range", "").startswith("bytes 0-")

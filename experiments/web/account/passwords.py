@@ -90,7 +90,7 @@ class ResetForm(PasswordResetForm):
 
 
 class WithEmail(View):
-    """404 without an email server."""
+    """Base of views that return 404 without an email server."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not has_email():

@@ -38,8 +38,8 @@ NEW_PASSWORD = "At least 8 characters. Not only digits, not a common password, n
 
 
 class PersonForm(forms.Form):
-    """Name, email and time zone. Another address is a door to the account, by a password reset: changing it asks for
-    the password where there is one."""
+    """Name, email and time zone. Changing the address requires the password, if there is one, because a password reset
+    for the new address would give access to the account."""
 
     first_name = forms.CharField(required=False, max_length=150)
     last_name = forms.CharField(required=False, max_length=150)
@@ -89,7 +89,7 @@ class PersonForm(forms.Form):
 
 
 class SignOutOthersForm(forms.Form):
-    """Ask for the password where there is one: an unattended browser must not sign out the owner's sessions."""
+    """Requires the password, if there is one: an unattended browser must not sign out the owner's sessions."""
 
     password = forms.CharField(
         strip=False,

@@ -88,7 +88,7 @@ def code(request: HttpRequest) -> HttpResponse:
 
 
 def _user_of(pending: dict[str, Any] | None) -> User | None:
-    """Return who has just passed the first step; None when that was too long ago, or does not hold any more."""
+    """Return the user who has just passed the first step; None if that was too long ago, or is no longer valid."""
     if pending is None or not 0 <= time.time() - pending["at"] <= VALID_S:
         return None
     user = User.objects.filter(pk=pending["user"], is_active=True).first()

@@ -27,9 +27,8 @@ BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  one-tim
 
 
 class KnownSessions:
-    """Keep the rows of sessions up to date, and lead people who must turn on two-factor there.
-
-    Costs a query every five minutes; a session without a row, of an earlier version, gets one.
+    """Update the rows of sessions, and redirect people who must turn on two-factor. Costs one query per five minutes.
+    A session without a row, from an earlier version, gets one.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -28,7 +28,7 @@ TOO_MANY = (
 
 
 def count(*key_parts: str) -> int:
-    """Count one more; return how many there are within the window."""
+    """Count a failure; return the number of failures within the window."""
     return Attempts.count_one(*key_parts, within_s=WINDOW_S)
 
 
@@ -74,7 +74,7 @@ def count_failure(
 
 
 def count_wrong(request: HttpRequest, username: object) -> None:
-    """Count a wrong password or code."""
+    """Count a wrong password or a wrong code."""
     at = address_of(request)
     count("name", at, folded(username))
     count("address", at)

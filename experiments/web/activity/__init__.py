@@ -1,1 +1,1 @@
-"""The Activity tab of an experiment: people and machine apart, filtered, and as a file."""
+"""The Activity tab of an experiment: actions of people and of the system, with filters, and as a file."""

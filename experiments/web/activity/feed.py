@@ -1,4 +1,4 @@
-"""Events as a page reads them: runs of the machine's events folded into one line, under headings by day."""
+"""Events for a page: runs of system events folded into one line, under headings by day."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from experiments.models import Event, Revision, status
 from experiments.web.experiment.edit.settings_diff import Change, changes
 from experiments.web.ui.descriptions import FeedEntry, feed_entries
 
-LEAST_FOLDED = 3  # events of the machine in a row
+LEAST_FOLDED = 3  # consecutive system events
 MOST_CHANGES = 6  # of an edit
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line: an entry, or `folded` entries of the machine with a `summary`."""
+    """One line: an entry, or `folded` system entries with a `summary`."""
 
     entry: FeedEntry
     is_person: bool = False
@@ -44,7 +44,7 @@ class Day:
 def items_of(
     events: Iterable[Event], *, folds: bool, revisions: Mapping[int, Revision] | None = None
 ) -> list[Item]:
-    """Return the lines, in the order of the events. What happened to the experiment itself is never folded."""
+    """Return the lines, in the order of the events. Events of the experiment itself are never folded."""
     items: list[Item] = []
     run: list[FeedEntry] = []
 

@@ -58,7 +58,7 @@ FILTERS: dict[str, Parameter] = {
 
 @dataclass(frozen=True, slots=True)
 class ActivityQuery:
-    """The filters in the address. Invalid values count as not set: the page says so."""
+    """The filters in the URL. Invalid values count as not set; the page says so."""
 
     by: str = ""
     who: str = ""
@@ -77,7 +77,7 @@ class ActivityQuery:
         return bool(self.by or self.who or self.verb or self.since or self.q)
 
     def events_of(self, experiment: Experiment) -> QuerySet[Event]:
-        """Return the matching events, newest first. A text is looked for in the latest 10,000."""
+        """Return the matching events, newest first. Text is searched in the latest 10,000."""
         events = Event.objects.filter(experiment=experiment)
         if self.by:
             events = events.filter(by__isnull=self.by == "machine")
@@ -115,7 +115,7 @@ def _date_of(value: str) -> date | None:
 @require_safe
 @takes(FILTERS)
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Show a page of events, in a fixed number of queries. `?before=` is where the page before this one ended."""
+    """Show a page of events, in a fixed number of queries. `?before=` is the end of the previous page."""
     experiment = get_experiment(request, workspace_slug, public_id)
     query = ActivityQuery.of(request.GET)
     folds = request.GET.get("fold") != "off"
@@ -191,7 +191,7 @@ def _changed(address: QueryDict, **changes: str | None) -> str:
 @require_safe
 @takes({name: parameter for name, parameter in FILTERS.items() if name not in ("fold", "before")})
 def file(request: SignedInRequest, workspace_slug: str, public_id: str) -> StreamingHttpResponse:
-    """Send all matching events as CSV, none of them folded."""
+    """Send all matching events as CSV, unfolded."""
     experiment = get_experiment(request, workspace_slug, public_id)
     events = ActivityQuery.of(request.GET).events_of(experiment)
     response = StreamingHttpResponse(_lines(events), content_type="text/csv; charset=utf-8")
@@ -200,7 +200,7 @@ def file(request: SignedInRequest, workspace_slug: str, public_id: str) -> Strea
 
 
 class _Line:
-    """A file for csv.writer: what is written is what `writerow` returns."""
+    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
 
     def write(self, line: str) -> str:
         return line

@@ -1,1 +1,1 @@
-"""Pages that show what trials left: the files of an experiment, and the content of each."""
+"""Pages with the output files of trials: the files of an experiment, and the content of each."""

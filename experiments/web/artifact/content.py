@@ -1,4 +1,4 @@
-"""The content of a file by what it is, not by what its name says: image, table, JSON, Markdown, text or binary."""
+"""The content of a file, detected by its bytes rather than its name: image, table, JSON, Markdown, text or binary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-MAX_BYTES = 2 << 20  # of a file that is read; of a larger one the beginning
+MAX_BYTES = 2 << 20  # read of a file; only the beginning of a larger one
 MAX_TEXT = 256 << 10  # characters of a text that are shown
 MAX_ROWS, MAX_COLUMNS, MAX_CELL = 1_000, 50, 300
 MAX_LINES = 1_000  # of JSON lines

@@ -148,7 +148,7 @@ def _file(request: SignedInRequest, entries: AuditQuerySet, *, name: str) -> Str
 
 
 class _Line:
-    """A file for csv.writer: what is written is what `writerow` returns."""
+    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
 
     def write(self, line: str) -> str:
         return line

@@ -41,7 +41,7 @@ PARAMETERS = {**FILTERS, "before": number(1)}
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """The filters in the address. Invalid values count as not set: the page says so."""
+    """The filters in the URL. Invalid values count as not set; the page says so."""
 
     q: str = ""
     who: str = ""
@@ -65,7 +65,7 @@ class AuditQuery:
         return self != AuditQuery()
 
     def matching(self, entries: AuditQuerySet) -> AuditQuerySet:
-        """Return those that match, newest first. A text is looked for in the latest 10,000 of all entries."""
+        """Return the matching entries, newest first. Text is searched in the latest 10,000 entries."""
         if self.who:
             entries = entries.filter(by=None, who="") if self.who == SYSTEM else entries.filter(who=self.who)
         if self.what:

@@ -68,7 +68,7 @@ class Options:
 def options_of(
     request: SignedInRequest, experiment: Experiment, names: Sequence[str], selected: TrialQuery
 ) -> Options:
-    """Return the options in the address; faults that depend on the experiment are noted and have no effect.
+    """Return the options in the URL. Faults that depend on the experiment are noted, and otherwise ignored.
 
     `names` are the parameters of the experiment, `selected` are the trials of filter and state.
     """

@@ -36,7 +36,7 @@ from .view import ChartView, Panel, Version, version_of
 
 MOST_ROWS = 200  # of the data table in a page; the file has all
 MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
-TIMELINE = "timeline"  # the only panel that shows what has run since
+TIMELINE = "timeline"  # the only panel that changes with time
 POLL_S = 10.0
 SLOW_POLL_S = 30.0  # of experiments with many trials
 MANY = 5_000
@@ -168,8 +168,8 @@ Drawn = TypeVar("Drawn")
 def drawn_once(
     experiment: Experiment, draw: Callable[[], Drawn], *key_parts: object, version: Version
 ) -> Drawn:
-    """Return what `draw` draws or computes of an experiment, kept for all who see it until its data change.
-    `key_parts`: what else it depends on."""
+    """Return the result of `draw`, cached for all readers until the data of the experiment change. `key_parts`:
+    everything else that it depends on."""
     key = (experiment.public_id, experiment.epoch, version, get_current_timezone_name(), *key_parts)
     name, cache = hashlib.sha256(repr(key).encode()).hexdigest(), caches["charts"]
     drawn: Drawn | None = cache.get(name)
@@ -233,7 +233,7 @@ def _context(request: SignedInRequest, view: ChartView, selected: TrialQuery) ->
 
 
 def _axis(view: ChartView, name: str) -> dict[str, Any]:
-    """Return what the menu of an axis needs."""
+    """Return the context of an axis menu."""
     parameter = view.axes[name]
     axis_words = {word: name in view.options.having(word) for word in AXIS_WORDS}
     return {

@@ -24,7 +24,7 @@ CANDIDATES = 4 * MOST  # evenly spaced trials that are checked against a filter 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What charts need to know about a trial. `is_even`: it belongs to the even part of the sample. `further`: its
+    """The columns of a trial that charts need. `is_even`: it belongs to the even part of the sample. `further`: its
     values of the further objectives."""
 
     number: int
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Trials by number, and how many there are (those that match the filter)."""
+    """Trials by number, and the number of all trials that match the filter."""
 
     rows: list[Row]
     total: int

@@ -23,7 +23,7 @@ from .axes_of_space import axes_of
 from .options import Options
 from .trial_sample import Row, Sample, sample_of
 
-Version = tuple[object, ...]  # equal as long as no chart of an experiment would change
+Version = tuple[object, ...]  # changes whenever a chart of the experiment changes
 IN_TOOLTIP = 4  # parameters, the most important ones
 
 
@@ -53,7 +53,7 @@ class Panel:
 
 
 def version_of(experiment: Experiment) -> Version:
-    """Return what changes whenever a chart of this experiment would: at most three queries."""
+    """Return a version that changes whenever a chart of this experiment does. At most three queries."""
     computed = [
         Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
     ]
@@ -154,7 +154,7 @@ class ChartView:
 
     @cached_property
     def even_marks(self) -> list[TrialMark]:
-        """Those of the even part of the sample: for what a sample of the latest and best would distort."""
+        """The marks of the even part of the sample, for charts that the latest and best trials would distort."""
         even = {row.number for row in self.sample.rows if row.is_even}
         return [mark for mark in self.marks if mark.number in even]
 
@@ -193,7 +193,7 @@ class ChartView:
         return [(name, clip(name, 40)) for name in self.names[:IN_TOOLTIP]]
 
     def about(self, count: int, noun: str = "trials with a value") -> str:
-        """Return how many trials are drawn, and of how many."""
+        """Return the number of drawn trials, and of all trials."""
         if self.sample.is_all:
             return some_of(count, count, noun)
         return some_of(count, self.sample.total, "trials")

@@ -38,7 +38,8 @@ PARAMETERS = {
 @require_safe
 @takes(PARAMETERS)
 def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Show the comparison of `?pick=7f3k2m9q&pick=…`, in a fixed number of queries; without any, what to choose."""
+    """Show the comparison of `?pick=7f3k2m9q&pick=…`, in a fixed number of queries; without any, the experiments to
+    choose from."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     selection, columns = _selected(request, workspace)
@@ -144,7 +145,7 @@ def _selected(request: SignedInRequest, workspace: Workspace) -> tuple[Selection
 def _offered(
     request: SignedInRequest, workspace: Workspace, columns: list[Column[Experiment]]
 ) -> list[Experiment]:
-    """Return the experiments that were active last, to be added."""
+    """Return the most recently active experiments, which can be added."""
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
     addable = visible.exclude(pk__in=[column.item.pk for column in columns]).order_by(*latest_first())
     return list(addable.only("public_id", "name", "state", "best_value", "metric")[:MOST_OFFERED])

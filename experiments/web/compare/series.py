@@ -1,4 +1,4 @@
-"""The points of several metrics of several trials, thinned alike, in a fixed number of queries."""
+"""The points of several metrics of several trials, thinned to the same intervals, in a fixed number of queries."""
 
 from __future__ import annotations
 

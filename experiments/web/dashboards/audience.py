@@ -1,4 +1,4 @@
-"""For whom a view is drawn: what they may see, and whether there are ways on from it."""
+"""The audience of a view: what they may see, and whether the view links to other pages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from experiments.permissions import visible_workers
 
 @dataclass(frozen=True)
 class Audience:
-    """A member, or everybody: whoever has a link, or passes a wall. Everybody sees no private experiments, no private
-    views and no names of machines, and gets no links to other pages."""
+    """A member, or the public: people with a share link, or in front of a wall. The public sees no private experiments,
+    no private views, no names of machines, and no links to other pages."""
 
     workspace: Workspace
     experiments: ExperimentQuerySet  # of the workspace
     workers: QuerySet[Worker]
-    person: User | None  # None: everybody
+    person: User | None  # None: the public
 
     @classmethod
     def member(cls, user: User, workspace: Workspace) -> Audience:

@@ -37,7 +37,7 @@ CATALOG = (
 
 
 class SettingsForm(DashboardForm):
-    """Visibility is for who made the dashboard, and for owners of the workspace."""
+    """The settings of a dashboard. Only its creator and owners of the workspace may change the visibility."""
 
     is_on_wall = forms.BooleanField(
         required=False, label="Show on the wall", help_text="As rotating pages; needs a shared dashboard"
@@ -73,7 +73,7 @@ class EditedTile:
 @require_safe
 @takes()
 def edit(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> HttpResponse:
-    """Show a dashboard with what can be done to it."""
+    """Show a dashboard with the buttons that arrange it."""
     dashboard = get_editable(request, workspace_slug, dashboard_pk)
     return draw(request, dashboard)
 
@@ -82,7 +82,7 @@ def edit(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> Ht
 @require_POST
 @takes()
 def arrange(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> HttpResponse:
-    """Do what a button says: `do=up:7` moves the tile with the key 7; `do=undo` takes the last change back."""
+    """Perform the action of a button: `do=up:7` moves the tile with the key 7; `do=undo` reverts the last change."""
     dashboard = get_editable(request, workspace_slug, dashboard_pk)
     verb, _, key = request.POST.get("do", "").partition(":")
     tile_pk = int(key) if key.isascii() and key.isdecimal() and len(key) < 16 else 0

@@ -24,7 +24,7 @@ from .tile_content import drawing_of
 
 POLL_S = 60
 RATE = "600/min"  # requests of a link
-WRONG_RATE = "30/min"  # requests of an address for links that do not work
+WRONG_RATE = "30/min"  # requests per client address for invalid links
 GONE = "This link has expired. Ask the person who sent it for a new one."
 
 
@@ -66,8 +66,8 @@ def tile(request: HttpRequest, secret: str, tile_pk: int) -> HttpResponse:
 
 
 def _open(request: HttpRequest, secret: str) -> ShareLink | HttpResponse:
-    """Return the link of an address, or the answer where it does not work or is used too often. Whoever is signed in
-    is nobody here: no session is read, and none is made."""
+    """Return the link of an address, or the error response if it does not work or is used too often. Sessions are
+    neither read nor created: a signed-in reader has no extra permissions here."""
     request.user = AnonymousUser()
     link = ShareLink.find(secret, database_clock.now())
     if link is None:
@@ -86,7 +86,7 @@ def _tiles(link: ShareLink) -> list[Tile]:
 
 
 def overview_of(experiment: Experiment) -> list[Tile]:
-    """Return unsaved tiles that show an experiment."""
+    """Return unsaved tiles that show an experiment's overview."""
     first = experiment.metric
     charts = [("history", 6, ""), ("parallel", 6, ""), ("importance", 3, ""), ("curves", 3, "")]
     if experiment.is_multi_objective:
@@ -141,7 +141,7 @@ def _too_many(request: HttpRequest, excess: rate_limits.Excess) -> HttpResponse:
 
 
 def _closed(response: HttpResponse) -> HttpResponse:
-    """Keep an answer out of search engines and caches, and its address out of the headers of other sites."""
+    """Keep a response out of search engines and caches, and its URL out of Referer headers."""
     response["X-Robots-Tag"] = "noindex, nofollow"
     response["Referrer-Policy"] = "no-referrer"
     response["Cache-Control"] = "no-store, private"

@@ -40,7 +40,7 @@ WORKERS = 8
 
 @dataclass
 class Drawing:
-    """A tile as its template draws it. With a `problem` nothing else of it is shown."""
+    """The content of a tile for its template. If there is a `problem`, only that is shown."""
 
     tile: Tile
     title: str
@@ -60,8 +60,8 @@ class Drawing:
 
 
 def drawing_of(tile: Tile, audience: Audience, now: datetime | None = None) -> Drawing:
-    """Return what a tile shows, in a fixed number of queries for each kind. Give it with its experiment, project and
-    view."""
+    """Return what a tile shows, in a fixed number of queries for each kind. Select the
+    tile with its experiment, project and view."""
     return DRAW[tile.kind](tile, audience, now or database_clock.now())
 
 
@@ -103,7 +103,7 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
 
 
 def why_not(experiment: Experiment | None, of: str, audience: Audience) -> str:
-    """Return why an experiment is not to be seen, as a sentence without its name; empty: it is. At most one query."""
+    """Return why an experiment is not visible, as a sentence without its name; "" if it is. At most one query."""
     if experiment is None or experiment.trashed_at is not None:
         return f"The experiment for this {of} was deleted."
     if experiment.workspace_id != audience.workspace.pk:

@@ -1,4 +1,4 @@
-"""The numbers that a tile can show, with what they were and their trend."""
+"""The numbers that a tile can show, with their previous values and trends."""
 
 from __future__ import annotations
 

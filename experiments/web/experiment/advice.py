@@ -1,4 +1,4 @@
-"""Advice on the overview: what the results so far suggest to change, and the settings that Update opens with."""
+"""Advice on Overview: changes that the results so far suggest, and the settings with which Update opens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 from .change_links import OVER, change_url
 
-FEWEST = 20  # finished trials before anything is advised
+FEWEST = 20  # finished trials before there is any advice
 MOST_BEST = 20
 LOOKED_AT = 500  # latest proposals
 MOST_SHOWN = 4
@@ -38,7 +38,7 @@ class AdviceRow:
 
 
 def rows(request: SignedInRequest, experiment: Experiment, pieces: Sequence[Advice]) -> list[AdviceRow]:
-    """Return the advice that Overview shows, with what this reader may do about it."""
+    """Return the advice for Overview, with the actions that this reader may take."""
     changes_at = change_url(request, experiment)
     adds = may(request.user, "add_trial", experiment) and status.is_offered("add_trial", experiment.state)
     where = [experiment.workspace.slug, experiment.public_id]

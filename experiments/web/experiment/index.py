@@ -30,7 +30,7 @@ from . import index_table
 from .action_buttons import ICONS
 from .index_row_html import RowWriter
 
-MOST_HINTS = 500  # experiments whose tags are offered while one types
+MOST_HINTS = 500  # experiments whose tags are suggested
 
 MADE_LATELY = 20  # pages whose experiment the session remembers
 WHILE_ACTIVE_S, OTHERWISE_S = 2, 30
@@ -122,7 +122,7 @@ def _bulk_actions(user: User, workspace: Workspace) -> list[BulkAction]:
 
 
 def _line(request: SignedInRequest, page: index_table.Page, workspace: Workspace) -> FilterLine:
-    """Return the line above the list."""
+    """Return the filter line above the list."""
     selection = page.selection
     hidden_fields = hidden_fields_of(request.GET, ("filter", "last", "page", "sort", "size"))
     return FilterLine(
@@ -141,7 +141,7 @@ def _line(request: SignedInRequest, page: index_table.Page, workspace: Workspace
 @require_safe
 @takes(filter=text(), at=number())
 def complete(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Answer with what may follow at a place of the filter."""
+    """Return the completions at a position of the filter."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     experiments = Experiment.objects.visible_to(request.user).filter(workspace=workspace)

@@ -74,7 +74,8 @@ MOST_NEW = 1000  # counted
 
 
 def canonical(query: QueryDict) -> QueryDict:
-    """Return the address with all its filters in one line: what a click adds (`and`), and the single filters."""
+    """Return the URL with all filters merged into the filter line: a clicked condition (`and`), and the single
+    filters."""
     merged = query.copy()
     single = {name: query.get(name, "").replace("\0", "").strip() for name in SINGLE}
     is_named_me = single["creator"].casefold() == ME  # another user's name, not the reader
@@ -105,7 +106,7 @@ def note_missing(request: HttpRequest, workspace: Workspace, visible: Experiment
 
 @dataclass(frozen=True)
 class TableQuery:
-    """The filter, order and page in the address. Invalid values count as not set: the page says so."""
+    """The filter, order and page in the URL. Invalid values count as not set; the page says so."""
 
     filter: str = ""
     last: str = ""
@@ -329,7 +330,7 @@ def _with_related(experiments: ExperimentQuerySet) -> ExperimentQuerySet:
 def _in_order_of(
     page: list[Experiment], keys: list[str], experiments: ExperimentQuerySet
 ) -> list[Experiment]:
-    """Return the experiments with these IDs, in this order, without those that are gone. At most one query."""
+    """Return the experiments with these IDs, in this order, without deleted ones. At most one query."""
     by_key = {experiment.public_id: experiment for experiment in page}
     if set(keys) - by_key.keys():
         rows = _with_related(experiments.filter(public_id__in=keys))
@@ -338,7 +339,7 @@ def _in_order_of(
 
 
 def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, str]:
-    """Return when those that run will end, as text by primary key, where it can be estimated. At most three queries."""
+    """Return the estimated ends of running experiments as text, by primary key. At most three queries."""
     running = [experiment for experiment in experiments if experiment.state == ExperimentState.RUNNING]
     if not running:
         return {}

@@ -42,7 +42,7 @@ from .page import back_from, best_trial, frame, get_experiment, refused, url_of
 MOST_SHOWN = 12  # of what runs now
 FIGURES_POLL_S = 15.0  # of the charts of parameters
 LINES = 8  # of the activity
-MOST_EVENTS = 60  # that are folded into these
+MOST_EVENTS = 60  # folded into these lines
 IN_FEED = (
     *("experiment", "verb", "token", "at", "before", "after", "why", "by__username"),
     *(f"trial__{name}" for name in ("number", "state", "value", "failure", "detail", "exit_code", "signal")),
@@ -151,7 +151,7 @@ def _head_context(
 def _history_context(
     request: SignedInRequest, experiment: Experiment, url: str, version: Version
 ) -> dict[str, object]:
-    """Return the history with failures and advice. What is the same for all readers is computed once for all."""
+    """Return the history with failures and advice. Parts that are the same for all readers are cached."""
     causes, more = drawn_once(experiment, lambda: failures.causes_of(experiment), "causes", version=version)
     pieces = drawn_once(experiment, lambda: advice.advice_on(experiment), "advice", version=version)
     return {

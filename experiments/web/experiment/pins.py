@@ -1,4 +1,4 @@
-"""Pin an experiment to the reader's Home, and unpin it. Everybody pins for themselves."""
+"""Pin an experiment to the reader's Home, and unpin it. Pins are personal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of an experiment's schedule: when it is repeated, what became of the last due time, pause and remove."""
+"""The page of an experiment's schedule: due times, the result of the last one, pause and remove."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOWN = 5  # due times
 
 
 class ScheduleForm(forms.Form):
-    """When, where, and what if the last one still runs."""
+    """The cron expression, its time zone, and what happens while the last clone is active."""
 
     cron = forms.CharField(
         label="Cron expression",
@@ -82,7 +82,7 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
 
 
 def _change(row: Schedule, change: str, user: User) -> str:
-    """Do what a button of the page says, and return the message."""
+    """Perform the action of a button, and return the message."""
     if change == "pause":
         return "Schedule paused." if row.pause(by=user) else "The schedule is already paused."
     if change == "unpause":

@@ -20,7 +20,7 @@ ROLE_LABELS = ((PARAMETER, "Parameter"), (METRIC, "Metric"), (SKIPPED, "Ignore")
 
 
 class ConfirmForm(forms.Form):
-    """What becomes of the study. The metric and its direction are asked for where the file does not name them."""
+    """The choices for a study. The metric and its direction are fields if the file does not name them."""
 
     name = forms.CharField(max_length=200, error_messages={"required": "Enter a name."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
@@ -86,7 +86,7 @@ class ConfirmForm(forms.Form):
 
     def full_clean(self) -> None:
         super().full_clean()
-        if self.is_bound and self.rereads:  # the choices come after that
+        if self.is_bound and self.rereads:  # the choices are made after that
             self._errors = forms.utils.ErrorDict()
 
     def choices(self) -> dict[str, Any]:

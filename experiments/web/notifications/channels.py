@@ -28,7 +28,7 @@ from .forms import ChannelForm
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes({"for": choice("workspace")})
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Create a channel of one's own, or for the workspace (`?for=workspace`). The secret of a signed webhook is shown
+    """Create a personal channel, or one for the workspace (`?for=workspace`). The secret of a signed webhook is shown
     once."""
     workspace = get_workspace(request, workspace_slug)
     is_for_workspace = request.GET.get("for") == "workspace"

@@ -27,7 +27,7 @@ NO_AUTOCOMPLETE = {"autocomplete": "off"}
 
 
 class RuleForm(forms.Form):
-    """What a rule is about. Fields that its event or scope does not have are ignored."""
+    """The fields of a rule. Fields that do not apply to its event or scope are ignored."""
 
     kind = forms.ChoiceField(choices=Kind.choices, label="When")
     margin = forms.FloatField(
@@ -84,7 +84,7 @@ class RuleForm(forms.Form):
         return experiment
 
     def rule_fields(self) -> dict[str, Any]:
-        """Return what `Rule.fill` takes."""
+        """Return the arguments of `Rule.fill`."""
         data = self.cleaned_data
         threshold = data.get("margin") if data["kind"] == Kind.NEW_BEST else None
         if data["kind"] == Kind.FAILURE_RATE:

@@ -136,7 +136,7 @@ class ResultChip:
 
 @dataclass
 class Editor:
-    """What the rail shows: a form of a rule or a channel, new or saved."""
+    """The form in the side panel: of a new or saved rule or channel."""
 
     rule_form: RuleForm | None = None
     rule: Rule | None = None

@@ -25,7 +25,7 @@ from .forms import RuleForm
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes({"for": choice("workspace")})
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Create a rule of one's own, or for the workspace (`?for=workspace`)."""
+    """Create a personal rule, or one for the workspace (`?for=workspace`)."""
     workspace = get_workspace(request, workspace_slug)
     is_for_workspace = request.GET.get("for") == "workspace"
     if is_for_workspace:

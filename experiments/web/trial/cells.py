@@ -1,5 +1,5 @@
-"""The cells of the trials table beside number, value and state. A page has thousands, so they are written here, and
-without format_html: a template with a branch per column takes most of the time of the page."""
+"""The cells of the trials table except for number, value and state. A page has thousands of them, so they are rendered
+here and without format_html: a template with a branch per column took most of the time of the page."""
 
 from __future__ import annotations
 

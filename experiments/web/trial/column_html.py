@@ -1,4 +1,4 @@
-"""The menus of the table's heads and the form that selects columns, as HTML: a table of 60 columns has 500 links and
+"""The menus in the table's header and the form that selects columns, as HTML: a table of 60 columns has 500 links and
 buttons in them, which took most of the time of the page as templates."""
 
 from __future__ import annotations

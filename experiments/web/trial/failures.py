@@ -26,7 +26,7 @@ MOST_EXCEPTIONS = 0.1  # of those that did not fail
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What Overview says of the trials that failed alike: the same for all who see it. `condition` is a sentence, or
+    """A group of trials with the same failure on Overview, the same for all readers. `condition` is a sentence, or
     nothing; `has_region`: the search space could leave out the region where they fail."""
 
     key: str
@@ -65,7 +65,7 @@ def causes_of(experiment: Experiment) -> tuple[list[Cause], int]:
 def context(
     request: SignedInRequest, experiment: Experiment, causes: Sequence[Cause], more: int, *, trials_url: str
 ) -> dict[str, object]:
-    """Return the failures that Overview shows, with what this reader may do about them."""
+    """Return the failures for Overview, with the actions that this reader may take."""
     changes_at = change_url(request, experiment)
     may_rerun = may(request.user, "rerun", experiment) and status.is_offered("rerun", experiment.state)
     rerun_url = reverse("trials-bulk", args=[experiment.workspace.slug, experiment.public_id, "rerun"])
@@ -98,7 +98,8 @@ def region_of(experiment: Experiment, key: str) -> Region | None:
     return separating(failed, other_params)[0]
 
 
-# --- what tells them apart -----------------------------------------------------------------------------------------
+# --- distinguishing conditions
+# -----------------------------------------------------------------------------------------
 
 
 def separating(

@@ -28,7 +28,7 @@ MOST_VALUES = 200
 @require_safe
 @takes(filter=text(), at=number())
 def complete(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Answer with what may follow at a place of the filter. Reads names and counters, no trials."""
+    """Return the completions at a position of the filter. Reads names and counters, no trials."""
     experiment = get_experiment(request, workspace_slug, public_id)
     return completions(request, candidates(TrialFields.of(experiment)))
 

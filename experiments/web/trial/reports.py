@@ -1,4 +1,4 @@
-"""What a trial's page shows of its output files: images, tables, plots, and what a ClearML script said about itself.
+"""Output files on a trial's page: images, tables, plots, and user properties and models of a ClearML script.
 
 Plots are plotly's JSON in `plots/`, tables are CSV files in `tables/`, images are anywhere; `clearml.json` has user
 properties and output models. Of a series, the file with the last name is shown: the latest iteration.
@@ -37,7 +37,7 @@ MAX_IMAGES, MAX_PLOTS, MAX_TABLES = 12, 12, 6
 MAX_IMAGE_BYTES, MAX_PLOT_BYTES, MAX_TABLE_BYTES, MAX_SUMMARY_BYTES = 8 << 20, 4 << 20, 1 << 20, 4 << 20
 MAX_ROWS, MAX_COLUMNS = 50, 20
 MAX_LABELS = 20
-HEAD_BYTES = 32  # that tell an image from other files
+HEAD_BYTES = 32  # enough to recognize an image
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def shows_as_image(file: Artifact) -> bool:
 
 
 def of_trial(trial: Trial) -> Reports:
-    """Return what the files of a trial show. One query, and a bounded number of small files."""
+    """Return the reports in the files of a trial. One query, and a bounded number of small files."""
     is_image = reduce(or_, (Q(name__iendswith=suffix) for suffix in IMAGES))
     is_shown = is_image | Q(name__startswith="plots/") | Q(name__startswith="tables/") | Q(name=SUMMARY)
     files = list(Artifact.objects.kept().filter(is_shown, trial=trial).order_by("name")[:MAX_FILES])

@@ -1,4 +1,4 @@
-"""May a failed trial be rerun? For one with its reason, for many of them in a fixed number of queries."""
+"""Why failed trials cannot be rerun: for many of them in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
 
 
 def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
-    """Return the same for several that are to be rerun at once: of equal ones only the first is rerun."""
+    """Return the same for several trials that are rerun together: of trials with equal values, only the first is
+    rerun."""
     refusals = {
         trial.number: not_failed(trial) for trial in trials if trial.state != TrialState.FAILED
     } | why_not(trials, experiment)

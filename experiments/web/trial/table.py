@@ -36,7 +36,7 @@ from .row_html import RowWriter
 from .table_order import NEWEST
 from .trial_query import ORDER_AND_FILTERS, TrialQuery, canonical, note_faults, without
 
-FOLLOWING: dict[str, Parameter] = {"follow": choice("on")}  # new rows appear by themselves
+FOLLOWING: dict[str, Parameter] = {"follow": choice("on")}  # new rows appear automatically
 # Of a live fragment: the trials that it draws again, in this order, and the newest one when the page was opened.
 PLACE: dict[str, Parameter] = {"shown": text(), "upto": number()}
 MOST_NEW = 1000  # that are counted

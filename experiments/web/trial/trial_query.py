@@ -44,8 +44,8 @@ _GROUP = re.compile(r"\berror_group[:=]\"?([0-9a-f]{12})\b")
 
 
 def canonical(query: QueryDict) -> QueryDict:
-    """Return the address with all its filters in one line: the menu of a cell adds a condition (`and`), as does the
-    cell itself without JavaScript (`cell`), and a link of an earlier version names a group of failures (`failure`).
+    """Return the URL with all filters merged into the filter line: the menu of a cell adds a condition (`and`), as does
+    the cell itself without JavaScript (`cell`), and a link of an earlier version names a group of failures (`failure`).
     `last` only serves a line that cannot be read."""
     merged = without(query, ("and", "cell", "failure"))
     group = query.get("failure", "").replace("\0", "")[:LONGEST_KEY]
@@ -75,7 +75,7 @@ class TrialQuery:
 
     @classmethod
     def of(cls, query: QueryDict, experiment: Experiment) -> TrialQuery:
-        """Return what the address selects. Invalid values count as not set: the page says so."""
+        """Return the selection in the URL. Invalid values count as not set; the page says so."""
         query = canonical(query)
         selection = select_trials(
             experiment, query.get("filter", "").strip(), last=query.get("last", "").strip()

@@ -1,4 +1,4 @@
-"""When an experiment ends, what it costs, and how far a trial is, as pages show it."""
+"""Estimates as text for pages: the end of an experiment, its compute, and the progress of a trial."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def slot_time(seconds: float) -> tuple[str, str]:
 
 
 def slot_time_range(estimate: Estimate) -> str:
-    """Return what it will still cost: `3.1–4.4 slot h to go`; empty when unknown or nothing."""
+    """Return the remaining compute: `3.1–4.4 slot h to go`; empty if unknown or zero."""
     if estimate.compute_s is None or estimate.compute_s[1] < 1:
         return ""
     most, unit = slot_time(estimate.compute_s[1])
@@ -73,7 +73,7 @@ def compute_so_far(experiment: Experiment, alive: Sequence[Trial], now: datetime
 
 @dataclass(frozen=True, slots=True)
 class TrialProgress:
-    """How far a running trial is: `share` (0 to 1; None: unknown), `step` as text, `left` as text."""
+    """Progress of a running trial: `share` (0 to 1; None: unknown), `step` as text, `left` as text."""
 
     share: float | None
     step: str

@@ -41,7 +41,7 @@ class FilterLine:
 
     @property
     def fault(self) -> tuple[str, str, str]:
-        """The text before the place of the error, at it, and after it, in one row of characters."""
+        """The text before the error, at it, and after it, on one line."""
         error = self.error
         if error is None:
             return "", "", ""
@@ -50,7 +50,7 @@ class FilterLine:
 
     @property
     def caret(self) -> str:
-        """The row below it, which points at the place."""
+        """The line below it, which points at the error."""
         error = self.error
         return "" if error is None else " " * error.start + "^" * max(1, len(self.fault[1]))
 
@@ -71,7 +71,7 @@ def hidden_fields_of(query: QueryDict, without: Collection[str]) -> list[tuple[s
 
 
 def completions(request: SignedInRequest, candidates: Candidates) -> HttpResponse:
-    """Answer `?filter=…&at=…` with the completions at that place; without a place, at the end."""
+    """Return the completions for `?filter=…&at=…`, by default at the end of the filter."""
     text = request.GET.get("filter", "")
     at = request.GET.get("at", "")
     place = int(at) if at.isdecimal() and len(at) < 10 else len(text)

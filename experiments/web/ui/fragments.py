@@ -29,10 +29,10 @@ class Live:
 
     The fragment `view` is a page's filters with the filtered rows: when it is requested, its URL becomes the page's.
 
-    `version` is all that the fragments show but times, as one short text: when the browser already has it, nothing is
-    rendered. Ages are counted on by the browser; `clocked` are fragments with estimates, which the server writes anew
-    each minute. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then
-    `if live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
+    `version` is a short text that changes with everything that the fragments show, except times: if the browser already
+    has it, nothing is rendered. The browser updates ages; `clocked` are fragments with estimates, which the server
+    renders again each minute. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then `if
+    live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
 
     One request asks for all fragments of a page that are due: for one, and in its header `Live-With` for those beside
     it, as `name=tag`. What is unchanged of the latter is left out.

@@ -1,4 +1,4 @@
-"""Turn refusals of the models into pages that say why: 409, 403, 405; keep answers out of caches."""
+"""Turn refusals of the models into pages that say why: 409, 403, 405; keep responses out of caches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNTIMED = ("/healthz", "/readyz", "/metrics")
 
 
 class Private:
-    """No proxy and no browser may keep an answer and show it to the next person, except those that say so."""
+    """Forbid proxies and browsers to cache responses, except responses that allow it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -105,7 +105,7 @@ def _brotli(text: bytes) -> bytes:
 
 
 class Htmx:
-    """What htmx needs of every answer: a redirect that the browser follows, and caches that tell its requests apart."""
+    """Adapt every response for htmx: redirects that the browser follows, and a Vary header for caches."""
 
     def __init__(self, get_response: Callable[[HtmxRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -140,7 +140,7 @@ def _is_shown(request: HtmxRequest, url: str) -> bool:
 
 
 def _done_in_place(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
-    """Report what was done and let the page's fragments refresh: without a reload, readers keep their place."""
+    """Return the messages and make the page's fragments refresh: without a reload, readers keep their place."""
     done = render(request, "components/done.html")
     done.cookies = response.cookies
     return trigger_client_event(done, "changed")

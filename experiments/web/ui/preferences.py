@@ -1,4 +1,4 @@
-"""What somebody prefers in one browser, signed in or not: cookies that the templates read."""
+"""Preferences of one browser, signed in or not: cookies that the templates read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREFERENCES = {
 def prefer(request: HttpRequest, preference: str) -> HttpResponse:
     """Store the value of the field that is named like the preference.
 
-    Answer 404 for an unknown preference, and 422 with the possible values for another value."""
+    Return 404 for an unknown preference, and 422 with the possible values for another value."""
     if preference not in PREFERENCES:
         raise Http404(f"There is no preference {preference}.")
     values = PREFERENCES[preference]

@@ -1,4 +1,4 @@
-"""Checks the query parameters of pages: a view declares its own, and everything else is answered with a sentence."""
+"""Validation of the query parameters of pages: a view declares its own; all others cause an error message."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def faults_of(request: HttpRequest) -> dict[str, str]:
 
 
 class QueryChecks:
-    """Answer 400 where the address asks for what the page does not know. A page shows the sentences, and itself without
-    what they are about; a file, which could only be wrong, is replaced by them."""
+    """Return 400 for unknown parameters and invalid values. A page shows the messages, and its content without these
+    parameters; instead of a file, only the messages are returned."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

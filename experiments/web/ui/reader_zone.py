@@ -1,4 +1,4 @@
-"""Instants are shown in the time zone of the reader: that of their account, else that of the browser."""
+"""The time zone in which a reader sees times: that of their account, or else that of the browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The type of the requests that the signed-in pages get."""
+"""Types of requests: with htmx, and of a signed-in user."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def file(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse
 
 
 class _Line:
-    """A file for csv.writer: what is written is what `writerow` returns."""
+    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
 
     def write(self, line: str) -> str:
         return line

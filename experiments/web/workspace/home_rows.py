@@ -50,7 +50,7 @@ class PinnedRow:
 
 @dataclass(frozen=True, slots=True)
 class DraftRow:
-    """A draft of the reader and how to go on with it."""
+    """A draft of the reader, with the actions to continue."""
 
     experiment: Experiment
     actions: list[Button]

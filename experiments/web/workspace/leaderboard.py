@@ -237,7 +237,7 @@ def _mean_time(board: Leaderboard) -> str:
 
 
 class _Line:
-    """A file for csv.writer: what is written is what `writerow` returns."""
+    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
 
     def write(self, line: str) -> str:
         return line

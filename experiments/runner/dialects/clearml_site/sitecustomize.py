@@ -1,4 +1,4 @@
-"""Stands in a trial's PYTHONPATH: Python runs it before the script. It does nothing until ClearML's package is
+"""Is in a trial's PYTHONPATH, so that Python runs it before the script. It does nothing until ClearML's package is
 imported. Standard library only, Python 3.7 or later."""
 
 import sys
@@ -8,7 +8,7 @@ _FOLDER = __file__.rpartition("/")[0]
 
 
 class _Waiting:
-    """Finds the package as Python would, and mends it as soon as it is there."""
+    """Finds the package as Python would, and patches it after its import."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -31,7 +31,7 @@ class _Waiting:
 
 
 def _run_the_hidden_one():
-    """Python runs one sitecustomize only: without this one it would have been another's."""
+    """Run the sitecustomize that this one hides, because Python runs only the first."""
     spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if entry != _FOLDER])
     if spec and spec.loader:
         from importlib.util import module_from_spec

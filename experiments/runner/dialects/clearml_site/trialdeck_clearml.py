@@ -1,7 +1,7 @@
-"""What has to be mended in ClearML's package within a trial, where it works as an agent's, and without a server.
+"""Patches of ClearML's package within a trial, where it runs as under an agent, but without a server.
 
-Each mend stands alone: where a version of the package is made otherwise, it is left out, said so, and the rest holds.
-Standard library only, Python 3.7 or later.
+Each patch is independent: if it does not fit a version of the package, it is skipped with a message, and the others
+apply. Standard library only, Python 3.7 or later.
 """
 
 import argparse
@@ -17,7 +17,7 @@ _declared = {}  # {group: {name: {value, type, description}}}: what the package 
 
 
 def mend(clearml):
-    """Called once, when the package has been imported."""
+    """Apply all patches. Called once, after the package has been imported."""
     if os.environ.get("CLEARML_OFFLINE_MODE") != "1" or "CLEARML_CACHE_DIR" not in os.environ:
         return  # the script wants a server
     version = getattr(clearml, "__version__", "")
@@ -48,7 +48,7 @@ def mend(clearml):
 
 
 def _numbers():
-    """NaN and infinity are reported as such."""  # else as 0, the best of all losses
+    """Report NaN and infinity as such."""  # else as 0, the best of all losses
     from clearml.backend_interface.metrics.events import MetricsEventAdapter as Adapter
 
     convert = Adapter._convert_np_nan_inf
@@ -70,7 +70,7 @@ _UNAVAILABLE = (
 
 
 class _NoAnswer:
-    """False, as the None that it stands for; who looks into it is told why there is nothing."""
+    """Stands in for None and is false, but raises an error with the reason on any other use."""
 
     def __init__(self, request):
         self._request = request
@@ -204,14 +204,14 @@ def _properties():
 
 def _argparse():
     """Flags of argparse take the trial's values, and are learnt."""
-    # By itself the package passes over those of subparsers, counts, and --x/--no-x.
+    # The package itself ignores flags of subparsers, counts, and --x/--no-x.
     import clearml.backend_interface.task.args as module
     from clearml.binding.args import PatchArgumentParser as Original
 
     copy = module._Arguments.copy_to_parser
 
     def parsed(parser, args=None, namespace=None):
-        # Unknown arguments are no business of the package's own look: the script may want them.
+        # Ignore unknown arguments when the package parses on its own: the script may use them.
         return Original._original_parse_known_args(parser, args=args, namespace=namespace)[0]
 
     def copied(self, parser, *args, **more):
@@ -227,7 +227,7 @@ def _argparse():
                 meant.setdefault(action.dest, []).extend(_flag(action, str(text).strip(), const))
         for action, const, default in before:
             if action.dest in meant:
-                # The package changes the constant, and so the command line would say what the task says.
+                # The package changes the constant, so that the task would override the command line.
                 action.const, action.default = const, (meant[action.dest] or [default])[0]
             elif default is not argparse.SUPPRESS and action in parser._actions:
                 _declare("Args", action.dest, default, type(default).__name__, action.help)
@@ -303,7 +303,7 @@ def _listed(text):
 
 def _fire():
     """Fire takes its arguments from the command line."""
-    # The package takes those away, and gives it nothing but what it had recorded itself.
+    # The package removes these, and passes only arguments that it has recorded itself.
     try:
         from fire import core
     except ImportError:
@@ -366,7 +366,7 @@ def _text(value):
 
 
 def _write():
-    """For the worker, which offers them to the search space."""
+    """Write the declared parameters for the worker, which suggests them for the search space."""
     if not _declared:
         return
     path = os.path.join(os.environ["CLEARML_CACHE_DIR"], "declared.json")
@@ -375,4 +375,4 @@ def _write():
             json.dump(_declared, file)
         os.replace(file.name, path)
     except OSError:
-        pass  # nothing of the script depends on it
+        pass  # the script does not depend on it

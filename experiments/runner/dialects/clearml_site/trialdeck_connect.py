@@ -1,7 +1,7 @@
-"""What a script connects to its ClearML task stays its own, except for what the experiment overrides.
+"""Values that a script connects to its ClearML task remain its own, unless the experiment overrides them.
 
-Under an agent, the package reads every connected value back from the task, also those that the script itself had put
-there: a later write, and a second parser, dict or file of the same name, would get the first one's values. Standard
+Under an agent, the package reads every connected value back from the task, even values that the script itself has put
+there: a later write, or a second parser, dict or file of the same name, would get the values of the first one. Standard
 library only, Python 3.7 or later.
 """
 
@@ -12,7 +12,7 @@ GENERAL = "General"  # the group and the configuration without a name
 
 
 def mend():
-    """Values that a script connects stay its own unless the experiment overrides them."""
+    """Patch the package so that connected values remain the script's own unless the experiment overrides them."""
     with open(os.path.join(os.environ["CLEARML_CACHE_DIR"], "overrides.json"), encoding="utf-8") as file:
         overrides = json.load(file)
     groups = {group: frozenset(names) for group, names in overrides["hyperparams"].items()}
@@ -79,7 +79,7 @@ class _Overridden:
     def __init__(self, task, group, names):
         self._task, self._group, self._names = task, group, names
         self._values = {}  # overridden values by path, cast to the type that the script's value had first
-        self._own = {}  # what the task knows of the others
+        self._own = {}  # values of the task that are not overridden
 
     def applied(self, dictionary):
         """Return the dict with the overridden values, changed in place as ClearML does."""
@@ -146,7 +146,7 @@ def _configuration(names):
 
 
 class _Kept(dict):
-    """An overridden configuration: what it has is not written to, as under an agent; a script may add to it."""
+    """An overridden configuration: existing keys cannot be changed, as under an agent, but a script may add keys."""
 
     def __init__(self, values):
         super().__init__(values)

@@ -115,8 +115,8 @@ def _parent(request: SignedInRequest, workspace: Workspace) -> Experiment | None
 
 
 def _saved_draft(request: SignedInRequest, workspace: Workspace) -> Experiment | None:
-    """Return the draft that the page of `?saved=` has saved, to which the browser's Back leads; None once it has been
-    enqueued."""
+    """Return the draft that the page of `?saved=` has saved, so that the browser's Back button leads to it; None
+    once it has been enqueued."""
     public_id = request.session.get("drafts", {}).get(request.GET.get("saved", ""))
     drafts = Experiment.objects.visible_to(request.user).filter(state=ExperimentState.DRAFT)
     return drafts.filter(workspace=workspace, public_id=public_id).first() if public_id else None

@@ -1,4 +1,5 @@
-"""Two people edit one experiment: who changed what, and the typed values on top of the new ones."""
+"""Conflicts between two people who edit an experiment: who changed what, and the posted values merged into the new
+ones."""
 
 from __future__ import annotations
 

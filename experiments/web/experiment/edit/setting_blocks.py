@@ -39,7 +39,7 @@ class BlockForm(forms.Form):
         self.prepare()
 
     def mark(self) -> str:
-        """Return what the page was drawn from: the number of the revision."""
+        """Return the number of the revision from which the page was drawn."""
         return str(self.experiment.revision.number)
 
     def filled(self) -> dict[str, object]:

@@ -211,7 +211,7 @@ def space(settings: Settings) -> list[space_rows.Row]:
 
 
 def _is_shown(name: str, settings: Settings) -> bool:
-    """Whether a setting has a meaning beside the others."""
+    """Return whether a setting has an effect, given the others."""
     if name in ("pattern", "metric_path"):
         return settings.source == {"pattern": "stdout", "metric_path": "file"}[name]
     if name == "window_time_zone":
