@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 
 _PLAIN: dict[type[models.Field], type] = {
     models.BigAutoField: int,
@@ -45,8 +46,7 @@ class Answer:
     """The pending rows of an executed statement. Within `pipelined`, reading them waits for the server."""
 
     def __init__(self, sql: str, values: Sequence[Any]) -> None:
-        self._cursor = connection.cursor()
-        self._cursor.execute(sql, values)
+        self._cursor = _execute(sql, values)
         # Read now: SQLite would continue the read while other statements write.
         self._rows: list[tuple] | None = self._cursor.fetchall() if connection.vendor == "sqlite" else None
 
@@ -55,6 +55,43 @@ class Answer:
         if self._rows is None:
             self._rows = self._cursor.fetchall()
         return self._rows
+
+
+def _execute(sql: str, values: Sequence[Any]) -> Any:
+    """Execute a statement. Return its cursor."""
+    if raw := _unwrapped():
+        with raw.wrap_database_errors:
+            return raw.connection.execute(_with_question_marks(sql), values)
+    cursor = connection.cursor()
+    cursor.execute(sql, values)
+    return cursor
+
+
+def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute a statement once for each row of values."""
+    if raw := _unwrapped():
+        with raw.wrap_database_errors:
+            raw.connection.executemany(_with_question_marks(sql), rows)
+        return
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, rows)
+
+
+def _unwrapped() -> Any:
+    """Return the connection if its driver may be used directly, which costs a third: SQLite's, unless somebody looks at
+    the statements. None: use Django's cursors."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.vendor != "sqlite" or database.execute_wrappers or database.queries_logged:
+        return None
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    return database
+
+
+@lru_cache
+def _with_question_marks(sql: str) -> str:
+    """Return a statement with the marks of SQLite's driver in the place of values."""
+    return FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%")
 
 
 def ask_insert(row: models.Model) -> Answer:
@@ -75,8 +112,7 @@ def insert_values(model: type[models.Model], **values: Any) -> None:
     """Insert a new row, whose key stays unknown, of these columns; the others get their defaults."""
     fields, names = _fields(model), _insertable(model)
     row = {name: values[name] if name in values else fields[name].get_default() for name in names}
-    with connection.cursor() as cursor:
-        cursor.execute(_insert_sql(model, names), _adapted(model, row))
+    _execute(_insert_sql(model, names), _adapted(model, row))
 
 
 def insert_all(rows: Iterable[models.Model]) -> None:
@@ -85,24 +121,20 @@ def insert_all(rows: Iterable[models.Model]) -> None:
     if not rows:
         return
     names = _insertable(type(rows[0]))
-    with connection.cursor() as cursor:
-        cursor.executemany(_insert_sql(type(rows[0]), names), [_values(row, names) for row in rows])
+    execute_many(_insert_sql(type(rows[0]), names), [_values(row, names) for row in rows])
 
 
 def insert_rows(model: type[models.Model], names: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows of these columns, which are all of the model's but its key, as the driver takes their values."""
     if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(_insert_sql(model, names), rows)
+        execute_many(_insert_sql(model, names), rows)
 
 
 def update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
     """Write columns of the rows whose columns equal `where` (one of several values in a tuple), and count `version` up
     where the model has one and the changes do not name it. Return the number of rows."""
-    sql, values = _update(model, where, changes)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.rowcount
+    count: int = _execute(*_update(model, where, changes)).rowcount
+    return count
 
 
 def _update(
@@ -121,11 +153,8 @@ def _update(
 def delete(model: type[models.Model], where: Mapping[str, Any]) -> None:
     """Delete the rows whose columns equal `where`. Rows that refer to them are not checked."""
     conditions = " AND ".join(f"{_quoted(_fields(model)[name].column)} = %s" for name in where)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"DELETE FROM {_quoted(model._meta.db_table)} WHERE {conditions}",  # noqa: S608
-            _adapted(model, where),
-        )
+    sql = f"DELETE FROM {_quoted(model._meta.db_table)} WHERE {conditions}"  # noqa: S608
+    _execute(sql, _adapted(model, where))
 
 
 class Statement:

@@ -173,9 +173,12 @@ class TrialRun:
             self.reports.notes.append(_background(ended.background))
         for report in prepared.metric_file.readable() if prepared.metric_file else ():
             self.reports.note_rounding(report)
-        self._keep_files()
+        has_used_clearml = prepared.has_used_clearml()
+        if not has_used_clearml and ended.code == 0:
+            self.worker.without_clearml.add(self.trial.revision_id)
+        self._keep_files(prepared, has_used_clearml=has_used_clearml)
         self._drain(ended)
-        self._learn(prepared, place)
+        self._learn(prepared, place, has_used_clearml=has_used_clearml)
         return self.retrying(lambda: self.outcome(ended)) or Outcome.lost("The database was not available.")
 
     def store_start(self) -> None:
@@ -185,13 +188,13 @@ class TrialRun:
             pid, limited_by = self.process.pid, self.trial.memory_limited_by
             self.retrying(lambda: self.trial.begun(pid=pid, memory_limited_by=limited_by))
 
-    def _keep_files(self) -> None:
+    def _keep_files(self, prepared: Prepared, *, has_used_clearml: bool) -> None:
         """Publish and record its output files. A failure, for example because the disk is
         full, becomes a note; it does not change the outcome of the trial."""
         try:
-            if self._prepared and self._prepared.has_used_clearml():
-                clearml.move_uploads(self._prepared.run_context)
-                self._prepared.publisher.publish()
+            if has_used_clearml:
+                clearml.move_uploads(prepared.run_context)
+                prepared.publisher.publish()
             self.reports.notes += self.retrying(self._record_files) or []
         except OSError as error:
             logger.warning("Trial %s: its output files cannot be kept: %s", self.trial, error)
@@ -217,12 +220,12 @@ class TrialRun:
             self.reports.notes.append(_sentence(f"its memory was not limited: {why}"))
             return None
 
-    def _learn(self, prepared: Prepared, place: Place) -> None:
+    def _learn(self, prepared: Prepared, place: Place, *, has_used_clearml: bool) -> None:
         """Store the parameters that the script declares, and the packages in its container, once per revision."""
         revision = self.trial.revision
         if "packages" not in revision.resolved and (listed := place.installed(self.folder)) is not None:
             self.retrying(lambda: revision.resolve(packages=listed))
-        if "declared" in revision.resolved or not prepared.has_used_clearml():
+        if "declared" in revision.resolved or not has_used_clearml:
             return
         if declared := clearml.declared(prepared.run_context):
             self.retrying(lambda: revision.resolve(declared=declared))

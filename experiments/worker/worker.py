@@ -128,6 +128,9 @@ class LocalWorker:
         self.writer = Writer(lambda: [run.reports for run in list(self.runs.values())], ending=self.ending)
         self.metric_files = SharedFiles()
         self.maskers = Maskers()
+        self.without_clearml: set[int] = (
+            set()
+        )  # revisions of which a trial has ended without using the package
         self.starts = StartTimes()
         self.busy = 0
         self.calls = SlotCalls(self)

@@ -295,6 +295,50 @@ net:
 TEXT = "a, [b]: {c}' \\\\"
 
 
+LATE = """
+import sys
+if float(sys.argv[1]) > 0:
+    from clearml import Task
+    task = Task.init("any", "any")
+    general = task.connect({"lr": 0.0, "own": 1})
+    print("got", general["lr"], general["own"])
+    task.get_logger().report_scalar("loss", "loss", value=general["lr"], iteration=0)
+else:
+    import trialdeck
+    trialdeck.report_final_result(0.0)
+"""
+
+
+def test_a_script_that_imports_the_package_in_a_later_trial_only_gets_its_values(
+    draft: Callable[..., Experiment],
+    local: LocalWorker,  # noqa: F811
+    alice: User,
+    clearml_python: Path,
+    tmp_path: Path,
+    data: Path,
+) -> None:
+    """CML-T1 TD-S3: trials after one that did not use it begin without its folder."""
+    (tmp_path / "late.py").write_text(LATE)
+    experiment = draft(
+        command=f"{clearml_python} {tmp_path / 'late.py'} ${{lr}}",
+        space_document={"lr": {"_type": "choice", "_value": [0.0, 0.5]}},
+        metric="loss",
+        algorithm="Batch",
+        algorithm_arguments={},
+        max_trials=2,
+        concurrency=1,
+    )
+    experiment.enqueue(by=alice)
+    with working(local, 1):
+        to_the_end(experiment)
+    first, second = experiment.trials.order_by("number")
+    assert [(first.state, first.value), (second.state, second.value)] == [
+        ("succeeded", 0.0),
+        ("succeeded", 0.5),
+    ]
+    assert "got 0.5 1" in LogPiece.tail(second.pk).decode()
+
+
 def test_click_and_hydra_get_their_values(
     draft: Callable[..., Experiment],
     local: LocalWorker,  # noqa: F811

@@ -229,6 +229,51 @@ def test_only_a_trial_in_a_container_has_a_copy_of_what_mends_the_package(tmp_pa
     assert not list(shared.folder.root.rglob("sitecustomize.py"))
 
 
+def test_the_folder_is_made_when_the_package_is_imported(tmp_path: Path) -> None:
+    """CML-T1 TD-S3: of a file, as it is made otherwise; by several processes of one trial at once, each finds it."""
+    facts = {"params": {"lr": 0.1}, "objects": {"net": "depth: 3"}}
+    eager, lazy = (
+        run_context_of(tmp_path / "a", **facts),
+        run_context_of(tmp_path / "b", has_clearml_folder=False, **facts),
+    )
+    clearml.prepare(eager)
+    env = clearml.prepare(lazy) | {"PATH": os.environ["PATH"]}
+    (tmp_path / "clearml").mkdir()
+    (tmp_path / "clearml" / "__init__.py").write_text(
+        "import os; assert os.path.exists(os.environ['CLEARML_CONFIG_FILE'])"
+    )
+    env["PYTHONPATH"] += f":{tmp_path}"
+
+    def tree(context: RunContext) -> dict[str, str | None]:
+        folder = clearml.reports_folder(context.folder)
+        return {
+            path.relative_to(folder).as_posix(): path.read_text() if path.is_file() else None
+            for path in folder.rglob("*")
+        }
+
+    subprocess.run([sys.executable, "-c", "import json"], env=env, check=True)
+    assert clearml.reports_folder(lazy.folder).is_file()
+    started = [
+        subprocess.Popen([sys.executable, "-c", "import clearml"], env=env, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    errors = b"".join(each.communicate()[1] for each in started).decode()
+    assert "Assertion" not in errors and "FileNotFound" not in errors
+    assert tree(lazy) == tree(eager)
+    assert sorted(path.name for path in lazy.folder.path.iterdir()) == ["clearml", "output"]
+
+
+def test_what_is_left_of_secrets_is_removed_with_and_without_the_folder(tmp_path: Path) -> None:
+    """TD-Z4"""
+    for name, has_folder in (("a", True), ("b", False)):
+        context = run_context_of(tmp_path / name, has_clearml_folder=has_folder, params={"key": "s3cret"})
+        clearml.prepare(context)
+        clearml.remove_task(context.folder, context.trial_id)
+        assert not [
+            path for path in (tmp_path / name).rglob("*") if path.is_file() and "s3cret" in path.read_text()
+        ]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -182,6 +182,20 @@ def test_the_folder_of_clearml_is_only_read_where_it_was_used(
     )
 
 
+def test_trials_after_one_that_did_not_use_clearml_get_a_file_instead_of_its_folder(
+    local: LocalWorker, enqueued: Callable[..., Experiment], data: Path
+) -> None:
+    """TD-S3: a trial that prints nothing leaves little behind."""
+    experiment = enqueued(max_trials=2)
+    local.work()
+    assert look_at(experiment).state == "completed"
+    folders = [data / "trials" / experiment.public_id / str(number) for number in (1, 2)]
+    assert [(folder / "clearml").is_dir() for folder in folders] == [True, False]
+    left = sorted(path.relative_to(folders[1]).as_posix() for path in folders[1].rglob("*"))
+    nni = ["nni", "nni/.nni", "nni/parameter.cfg"]
+    assert left == ["clearml", "log.head", "metrics.jsonl", *nni, "output", "parameters.json"]
+
+
 def test_nothing_is_claimed_while_the_disk_is_full(
     local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
 ) -> None:

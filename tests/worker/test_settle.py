@@ -116,7 +116,7 @@ def test_what_is_left_of_the_reports_is_stored_with_it(
     trial = Trial.objects.select_related("experiment", "revision").get(experiment=experiment, state="running")
     rest = Batch(TrialReports(trial, Masker(set())))
     names = (experiment.metric, "another")
-    rest.points = [(trial.pk, name, 4, 0.75, "") for name in names]
+    rest.points = [(trial.pk, name, 4, 0.75, "", 1.5) for name in names]
     rest.notes = ["a note"]
     assert settle_and_claim(trial, Outcome(value=0.5), rest, claimant=None) == Settled(following=None)
     trial.refresh_from_db()

@@ -50,30 +50,43 @@ def prepare(context: RunContext) -> dict[str, str]:
     """Write the task. Do nothing for an experiment that sets CLEARML_OFFLINE_MODE: it uses a server of its own."""
     if "CLEARML_OFFLINE_MODE" in context.chosen:
         return {}
-    session, folder = _session(context), context.folder
+    path, folder = _folder(context), context.folder
+    names, files = _content(context)
+    own = context.environment.get("PYTHONPATH")
+    env = variables(str(path), context.trial_id) | {"PYTHONPATH": f"{own}:{SITE}" if own else str(SITE)}
+    if not context.has_clearml_folder:
+        folder.add_file(path, json.dumps({"folders": names, "files": files}))
+        return env | {"TRIALDECK_CLEARML": str(path)}
+    folder.add_folder(path)
+    for name in names:
+        folder.add_folder(path / name)
+    for name, text in files.items():
+        folder.add_file(path / name, text)
+    if context.is_contained:
+        site = path / SITE.name
+        folder.add_folder(site)
+        for source in SITE.glob("*.py"):
+            folder.add_file(site / source.name, source.read_bytes())
+        env["PYTHONPATH"] = f"{own}:{site}" if own else str(site)
+    return env
+
+
+def _content(context: RunContext) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the folders in the package's folder, upper ones first, and the texts of its files."""
+    session = f"offline/{context.trial_id}"
     # At its end the package zips its folder with all artifacts; a folder with that name prevents it.
     # Without `data`, datasets fail because their folder is not writable.
-    zipped = session.with_name(f"{context.trial_id}.zip")
-    for path in (_folder(context), session.parent, session, session / "data", zipped):
-        folder.add_folder(path)
+    names = ["offline", session, f"{session}/data", f"{session}.zip"]
     task = task_of(
         context.trial_id,
         params=context.params,
         hyperparameters=context.hyperparameters,
         objects=context.objects,
     )
-    folder.add_file(session / "task.json", json.dumps(task))
-    folder.add_file(_folder(context) / OVERRIDES, json.dumps(overridden_names(task)))
-    folder.add_file(_folder(context) / "clearml.conf", _config(context))
-    site = SITE
-    if context.is_contained:
-        site = _folder(context) / SITE.name
-        folder.add_folder(site)
-        for path in SITE.glob("*.py"):
-            folder.add_file(site / path.name, path.read_bytes())
-    own = context.environment.get("PYTHONPATH")
-    return variables(str(_folder(context)), context.trial_id) | {
-        "PYTHONPATH": f"{own}:{site}" if own else str(site)
+    return names, {
+        f"{session}/task.json": json.dumps(task),
+        OVERRIDES: json.dumps(overridden_names(task)),
+        "clearml.conf": _config(context),
     }
 
 
@@ -123,7 +136,10 @@ def overridden_names(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def remove_task(folder: TrialFolder, trial_id: str) -> None:
     """Remove the task file, which may contain secrets."""
-    remove(_session_below(folder, trial_id) / "task.json", below=folder.below)
+    try:
+        remove(_session_below(folder, trial_id) / "task.json", below=folder.below)
+    except NotADirectoryError:  # the folder was never made of its file
+        remove(reports_folder(folder), below=folder.below)
 
 
 def listen(context: RunContext) -> "ScalarReader":

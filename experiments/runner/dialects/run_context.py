@@ -27,6 +27,9 @@ class RunContext:
     chosen: Mapping[str, str] = field(default_factory=dict)
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     objects: Mapping[str, str] = field(default_factory=dict)
+    has_clearml_folder: bool = (
+        True  # else a file in its place, which becomes the folder when the package is imported
+    )
     is_contained: bool = False  # it sees of this machine nothing but its folder
 
     @property

@@ -6,6 +6,7 @@ number of any notation.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 import re2
 
@@ -94,17 +95,11 @@ class PatternReader:
 
     def __init__(self, pattern: str, objective: str) -> None:
         """Raise ValueError with the message of `check`."""
-        fault = check(pattern)
-        if fault:
-            raise ValueError(fault)
         self.objective = objective
         self.dropped = 0  # matches beyond MAX_POINTS; the last one still counts as the final result
         self.fault = ""  # the first match that was a part of a longer number, as a sentence
-        self._compiled = _widened(pattern, _UNREAD)
+        self._compiled, self._any_number, self._is_number = _reading(pattern)
         self._group = self._compiled.groupindex.get("value", 1)
-        self._is_number = _numbers(pattern) > 0
-        widens = not self._is_number and _has_label(pattern)
-        self._any_number = _widened(pattern, _UNREAD_OF_LABEL) if widens else None
         self._torn = b""
         self._count = 0
         self._last: Report | None = None
@@ -185,6 +180,17 @@ def _compile(pattern: str) -> "re2._Regexp":
     options = re2.Options()
     options.log_errors = False  # errors are shown on the page, not on the worker's stderr
     return re2.compile(pattern, options)
+
+
+@lru_cache(64)
+def _reading(pattern: str) -> "tuple[re2._Regexp, re2._Regexp | None, bool]":
+    """Return the expression that reads the lines, the one that reads any number behind its label, if it needs one, and
+    whether it has a `{number}`. Raise ValueError with the message of `check`."""
+    if fault := check(pattern):
+        raise ValueError(fault)
+    has_number = _numbers(pattern) > 0
+    is_widened = not has_number and _has_label(pattern)
+    return _widened(pattern, _UNREAD), _widened(pattern, _UNREAD_OF_LABEL) if is_widened else None, has_number
 
 
 def _numbers(pattern: str) -> int:

@@ -102,6 +102,8 @@ class Preparation:
             chosen=chosen,
             hyperparameters=groups,
             objects=settings.objects,
+            has_clearml_folder=bool(setup.shelf.engine)
+            or trial.revision_id not in self.worker.without_clearml,
             is_contained=bool(setup.shelf.engine),
         )
         try:

@@ -21,6 +21,9 @@ class _Waiting:
             run = spec.loader.exec_module
 
             def exec_module(module):
+                import trialdeck_folder
+
+                trialdeck_folder.unpack()
                 run(module)
                 import trialdeck_clearml
 
