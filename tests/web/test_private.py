@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.once]
 NAME = "covert-operation"
 IN_LAB = (
     "workspace", "experiments", "experiments-csv", "experiments-json", "experiments-compare", "projects", "models",
-    "leaderboard", "leaderboard-csv", "usage", "usage-csv", "dashboards", "links", "notifications", "wall",
+    "leaderboard", "leaderboard-csv", "leaderboard-json",
+    "usage", "usage-csv", "usage-json", "dashboards", "links", "notifications", "wall",
     "experiment-new", "imports", "members",
 )  # fmt: skip
 IN_API = (

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import date
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
@@ -17,7 +15,7 @@ from experiments.models import Event, Experiment, Revision, User
 from experiments.models.audit.verbs import label_of
 from experiments.query_parameters import Parameter, choice, number, text
 from experiments.web.experiment.page import frame, get_experiment, url_of
-from experiments.web.exports import cell
+from experiments.web.table_files import table_file
 from experiments.web.ui.controls import Chip
 from experiments.web.ui.descriptions import EXPERIMENT_VERBS
 from experiments.web.ui.query_checks import takes
@@ -142,6 +140,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         "newest": _changed(request.GET, before=None) if before else "",
         "fold_url": _changed(request.GET, fold="off" if folds else None),
         "csv": f"{url_of(experiment, 'activity-csv')}{_changed(request.GET, before=None, fold=None)}",
+        "json": f"{url_of(experiment, 'activity-json')}{_changed(request.GET, before=None, fold=None)}",
         "trials_url": url_of(experiment, "experiment-trials"),
         "configuration_url": url_of(experiment, "experiment-configuration"),
     }
@@ -190,27 +189,11 @@ def _changed(address: QueryDict, **changes: str | None) -> str:
 @login_required
 @require_safe
 @takes({name: parameter for name, parameter in FILTERS.items() if name not in ("fold", "before")})
-def file(request: SignedInRequest, workspace_slug: str, public_id: str) -> StreamingHttpResponse:
-    """Send all matching events as CSV, unfolded."""
+def file(request: SignedInRequest, workspace_slug: str, public_id: str, kind: str) -> StreamingHttpResponse:
+    """Send all matching events, unfolded."""
     experiment = get_experiment(request, workspace_slug, public_id)
     events = ActivityQuery.of(request.GET).events_of(experiment)
-    response = StreamingHttpResponse(_lines(events), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{public_id}-activity.csv"'
-    return response
-
-
-class _Line:
-    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(events: QuerySet[Event]) -> Iterator[str]:
-    writer = csv.writer(_Line())
-    yield writer.writerow(COLUMNS)
     rows = events.values_list(
         "at", "by__username", "token", "verb", "trial__number", "before", "after", "why"
-    )
-    for at, *others in rows.iterator(chunk_size=AT_ONCE):
-        yield writer.writerow([at.astimezone(UTC).isoformat(), *map(cell, others)])
+    ).iterator(chunk_size=AT_ONCE)
+    return table_file(kind, name=f"{public_id}-activity", columns=COLUMNS, rows=rows)

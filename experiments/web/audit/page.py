@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import date
 from itertools import groupby
 
 from django.conf import settings
@@ -21,7 +19,7 @@ from experiments.models import AuditEntry, User, Workspace
 from experiments.models.audit.entry import AuditQuerySet
 from experiments.models.audit.verbs import KINDS
 from experiments.permissions import require, require_administrator
-from experiments.web.exports import cell
+from experiments.web.table_files import table_file
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
@@ -67,19 +65,19 @@ def of_installation(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_safe
 @takes(FILTERS)
-def file_of_workspace(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
-    """Send the matching entries of a workspace as CSV."""
+def file_of_workspace(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
+    """Send the matching entries of a workspace."""
     workspace, entries = _of(request, workspace_slug)
-    return _file(request, entries, name=f"{workspace.slug}-audit")
+    return _file(request, entries, kind, name=f"{workspace.slug}-audit")
 
 
 @login_required
 @require_safe
 @takes(FILTERS)
-def file_of_installation(request: SignedInRequest) -> StreamingHttpResponse:
-    """Send all matching entries as CSV."""
+def file_of_installation(request: SignedInRequest, kind: str) -> StreamingHttpResponse:
+    """Send all matching entries."""
     require_administrator(request.user)
-    return _file(request, AuditEntry.objects.all(), name="audit")
+    return _file(request, AuditEntry.objects.all(), kind, name="audit")
 
 
 def _of(request: SignedInRequest, workspace_slug: str) -> tuple[Workspace, AuditQuerySet]:
@@ -98,7 +96,11 @@ def _draw(
         matching = matching.filter(pk__lt=int(before))
     page = list(matching.select_related("workspace")[: SIZE + 1])
     shown = page[:SIZE]
-    file_url = reverse("audit-csv", args=[workspace.slug]) if workspace else reverse("installation-audit-csv")
+    prefix, arguments = ("", [workspace.slug]) if workspace else ("installation-", [])
+    files = {
+        kind: reverse(f"{prefix}audit-{kind}", args=arguments) + _changed(request.GET, before=None)
+        for kind in ("csv", "json")
+    }
     context = {
         "workspace": workspace,
         "nav": "settings" if workspace else "audit",
@@ -113,7 +115,7 @@ def _draw(
         "kept_days": settings.AUDIT_DAYS,
         "older": _changed(request.GET, before=str(shown[-1].pk)) if len(page) > SIZE else "",
         "newest": _changed(request.GET, before=None) if before else "",
-        "csv": f"{file_url}{_changed(request.GET, before=None)}",
+        **files,
     }
     return render(request, "audit/show.html", context)
 
@@ -140,35 +142,23 @@ def _changed(address: QueryDict, **changes: str | None) -> str:
     return f"?{query.urlencode()}" if query else "?"
 
 
-def _file(request: SignedInRequest, entries: AuditQuerySet, *, name: str) -> StreamingHttpResponse:
+def _file(request: SignedInRequest, entries: AuditQuerySet, kind: str, *, name: str) -> StreamingHttpResponse:
     matching = AuditQuery.of(request.GET).matching(entries)
-    response = StreamingHttpResponse(_lines(matching), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
-    return response
+    return table_file(kind, name=name, columns=COLUMNS, rows=_file_rows(matching))
 
 
-class _Line:
-    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(entries: AuditQuerySet) -> Iterator[str]:
-    writer = csv.writer(_Line())
-    yield writer.writerow(COLUMNS)
+def _file_rows(entries: AuditQuerySet) -> Iterator[tuple[object, ...]]:
     for entry in entries.select_related("workspace").iterator(chunk_size=AT_ONCE):
-        workspace = entry.workspace.slug if entry.workspace else ""
-        details = json.dumps(entry.details, ensure_ascii=False) if entry.details else ""
-        texts = (
+        yield (
+            entry.at,
             entry.who,
             entry.token,
             entry.label,
             entry.verb,
             entry.kind,
-            workspace,
+            entry.workspace.slug if entry.workspace else "",
             entry.subject,
-            details,
+            entry.details or None,
+            entry.address,
+            entry.via,
         )
-        row = [*map(cell, (*texts, entry.address, entry.via))]
-        yield writer.writerow([entry.at.astimezone(UTC).isoformat(), *row])

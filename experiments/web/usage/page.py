@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +29,7 @@ from experiments.reports.usage import (
     UsageQuery,
     report_of,
 )
-from experiments.web.exports import cell
+from experiments.web.table_files import table_file
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
@@ -38,7 +37,6 @@ from experiments.web.workspace.index import get_workspace
 
 RANGES = {"7d": "7 d", "30d": "30 d", "12w": "12 weeks", "1y": "1 year"}
 FLAGGED = 0.1  # share of failures
-LINE_END = "\r\n"
 COLUMNS = ("from", "{}", "slot_hours", "trials", "succeeded", "early_stopped", "failed", "failed_slot_hours")
 
 
@@ -117,28 +115,18 @@ def _read(request: SignedInRequest, workspace_slug: str) -> tuple[Workspace, Usa
 @login_required
 @require_safe
 @takes(PARAMETERS)
-def file(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
-    """Send the sums of each period and group as CSV."""
+def file(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
+    """Send the sums of each period and group."""
     workspace, _, report, _ = _read(request, workspace_slug)
-    response = StreamingHttpResponse(_lines(report), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{workspace.slug}-usage.csv"'
-    return response
+    columns = [name.format(report.query.by) for name in COLUMNS]
+    return table_file(kind, name=f"{workspace.slug}-usage", columns=columns, rows=_file_rows(report))
 
 
-class _Line:
-    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(report: Report) -> Iterator[str]:
-    writer = csv.writer(_Line(), lineterminator=LINE_END)
-    yield writer.writerow([name.format(report.query.by) for name in COLUMNS])
+def _file_rows(report: Report) -> Iterator[tuple[object, ...]]:
     for (start, name), sums in sorted(report.by_period.items()):
         numbers = (sums.trials, sums.succeeded, sums.early_stopped, sums.failed)
         hours, failed_hours = round(sums.hours, 4), round(sums.failed_s / 3600, 4)
-        yield writer.writerow([start.isoformat(), cell(name), hours, *numbers, failed_hours])
+        yield (start.isoformat(), name, hours, *numbers, failed_hours)
 
 
 def _facts(report: Report, workspace_limit: UsageLimit | None, used: limits.Week) -> list[Fact]:

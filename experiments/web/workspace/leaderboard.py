@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +23,7 @@ from experiments.permissions import may, require
 from experiments.query_parameters import choice, text
 from experiments.reports import leaderboard
 from experiments.reports.leaderboard import SINCE, Entry, Leaderboard
-from experiments.web.exports import cell
+from experiments.web.table_files import table_file
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
@@ -103,15 +102,13 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 @login_required
 @require_safe
 @takes(PARAMETERS)
-def file(request: SignedInRequest, workspace_slug: str) -> StreamingHttpResponse:
-    """Send the ranked experiments as CSV, with unrounded values."""
+def file(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
+    """Send the ranked experiments, with unrounded values."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     query = _query(request, list(workspace.projects.order_by("name")))
     board = _board(request, workspace, query)
-    response = StreamingHttpResponse(_lines(board), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{workspace.slug}-leaderboard.csv"'
-    return response
+    return table_file(kind, name=f"{workspace.slug}-leaderboard", columns=COLUMNS, rows=_file_rows(board))
 
 
 @login_required
@@ -236,19 +233,10 @@ def _mean_time(board: Leaderboard) -> str:
     return f"{board.compute_s / board.trial_count / 60:,.1f} min per trial" if board.trial_count else ""
 
 
-class _Line:
-    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(board: Leaderboard) -> Iterator[str]:
-    writer = csv.writer(_Line())
-    yield writer.writerow(COLUMNS)
+def _file_rows(board: Leaderboard) -> Iterator[tuple[object, ...]]:
     for entry in board.entries:
         experiment, spread = entry.experiment, entry.spread
-        columns = (
+        yield (
             "baseline" if entry.is_baseline else entry.rank,
             experiment.public_id,
             experiment.name,
@@ -266,7 +254,6 @@ def _lines(board: Leaderboard) -> Iterator[str]:
             round(experiment.compute_s / 3600, 4),
             experiment.creator.username,
         )
-        yield writer.writerow([*map(cell, columns)])
 
 
 def _operable(request: SignedInRequest, workspace_slug: str, public_id: str) -> Experiment:
