@@ -31,7 +31,7 @@ class CappedPaginator(Paginator):
 
 
 class AuditedAdmin(admin.ModelAdmin):
-    """What administrators add, change and delete here is in the audit log, in the same transaction."""
+    """Records everything that administrators add, change or delete in the audit log, in the same transaction."""
 
     def log_addition(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
         _record("admin_add", request, obj)
@@ -66,7 +66,7 @@ def _record(verb: str, request: HttpRequest, obj: models.Model, **values: Any) -
 
 
 def _fields_in(message: Any) -> str:
-    """Return what Django says of a change: the names of its fields, never their values."""
+    """Return the field names in Django's log of a change, never their values."""
     if not isinstance(message, list):
         return str(message)
     parts = []

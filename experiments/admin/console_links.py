@@ -32,7 +32,7 @@ NEEDED: dict[type[models.Model], tuple[str, ...]] = {
 
 
 def target_of(row: models.Model, path: str) -> models.Model | None:
-    """Return what is at `path` (fields joined by __; "self" is the row), or None where a part is empty."""
+    """Return the object at `path` (fields joined by __; "self" is the row), or None if a part is empty."""
     target: models.Model | None = row
     for name in path.split("__") if path != "self" else ():
         target = getattr(target, name) if target is not None else None
@@ -40,7 +40,7 @@ def target_of(row: models.Model, path: str) -> models.Model | None:
 
 
 def joins_of(model: type[models.Model], path: str) -> list[str]:
-    """Return what a list has to join so that links cost no query of their own."""
+    """Return the joins of a list with which links need no further query."""
     if path == "self":
         return list(NEEDED[model])
     target = model
@@ -52,7 +52,7 @@ def joins_of(model: type[models.Model], path: str) -> list[str]:
 
 
 def console_url(target: models.Model) -> str:
-    """Return the address of its page in the console; nothing for what is in the trash or gone."""
+    """Return the URL of its page in the console; "" for rows in the trash and deleted ones."""
     match target:
         case Experiment():
             where = [target.workspace.slug, target.public_id]

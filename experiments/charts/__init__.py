@@ -1,1 +1,1 @@
-"""Charts: numbers in, SVG out. No Django, no styles; every text passes `svg.Svg`'s one gatekeeper."""
+"""Charts: numbers in, SVG out. No Django, no styles; every text is escaped by `svg.element`."""

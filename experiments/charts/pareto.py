@@ -1,4 +1,4 @@
-"""The Pareto front of two objectives: every trial at its two values, and the line that no result is beyond."""
+"""The Pareto front of two objectives: every trial at its two values, and the front as a step line."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class CgroupParent:
 
     @property
     def description(self) -> str:
-        """Describe, for users, what limits memory here."""
+        """What limits memory here, as text for users."""
         return f"cgroup v{self.group.version}"
 
     @classmethod

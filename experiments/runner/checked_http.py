@@ -1,5 +1,5 @@
-"""Read URLs that users enter: hosts that an administrator does not allow are refused at every step, the first one and
-each redirect, and a connection goes only to an address that was checked."""
+"""Read URLs that users enter: hosts that an administrator does not allow are refused, at the first request and at each
+redirect, and connections are made only to addresses that were checked."""
 
 import http.client
 import socket
@@ -24,7 +24,7 @@ def open_url(url: str, *, timeout_s: float) -> Any:
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Return where a URL of http or https leads. Raise ValueError for any other URL."""
+    """Return host and port of an http or https URL. Raise ValueError for any other URL."""
     parsed_url = urlsplit(url)
     if parsed_url.scheme not in _PORTS or not parsed_url.hostname:
         raise ValueError(f"{url} is not an http or https URL")
@@ -44,8 +44,8 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _connect(address: tuple[str, int], timeout: Any = None, source_address: Any = None) -> socket.socket:
-    """Connect as `socket.create_connection` does, but only to addresses that are allowed when the name is resolved
-    here: a name may lead elsewhere each time it is asked for."""
+    """Connect as `socket.create_connection` does, but only to addresses that are allowed. The name is resolved once,
+    here, because each lookup may return another address."""
     host, port = address
     error = OSError(f"{host} has no address")
     for each in allow_lists.addresses_of(host, port):

@@ -1,7 +1,7 @@
-"""The arithmetic of a worker's lease, by which no trial runs twice at the same time.
+"""The arithmetic of a worker's lease, which prevents a trial from running twice at the same time.
 
 A worker counts as lost one lease after its last heartbeat, at the earliest; its trials may then start on others. So by
-then nothing of them may run any more, even when the worker process hangs:
+then none of their processes may be running, even if the worker process hangs:
 
     END_SHARE * lease    after the start of the last good heartbeat, the keeper begins to end all trials,
     + grace_s(lease)     which is how long they may save their work after SIGTERM,

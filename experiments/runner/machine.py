@@ -84,9 +84,9 @@ def disk_of(folder: Path) -> dict[str, int]:
 
 
 def full_disk_percent(measured: Mapping[str, Any]) -> int | None:
-    """Return how full the disk is, if it is too full to start trials: what runs still has to be stored.
-
-    That is with less than 256 MiB left, or a tenth of a small disk. None while there is room, or nothing was measured.
+    """Return how full the disk is in percent, if it is too full to start trials, because results of running ones still
+    have to be stored: less than 256 MiB free, or a tenth of a small disk. None if there is space, or nothing was
+    measured.
     """
     free, total = measured.get("disk_free"), measured.get("disk")
     if free is None or not total or free >= min(FULL_BYTES, FULL_SHARE * total):

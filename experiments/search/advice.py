@@ -28,7 +28,7 @@ _INTS = {"randint", "lograndint"}
 
 @dataclass(frozen=True)
 class Advice:
-    """A sentence and what follows from it. `change`: settings by name, empty when there is nothing to change."""
+    """A sentence and the suggested change. `change`: settings by name, empty if there is nothing to change."""
 
     key: str
     text: str
@@ -46,8 +46,8 @@ class Region:
 
 
 def at_the_edge(space: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> list[Advice]:
-    """Return which ranges end where the best trials are. `space` is the search space as a document, `best` the
-    parameters of the best trials, the best first."""
+    """Return advice on ranges whose bound is where the best trials are. `space` is the search space as a document,
+    `best` the parameters of the best trials, the best first."""
     if len(best) < FEWEST:
         return []
     advice = []
@@ -79,7 +79,8 @@ def at_the_edge(space: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> 
 
 
 def never_tried(space: Mapping[str, Any], tried: Mapping[str, Collection[str]], trials: int) -> list[Advice]:
-    """Return which choices no trial has had. `tried`: the texts of the values that some trial had, by parameter."""
+    """Return advice on choices that no trial has had. `tried`: the texts of the values that some trial had, by
+    parameter."""
     advice = []
     for name, declaration in space.items():
         values = _plain_choices(declaration)
@@ -98,8 +99,8 @@ def never_tried(space: Mapping[str, Any], tried: Mapping[str, Collection[str]], 
 def without_influence(
     space: Mapping[str, Any], shares: Mapping[str, float], best: Mapping[str, Any], fixed: Mapping[str, Any]
 ) -> list[Advice]:
-    """Return which parameters hardly matter. `shares`: of the variance of the objective, by parameter; `best`: the
-    parameters of the best trial; `fixed`: what is held at a value already."""
+    """Return advice on parameters with little influence. `shares`: of the variance of the objective, by parameter;
+    `best`: the parameters of the best trial; `fixed`: what is held at a value already."""
     names = [
         name
         for name in space
@@ -123,7 +124,7 @@ def without_influence(
 
 
 def exclude(space: Mapping[str, Any], region: Region) -> Mapping[str, Any] | None:
-    """Return the settings whose search space leaves the region out; None where that is not possible."""
+    """Return the settings whose search space excludes the region; None if that is not possible."""
     declaration = space.get(region.name)
     if declaration is None:
         return None
@@ -150,7 +151,7 @@ def exclude(space: Mapping[str, Any], region: Region) -> Mapping[str, Any] | Non
 
 
 def grid_left(size: int | None, proposed: int, max_trials: int | None) -> list[Advice]:
-    """Return how many cells of a grid the budget leaves out. `size` of the grid, None: not finite."""
+    """Return advice on the cells of a grid that the budget cannot reach. `size` of the grid, None: not finite."""
     if size is None or max_trials is None or max_trials >= size or proposed == 0:
         return []
     remaining_points = size - max_trials
@@ -223,7 +224,7 @@ def _by_chance(count: int, hits: int, probability: float) -> float:
 
 
 def _wider(declaration: Mapping[str, Any], end: str) -> dict[str, Any] | None:
-    """Return a range that goes further at this end; None where it cannot, as with a probability above 1."""
+    """Return a range that is wider at this end; None if it cannot be, such as a probability above 1."""
     low, high = _bounds(declaration) or (0.0, 0.0)
     is_upper = end == "upper"
     if low >= high:

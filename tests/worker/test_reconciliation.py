@@ -176,8 +176,8 @@ def test_the_folder_of_clearml_is_only_read_where_it_was_used(
     uses = f"""sed -i 's/"General": {{/"General": {{"depth": {{"value": "3", "type": "int"}}, /' {task}; """
     experiment = enqueued(command=(uses if is_used else "") + REPORTS)
     local.work()
-    found = experiment.trials.get().revision.resolved.get("declared")
-    assert (looks, found) == (
+    parameters = experiment.trials.get().revision.resolved.get("declared")
+    assert (looks, parameters) == (
         ([True], {"General": {"depth": {"value": "3", "type": "int"}}}) if is_used else ([], None)
     )
 

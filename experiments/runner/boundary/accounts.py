@@ -73,8 +73,8 @@ class Account:
 
     @property
     def prefix(self) -> list[str]:
-        """The beginning of a command line that runs the rest as this account, without a way back: programs that give
-        more rights, such as sudo, do not. Ends with the keeper."""
+        """The beginning of a command line that runs the rest as this account, with no way to regain privileges: sudo
+        and similar programs do not work. Ends with the keeper."""
         return [
             shutil.which(PROGRAM) or PROGRAM,
             f"--reuid={self.uid}",
@@ -87,7 +87,7 @@ class Account:
         ]
 
     def environment(self, base: Mapping[str, str], *, homes: Path) -> dict[str, str]:
-        """Return the worker's environment without what belongs to the worker's user, and with what is this account's.
+        """Return the worker's environment without the variables of the worker's user, and with those of this account.
 
         An account without a home folder of its own gets one below `homes`.
         """
@@ -111,7 +111,7 @@ class Account:
             if self.home.is_dir() and self.home.stat().st_uid == self.uid:
                 return self.home
         except OSError:
-            pass  # somewhere that even we may not look: not of use for a process
+            pass  # not even readable for the worker, so of no use for a process
         own = homes / self.name
         if not own.is_dir():
             own.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ class Account:
         return "/bin/sh" if self.shell.endswith(("nologin", "/false")) else self.shell
 
     def may_enter(self, folder: Path) -> bool:
-        """Whether a process of this account may have it as its working directory."""
+        """Return whether a process of this account may use this working directory."""
         return self._succeeds(["test", "-x", str(folder)])
 
     def check(self, package: Path) -> str:
@@ -182,8 +182,8 @@ class Accounts:
         return ", ".join(self.names)
 
     def check(self) -> None:
-        """Raise BoundaryError unless trials can run as these accounts now. Those that depend on the workspace are
-        looked for when a trial of it starts."""
+        """Raise BoundaryError unless trials can run as these accounts now. Accounts that depend on the workspace are
+        looked up when one of its trials starts."""
         if os.geteuid() != 0:
             raise BoundaryError(
                 "--run-as needs a worker that runs as root, to start trials as other users: start it by systemd "
@@ -194,7 +194,7 @@ class Accounts:
         self._fixed()
 
     def check_package(self, package: Path) -> None:
-        """Raise BoundaryError unless they can import what is in the folder `package`."""
+        """Raise BoundaryError unless the accounts can import the content of the folder `package`."""
         for account in self._fixed():
             if problem := account.check(package):
                 logger.warning(problem)
@@ -238,8 +238,8 @@ class Accounts:
 
 
 def open_passage(data: Path) -> None:
-    """Let other accounts pass through the data folder, to the folders that are theirs. They can't list it, and all else
-    in it stays private."""
+    """Let other accounts pass through the data folder to their own folders. They can't list it, and everything else in
+    it stays private."""
     for folder in (data, *(data / name for name in PASSED)):
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(PASSAGE)

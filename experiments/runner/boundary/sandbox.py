@@ -21,8 +21,8 @@ _DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What sandboxes of one worker have in common. `hidden` are folders with secrets; `has_network`: whether trials
-    reach any network."""
+    """The settings that all sandboxes of one worker share. `hidden` are folders with secrets; `has_network`: whether
+    trials reach any network."""
 
     hidden: tuple[Path, ...]
     has_network: bool = True
@@ -60,8 +60,8 @@ class Sandbox:
         writable: Sequence[Path] = (),
         readable: Sequence[Path] = (),
     ) -> list[str]:
-        """Return the command line that runs `argv` in a sandbox, in the folder `cwd`. Later ones of `writable` and
-        `readable` are shown in front of what hides the folders above them."""
+        """Return the command line that runs `argv` in a sandbox, in the folder `cwd`. `writable` and `readable` paths
+        are mounted in order, above the mounts that hide their parent folders."""
         command = [shutil.which(PROGRAM) or PROGRAM, "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
         if not self.has_network:
             command.append("--unshare-net")

@@ -1,1 +1,1 @@
-"""The code and the packages of a trial: where they come from, and how to get them again."""
+"""The code and the packages of a trial: fetch them, and reproduce them elsewhere."""

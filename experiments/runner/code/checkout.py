@@ -159,8 +159,8 @@ class Repositories:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def _reach(self, address: str, command: list[str], operands: list[str], is_cancelled: Check) -> None:
-        """Run a command of git that takes an address. Redirects are followed here, since git would follow them to hosts
-        that are not allowed."""
+        """Run a command of git that takes an address. Redirects are followed here, because git would follow them to
+        hosts that are not allowed."""
         for _ in range(MOST_REDIRECTS):
             try:
                 self._git([*_pinned(address), *command, "--", address, *operands], is_cancelled)
@@ -291,13 +291,13 @@ def _pinned(address: str) -> list[str]:
     except allow_lists.NotAllowed as refusal:
         raise SourceError(str(refusal)) from refusal
     except (OSError, ValueError):
-        return options  # git says what is wrong with the name
+        return options  # git reports the invalid name
     listed = ",".join(f"[{each}]" if each.version == 6 else str(each) for each in addresses)
     return [*options, "-c", f"http.curloptResolve={host}:{port}:{listed}"]
 
 
 def _reason(failed: ToolError) -> str:
-    """Return git's error, and what to do. ssh prints the cause before git's own message."""
+    """Return git's error and the next step. ssh prints the cause before git's own message."""
     output, error = failed.output, error_line(failed.output) or str(failed)
     if "could not read Username" in output or "Authentication failed" in output:
         return "authentication failed. Set up a credential helper or .netrc for the worker's user."

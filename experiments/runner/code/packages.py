@@ -55,8 +55,8 @@ class Environments:
         self.root, self.limit, self.marks, self.account = root, limit, marks, account
 
     def of(self, account: Account | None) -> "Environments":
-        """Return those that are built by an account, and that only its trials use: packages run code of their own while
-        they are built. None: by the worker's user."""
+        """Return the environments that an account builds, and that only its trials use, because packages run code while
+        they are built. None: those of the worker's user."""
         return Environments(self.root, limit=self.limit, marks=self.marks, account=account)
 
     def resolve(self, requirements: str | Path, *, python: str, is_cancelled: Check) -> str:

@@ -41,7 +41,7 @@ SITE = Path(__file__).with_name("clearml_site")  # modules that the trial's Pyth
 OVERRIDES = "overrides.json"
 SINGLE = -(1 << 31)  # the iteration of report_single_value
 _MONITOR = ":monitor:"  # prefix of ClearML's own machine metrics
-_HYDRA = "_allow_omegaconf_edit_"  # in the task of a script that uses hydra
+_HYDRA = "_allow_omegaconf_edit_"  # present in the task of a script that uses hydra
 _PLAIN_IN_HYDRA = re.compile(r"[\w\-+./@%]+")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*/[A-Za-z0-9_.\-/]+")
 
@@ -190,7 +190,7 @@ def last_changes(context: RunContext) -> list[int]:
 
 
 def publisher_of(context: RunContext) -> Publisher:
-    """Return what publishes the plots, tables, debug samples, user properties and models of the trial."""
+    """Return the publisher of the trial's plots, tables, debug samples, user properties and models."""
     return Publisher(_session(context), context.folder.output, context.folder.below)
 
 

@@ -1,4 +1,4 @@
-"""Publish what a ClearML script reports as output files, while its trial runs and when it has ended."""
+"""Publish the reports of a ClearML script as output files, while its trial runs and when it has ended."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class Publisher:
         ] = {}  # those that were published, by their names in the package's folder
 
     def publish(self, *, quiet_s: float = 0) -> None:
-        """Write what is new. `quiet_s`: while the trial runs, leave out debug samples that changed since."""
+        """Write new reports. `quiet_s`: while the trial runs, skip debug samples that changed in the last `quiet_s`
+        seconds."""
         with self._lock:
             self._publish_samples(quiet_s)
             self._publish_plots(is_last=not quiet_s)

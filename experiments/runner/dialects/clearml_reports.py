@@ -1,4 +1,4 @@
-"""What a ClearML script reports beside scalars, as output files: plots, tables, debug samples, properties, models.
+"""Reports of a ClearML script other than scalars, as output files: plots, tables, debug samples, properties, models.
 
 The package writes plots as events into `metrics.jsonl`, in plotly's format, copies debug samples below `data`, and
 keeps user properties and output models in `task.json`. The files are

@@ -1,4 +1,4 @@
-"""A process that the keeper started: its start, and what is noted of it until its tree is gone."""
+"""A process that the keeper started: its start, and its state until its tree is gone."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ from experiments.runner.keeper.logs import CappedLog, RotatingLog
 from experiments.runner.keeper.processes import LAUNCH_MARK, stat
 
 PR_SET_PDEATHSIG = 1
-FIRST_LOOK_S = 0.5  # how soon a running tree is looked at for the first time
+FIRST_LOOK_S = 0.5  # delay before a running tree is scanned for the first time
 LATE_SHARE, LATE_MOST_S = 0.2, 2.0  # of the grace, before its end: helpers are signaled then at the latest
 
 

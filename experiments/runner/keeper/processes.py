@@ -1,4 +1,4 @@
-"""Processes in /proc: what they are, what they started, and signals that reach no other process."""
+"""Processes in /proc: their state, their descendants, and signals that cannot reach another process."""
 
 import os
 import signal
@@ -102,7 +102,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def runs_commands(pid: int) -> bool:
-    """Tell whether it is a shell or a wrapper such as timeout, which runs what saves its work."""
+    """Return whether it is a shell or a wrapper such as timeout, which runs the actual program."""
     return _program(pid) in (*SHELLS, *WRAPPERS)
 
 

@@ -1,4 +1,4 @@
-"""In which order the processes of a tree get SIGTERM: what the command runs first, then the rest."""
+"""The order in which the processes of a tree get SIGTERM: first those that the command is running, then the others."""
 
 import signal
 
@@ -12,10 +12,9 @@ Targets = set[tuple[int, int]]  # (pid, ticks)
 
 
 def signal_mains(run: KeeperProcess, processes: Processes) -> None:
-    """SIGTERM what the command runs now, so that it can save its work with the help of its own processes.
-
-    A shell or wrapper above it is stopped meanwhile: it must neither orphan it nor go on with its next line. What only
-    reads its output, such as tee, ends with it.
+    """SIGTERM the programs that the command is running now, so that they can save their work with the help of their own
+    processes. Shells or wrappers above them are stopped meanwhile, so that they neither orphan them nor run the next
+    line. Processes that only read their output, such as tee, end with them.
     """
     shells, mains = mains_of(run, processes)
     readers = [pid for pid in mains if reads_from(pid, mains)]

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 _TRACEBACK = re.compile(r"^(?!\s*\+ Exception Group )(.*?)Traceback \(most recent call last\):$")
-# What announces a traceback that did not end the program: of a thread, a child, a destructor, a log handler.
+# Lines before a traceback that did not end the program: of a thread, a child, a destructor, a log handler.
 _ASIDE = re.compile(
     r".*(?:Exception (?:ignored (?:in|on|while)|in thread)|Error in (?:atexit\._run_exitfuncs|sys\.excepthook)"
     r"|--- Logging error ---|Task exception was never retrieved|(?:^|\s)Process \S+:$).*"

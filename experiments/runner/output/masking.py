@@ -1,6 +1,6 @@
-"""Mask secrets that are known where they are printed: in a trial's log, failure details, notes and metrics.
+"""Mask known secrets in a trial's output: its log, failure details, notes and metrics.
 
-In the log, a secret becomes as many asterisks as it has bytes, so that offsets stay what they are on the worker's disk.
+In the log, a secret becomes as many asterisks as it has bytes, so that offsets are the same as on the worker's disk.
 """
 
 import json
@@ -92,7 +92,7 @@ class Masker:
         return report if (name, text) == (report.name, report.text) else replace(report, name=name, text=text)
 
     def cut(self, data: bytes) -> int:
-        """Return how many of these bytes can be masked now: at their end a secret may have begun."""
+        """Return how many of these bytes can be masked now: the last ones may be the beginning of a secret."""
         if self._pattern is None:
             return len(data)
         begin = max(0, len(data) - self._longest + 1)
@@ -116,7 +116,7 @@ class MaskedStream:
         self._offset, self._kept = 0, b""
 
     def feed(self, offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield (offset, bytes) of what can be shown. What may be the beginning of a secret waits for the next call."""
+        """Yield (offset, bytes) that can be shown. A possible beginning of a secret waits for the next call."""
         if offset != self._offset + len(self._kept):  # a part was dropped
             yield from self.end()
             self._offset = offset
@@ -128,7 +128,7 @@ class MaskedStream:
             yield begin, shown
 
     def end(self) -> Iterator[tuple[int, bytes]]:
-        """Yield what was kept. Call it when the log has ended."""
+        """Yield the rest. Call it when the log has ended."""
         tail, self._kept = self._kept, b""
         begin, self._offset = self._offset, self._offset + len(tail)
         if tail:

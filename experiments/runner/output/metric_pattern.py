@@ -70,7 +70,7 @@ def check(pattern: str) -> str | None:
 
 
 def warning(pattern: str) -> str | None:
-    """Return what a valid expression reads wrong, or None."""
+    """Return a warning about numbers that a valid expression would read wrongly, or None."""
     if check(pattern):
         return None
     bounds = _value_group(_expanded(pattern))
@@ -165,7 +165,7 @@ class PatternReader:
 
 
 def _part_length(line: bytes) -> int:
-    """Return how much of a line is read at once: all of it, or MAX_LINE bytes, but no part of a number."""
+    """Return how much of a line is read at once: all of it, or about MAX_LINE bytes, without splitting a number."""
     if len(line) <= MAX_LINE:
         return len(line)
     window = line[MAX_LINE - LOOK_BACK : MAX_LINE]
@@ -221,7 +221,7 @@ def _widened(pattern: str, unread: str) -> "re2._Regexp":
 
 
 def _has_label(pattern: str) -> bool:
-    """Return whether text in front of the group says what the number is."""
+    """Return whether the expression has a label before the group."""
     expanded = _expanded(pattern)
     bounds = _value_group(expanded)
     return bounds is not None and bool(_LABEL.search(_NO_LABEL.sub("", expanded[: bounds[0]])))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from experiments.runner.output.metric_pattern import PatternReader
 from trialdeck.script.metrics import labeled_number
 
-MAX_NUMBERS = 300  # that can be chosen
+MAX_NUMBERS = 300  # numbers that can be chosen
 MAX_LINE = 500  # characters of a line in which numbers can be chosen
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*\w)")
 _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
