@@ -199,7 +199,7 @@ def test_an_operator_moves_what_they_may_operate(enqueued, bob, carol, dave):
     response = client.post(action(c, "front"), headers={"Referer": f"http://testserver{there}"}, follow=True)
     assert response.redirect_chain == [(there, 302)] and order() == "cab"
     assert "c is at the front of default." in response.content.decode()
-    assert "is at the front already" in client.post(action(c, "front"), follow=True).content.decode()
+    assert "is already at the front" in client.post(action(c, "front"), follow=True).content.decode()
     assert client.post(action(b, "before"), {"other": a.pk}).status_code == 302 and order() == "cba"
     assert client.post(action(c, "dequeue")).status_code == 302 and order() == "ba"
     assert as_(carol).post(action(a, "front")).status_code == 403
