@@ -311,7 +311,7 @@ class Installation(Comparison):
             return Outcome(value=end.value, exit_code=0)
         exit_code = {"exit_code": 1, "no_metric": 0}.get(end.failure)
         detail = DETAILS.get(end.failure, "")
-        return Outcome(failure=Failure(end.failure), exit_code=exit_code, detail=detail, value=end.value)
+        return Outcome(failure=Failure(end.failure), exit_code=exit_code, detail=detail, so_far=end.so_far)
 
     # --- people --------------------------------------------------------------------------------------------
 

@@ -94,9 +94,11 @@ class ModelTrial:
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended. `cause`: equal for ends that count as the same error."""
+    """How a process ended. `so_far`: its latest intermediate value; `cause`: equal for ends that count as the same
+    error."""
 
     value: float | None = None
+    so_far: float | None = None
     failure: str = ""
     cause: str = ""
 
@@ -301,6 +303,8 @@ class ModelExperiment:
         was_running, trial.value = trial.state == "running", end.value
         if not was_running:
             trial.state = trial.target
+            if trial.state == "early_stopped" and end.value is None:
+                trial.value = end.so_far
         elif end.failure or end.value is None:
             trial.state, trial.failure = "failed", end.failure or "no_metric"
         else:

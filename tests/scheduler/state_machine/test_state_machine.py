@@ -35,11 +35,12 @@ ENDS = (
     End(failure="exit_code", cause="exit"),
     End(failure="no_metric", cause="none"),
     End(failure="signal", cause="signal"),
+    End(failure="signal", cause="signal", so_far=7.0),
 )
 # How often each kind of step is taken.
 STEPS = {
-    "take": 12, "end": 14, "deliver": 8, "look": 4, "deliver_all": 8, "heartbeat": 2, "break_something": 6,
-    "let_time_pass": 4, "change_experiment": 16, "change_trial": 12, "administer": 1, "create": 1,
+    "take": 10, "end": 16, "deliver": 8, "look": 4, "deliver_all": 8, "heartbeat": 2, "break_something": 10,
+    "let_time_pass": 4, "change_experiment": 26, "change_trial": 18, "administer": 1, "create": 1,
 }  # fmt: skip
 TRIAL_VERBS = ("stop_trial", "rerun", "rerun", "add", "replicate", "mark_lost", "time_out", "stop_early")
 OFTEN = ("stop", "pause", "unpause", "update", "enqueue", "resume", "dequeue", "kill", "reset")
@@ -65,9 +66,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.clock.start()
         for has_limit in (True, False):
             self.it.create(
-                max_trials=6,
-                concurrency=3,
-                retries=1,
+                max_trials=draw.randint(2, 6),
+                concurrency=draw.randint(1, 3),
+                retries=draw.randint(0, 2),
                 breaker=draw.choice([0, 3]),
                 goal=draw.choice([None, None, 9.0]),
                 max_duration_s=600.5 if has_limit else None,
