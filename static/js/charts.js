@@ -1,5 +1,4 @@
-// Two things that charts need beyond links and titles. The arrow keys go from left to right through a chart's marks, of which Tab
-// reaches one.
+// The arrow keys go from left to right through a chart's marks, of which Tab reaches one.
 document.addEventListener("keydown", (event) => {
   const mark = event.target.closest(".chart a"), chart = mark?.closest(".chart");
   if (!chart || event.ctrlKey || event.metaKey || event.altKey) return;

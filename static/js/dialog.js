@@ -4,12 +4,10 @@ import { isElsewhere, isUnsaved } from "./typed.js";
 
 const dialog = document.getElementById("dialog");
 
+// With a modifier the browser opens the page elsewhere, as it does for every link.
 document.addEventListener("click", (event) => {
   if (isElsewhere(event) && event.target.closest("a[hx-get]")) event.stopPropagation();
 }, { capture: true });
-
-/** Opens the question at `url`, as the link `source` would; it may be a button too. */
-export const ask = (url, source) => htmx.ajax("get", url, { source, target: dialog, swap: "morph" });
 
 // The focus goes back to the menu's button.
 document.addEventListener("htmx:beforeRequest", ({ target }) => target.closest(".menu:popover-open")?.hidePopover());
@@ -32,11 +30,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
   else if (target === dialog) dialog.showModal();
 });
 dialog.addEventListener("close", () => dialog.replaceChildren());
-dialog.addEventListener("click", (event) => {
-  const isOut = event.target.closest("[data-close]");
-  if (isOut) event.preventDefault();
-  if (isOut || (event.target === dialog && event.detail < 2 && mayClose(false))) dialog.close();
-});
+dialog.addEventListener("click", ({ target, detail }) => { if (target === dialog && detail < 2 && mayClose(false)) dialog.close(); });
 dialog.addEventListener("cancel", (event) => { if (!mayClose(true)) event.preventDefault(); });
 
 /** Says once that what was typed is not saved; Esc again means it. A click beside it never does. */

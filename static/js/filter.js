@@ -36,8 +36,7 @@ box.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 box.addEventListener("htmx:configRequest", ({ detail }) => { detail.parameters.at = box.selectionStart; });
-box.addEventListener("blur", () => mark(null));
-box.form.addEventListener("submit", () => mark(null));
+for (const kind of ["focusout", "submit"]) box.form.addEventListener(kind, () => mark(null));
 list.addEventListener("mousedown", (event) => event.preventDefault()); // the box keeps the focus
 list.addEventListener("click", ({ target }) => [target.closest("[role=option]")].filter(Boolean).forEach(choose));
 list.addEventListener("htmx:afterSwap", () => mark(document.activeElement === box ? marked() : null));

@@ -1,8 +1,7 @@
 // Keeps the focus where somebody works: after an action the page or its row is drawn anew, and the control that was pressed may be
 // gone. Then the focus goes to the same control of the same row or page head, else to the row's name or the next button there.
-
-const KEPT = "focus"; // in sessionStorage, from the page that acts to the page that it leads to
-let place = null; // where the focus was: its row and what it does
+// Where the focus was: its row and what it does. A page that acts hands it to the page that it leads to.
+let place = JSON.parse(sessionStorage.getItem("focus"));
 
 /** What a control does; an action of a menu, which is closed later, counts as the button of the menu. */
 const doesOf = (element) => element.closest("[popover]")?.id ?? element.getAttribute("popovertarget")
@@ -34,10 +33,7 @@ addEventListener("pointerdown", ({ target }) => { if (!target.closest?.("dialog"
 for (const kind of ["htmx:beforeRequest", "htmx:beforeSwap", "submit"]) addEventListener(kind, note, { capture: true });
 for (const kind of ["htmx:afterRequest", "htmx:afterSettle"]) addEventListener(kind, restore);
 
-addEventListener("pagehide", () => { if (place) sessionStorage.setItem(KEPT, JSON.stringify(place)); });
-const kept = JSON.parse(sessionStorage.getItem(KEPT));
-sessionStorage.removeItem(KEPT);
-if (kept?.path === location.pathname) {
-  place = kept;
-  restore();
-}
+addEventListener("pagehide", () => { if (place) sessionStorage.setItem("focus", JSON.stringify(place)); });
+sessionStorage.removeItem("focus");
+if (place?.path !== location.pathname) place = null;
+restore();

@@ -1,7 +1,5 @@
 // j and k go through the rows of a table; any other key presses what carries it as aria-keyshortcuts, an action in the row one is
 // in, else in the page's head. Not while somebody types, nor behind a dialog. What acts at once when clicked asks first here.
-import { ask } from "./dialog.js";
-
 const TYPED = "textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=button], [type=submit])";
 const isOn = document.querySelector("#keys [type=checkbox]");
 
@@ -27,7 +25,7 @@ function move(by) {
 function press(key) {
   const place = /^[a-z]$/.test(key) ? rowHere() ?? document.querySelector("main .page-head") : document;
   const carrier = [...(place?.querySelectorAll(`[aria-keyshortcuts="${CSS.escape(key)}"]`) ?? [])].at(-1);
-  if (carrier?.type === "submit") ask(carrier.form.action, carrier);
+  if (carrier?.type === "submit") htmx.ajax("get", carrier.form.action, { source: carrier, target: "#dialog", swap: "morph" });
   else if (carrier?.type !== "search") carrier?.click();
   else {
     carrier.focus();

@@ -1,6 +1,5 @@
 // What htmx's polling lacks: one request for all fragments of a page that are due ([data-beside]: the id of the one that asks), entity
 // tags, so that what is unchanged costs a 304; rest while the page is hidden or the server silent; and words about that.
-
 const REST_S = 30; // between two requests of a hidden page, and at most while the server is silent
 const EARLY_MS = 500; // a timer is not exact
 const bar = document.querySelector("[data-live-state]:not([data-state=off])");
@@ -34,20 +33,17 @@ function say() {
   if (!bar || !all.length) return;
   bar.dataset.state = failures ? "lost" : "";
   bar.querySelector("[data-live-word]").textContent = failures ? "Not live" : "Live";
-  bar.querySelector("[data-live-age]").textContent = `updated ${short((Date.now() - Math.min(...all.map((poll) => poll.heardAt))) / 1000)} ago`;
+  bar.querySelector("[data-live-age]").textContent = `updated ${duration((Date.now() - Math.min(...all.map((poll) => poll.heardAt))) / 1000, true)} ago`;
 }
 
 const UNITS = [["s", 1, 0], ["m", 60, 60], ["h", 3600, 3600], ["d", 86400, 2 * 86400]]; // name, length, where it begins
 
-/** In two units, as the server writes it: 12 m 05 s. */
-function duration(seconds) {
+/** As the server writes it, in two units or the larger of them: 12 m 05 s, 12 m. */
+function duration(seconds, isShort) {
   const whole = Math.round(seconds), at = UNITS.findLastIndex(([, , begin]) => whole >= begin);
   const [unit, length] = UNITS[at], [smaller, part] = UNITS[at - 1] ?? [], rest = part && Math.floor((whole % length) / part);
-  return `${Math.floor(whole / length)} ${unit}${rest ? ` ${String(rest).padStart(unit === "d" ? 1 : 2, "0")} ${smaller}` : ""}`;
+  return `${Math.floor(whole / length)} ${unit}${rest && !isShort ? ` ${String(rest).padStart(unit === "d" ? 1 : 2, "0")} ${smaller}` : ""}`;
 }
-
-/** In the larger of them: 12 m. */
-const short = (seconds) => duration(seconds).match(/\S+ \S+/)[0];
 
 /** Counts on what has an age: 3 m ago, or how long something has run. The server wrote the age: two clocks need not agree. */
 function tick() {
@@ -55,7 +51,7 @@ function tick() {
     const { age, form } = element.dataset;
     if (element.counted?.age !== age) element.counted = { age, since: Date.now() };
     const seconds = Number(age) + (Date.now() - element.counted.since) / 1000;
-    const text = form ? short(seconds) + (form === "ago" ? " ago" : "") : duration(seconds);
+    const text = duration(seconds, form) + (form === "ago" ? " ago" : "");
     if (seconds >= 1 && element.textContent !== text) element.textContent = text;
   }
   say();

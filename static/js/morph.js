@@ -1,6 +1,5 @@
 // hx-swap="morph": what differs moves into the target, the rest stays the same elements, with focus, scroll positions, typed
 // text, ticks, open menus and details. The answer is the target, found by its id; an id or data-key is a child's identity.
-
 const chosen = new WeakSet(); // selects
 document.addEventListener("change", ({ target }) => { if (target.matches("select")) chosen.add(target); });
 
@@ -40,12 +39,8 @@ const isTheirs = (element) => element.matches("textarea, select") && (element ==
 const keyOf = (node) => node.id || node.dataset?.key || null;
 
 function morphChildren(from, to) {
-  const wanted = new Set([...to.children].map(keyOf)), kept = new Map();
-  for (const child of [...from.children]) {
-    const key = keyOf(child);
-    if (key && wanted.has(key)) kept.set(key, child);
-    else if (key) child.remove();
-  }
+  const wanted = new Set([...to.children].map(keyOf)), kept = new Map([...from.children].map((child) => [keyOf(child), child]));
+  for (const [key, child] of kept) if (key && !wanted.has(key)) child.remove();
   let at = from.firstChild;
   const drop = () => { [at] = [at.nextSibling, at.remove()]; };
   for (const next of [...to.childNodes]) {

@@ -1,6 +1,5 @@
 // Who leaves a form[data-typed] with typed text that is not saved is asked, by the browser or by a line in the dialog; [data-close]
 // leaves as it says. data-typed="already": the server gave back what was not saved. Control (or Command) and Enter save.
-
 const TYPED = "textarea, input:not([type=checkbox], [type=radio], [type=hidden], [type=search])"; // choices are soon made again
 let leaver = null; // what leaves the page: the form that is on its way, or the way out
 
@@ -43,10 +42,6 @@ document.addEventListener("htmx:beforeSwap", ({ target }) => { // what is drawn 
 });
 
 /** Was something typed below `part` that is not saved? `but`: a form that does not count. */
-export function isUnsaved(part, but = null) {
-  return [...part.querySelectorAll("form[data-typed]")].some((form) => form !== but && hasChanged(form));
-}
+export const isUnsaved = (part, but = null) => [...part.querySelectorAll("form[data-typed]")].some((form) => form !== but && hasChanged(form));
 
-function hasChanged({ dataset, elements }) {
-  return dataset.typed === "already" || [...elements].some((one) => one.matches(TYPED) && one.value !== one.defaultValue);
-}
+const hasChanged = ({ dataset, elements }) => dataset.typed === "already" || [...elements].some((one) => one.matches(TYPED) && one.value !== one.defaultValue);

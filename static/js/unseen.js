@@ -1,5 +1,4 @@
-// The number of unseen notifications in the title of the tab (notifications/_unseen.html, with the icon), in browsers that want it: a
-// switch on the page Notifications. Whoever looks at any page of Trialdeck has seen them.
+// The number of unseen notifications (notifications/_unseen.html) in the title of the tab. Whoever looks at any page has seen them.
 const poll = document.getElementById("unseen");
 poll.addEventListener("htmx:configRequest", ({ detail }) => { detail.parameters.is_looking = !document.hidden; });
 poll.addEventListener("htmx:afterSwap", () => {

@@ -117,7 +117,7 @@ def test_an_experiment_is_stopped_through_its_dialog(visit, running, bob):
     page.get_by_role("link", name="Stop", exact=True).click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("1 running trial will end")
-    dialog.get_by_role("link", name="Keep running").click()
+    dialog.get_by_role("button", name="Keep running").click()
     expect(dialog).to_have_count(0)
     experiment.refresh_from_db()
     assert experiment.state == "running"

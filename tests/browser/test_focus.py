@@ -19,7 +19,7 @@ def confirm(page: Page) -> None:
     """Press the button of the question, by the keyboard, and wait for the page that it leads to."""
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
-    dialog.locator("footer button[type=submit]").focus()
+    dialog.locator("footer button[hx-post]").focus()
     with page.expect_navigation():
         page.keyboard.press("Enter")
 

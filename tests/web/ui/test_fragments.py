@@ -79,8 +79,9 @@ class Stage:
 
 
 QUESTION = """<dialog id="dialog" class="dialog" aria-labelledby="q">
+<form id="close-dialog" method="dialog" hidden></form>
 <form method="post" action="/question"><h1 id="q">Stop it?</h1><p data-said hidden></p><footer>
-<a href="/page" data-close autofocus>Keep running</a></footer>
+<button form="close-dialog" data-close autofocus>Keep running</button></footer>
 <button hx-post="/question" hx-target="#dialog" hx-swap="morph">Stop experiment</button></form></dialog>"""
 
 
