@@ -12,7 +12,7 @@ pytestmark = pytest.mark.once
 # Words that do not tell what a value is: a message, a match, a query, a workspace, an action, …
 VAGUE = {"told", "said", "given", "asked", "found", "known", "one", "room", "act", "acts"}
 # Pronouns and adverbs that stand for a thing: rejected in the code, not in tests.
-PRONOUNS = {"wanted", "mine", "theirs", "here", "there", "both"}
+PRONOUNS = {"wanted", "mine", "theirs", "here", "there", "both", "it", "thing", "things"}
 
 
 def _bound_names(source: str) -> Iterator[tuple[int, str]]:

@@ -56,8 +56,8 @@ def click_arguments(
                 if len(commands) > 1
                 else f"The script has the command {names}. Add it to the command."
             )
-        others = [node for name, node in commands.items() if chosen and name not in chosen]
-        for node in [*groups, *others]:
+        not_chosen = [node for name, node in commands.items() if chosen and name not in chosen]
+        for node in [*groups, *not_chosen]:
             elsewhere |= {id(call) for decorator in node.decorator_list for call in ast.walk(decorator)}
     result: dict[str, Argument] = {}
     for call in scope.calls:

@@ -89,12 +89,14 @@ def metric_calls(scope: Scope) -> tuple[MetricCall, ...]:
     return tuple(_simplified(metric, metrics) for metric in metrics)
 
 
-def _simplified(metric: MetricCall, others: Iterable[MetricCall]) -> MetricCall:
+def _simplified(metric: MetricCall, other_metrics: Iterable[MetricCall]) -> MetricCall:
     """`^acc: {number}` keeps its ^ only if `val_acc: {number}` is printed, too."""
     if metric.source != "stdout" or metric.pattern == "^{number}$":
         return metric
     bare = metric.pattern.lstrip("^")
-    is_part = any(other.pattern.endswith(bare) and other.pattern.lstrip("^") != bare for other in others)
+    is_part = any(
+        other.pattern.endswith(bare) and other.pattern.lstrip("^") != bare for other in other_metrics
+    )
     if not is_part:
         return replace(metric, pattern=bare)
     return metric if metric.pattern.startswith("^") else replace(metric, pattern=rf"\b{bare}")

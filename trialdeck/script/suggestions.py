@@ -28,7 +28,7 @@ _FIXED = {
     "length of a run": "epochs epoch num_epochs n_epochs max_epochs max_steps num_steps total_steps steps iterations "
     "iters n_iter max_iter num_iterations max_iterations timesteps total_timesteps folds cv n_splits",
 }
-_REASONS = {word: reason for reason, words in _FIXED.items() for word in words.split()}
+_REASONS = {word: reason for reason, names in _FIXED.items() for word in names.split()}
 # Numbers below one, and numbers of any small size.
 _UNIT = frozenset(
     (
@@ -221,10 +221,10 @@ def _clamped(argument: Argument, kind: str, values: list[Any]) -> tuple[str, lis
     """Return the row within the bounds that the script declares."""
     low, high = argument.low, argument.high
     if kind == "choice":
-        kept = [
+        within_bounds = [
             value for value in values if (low is None or value >= low) and (high is None or value <= high)
         ]
-        return kind, kept or values
+        return kind, within_bounds or values
     if low is not None and low > values[0] and not (kind.startswith("log") and low <= 0):
         values = [int(low) if argument.kind == INTEGER else float(low), values[1]]
     if high is not None:

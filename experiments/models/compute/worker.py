@@ -223,8 +223,8 @@ class Worker(models.Model):
         if self.gone_at is None:
             raise Refused(f"The worker {self} is running. Drain it and stop its process first.")
         with transaction.atomic():
-            gone = Worker.objects.filter(pk=self.pk, forgotten_at=None).exclude(gone_at=None)
-            if not gone.update(forgotten_at=database_clock.now()):
+            hidable = Worker.objects.filter(pk=self.pk, forgotten_at=None).exclude(gone_at=None)
+            if not hidable.update(forgotten_at=database_clock.now()):
                 return False
             ComputeEvent.note("forget", worker=self, by=by)
         return True

@@ -120,13 +120,15 @@ def _program(pid: int) -> str:
     return program
 
 
-def reads_from(pid: int, others: list[int]) -> bool:
+def reads_from(pid: int, other_pids: list[int]) -> bool:
     """Return whether the standard input of a process is the output of one of the others."""
     try:
         source = str(Path(f"/proc/{pid}/fd/0").readlink())
     except OSError:
         return False
-    return source.startswith("pipe:") and any(source in outputs_of(other) for other in others if other != pid)
+    return source.startswith("pipe:") and any(
+        source in outputs_of(other) for other in other_pids if other != pid
+    )
 
 
 def outputs_of(pid: int) -> set[str]:

@@ -113,23 +113,23 @@ class MaskedStream:
 
     def __init__(self, masker: Masker) -> None:
         self.masker = masker
-        self._offset, self._kept = 0, b""
+        self._offset, self._held_back = 0, b""
 
     def feed(self, offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (offset, bytes) that can be shown. A possible beginning of a secret waits for the next call."""
-        if offset != self._offset + len(self._kept):  # a part was dropped
+        if offset != self._offset + len(self._held_back):  # a part was dropped
             yield from self.end()
             self._offset = offset
-        data = self._kept + data
+        data = self._held_back + data
         cut = self.masker.cut(data)
-        shown, self._kept = self.masker.data(data[:cut]), data[cut:]
+        shown, self._held_back = self.masker.data(data[:cut]), data[cut:]
         begin, self._offset = self._offset, self._offset + cut
         if shown:
             yield begin, shown
 
     def end(self) -> Iterator[tuple[int, bytes]]:
         """Yield the rest. Call it when the log has ended."""
-        tail, self._kept = self._kept, b""
+        tail, self._held_back = self._held_back, b""
         begin, self._offset = self._offset, self._offset + len(tail)
         if tail:
             yield begin, self.masker.data(tail)

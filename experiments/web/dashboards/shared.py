@@ -56,7 +56,7 @@ def tile(request: HttpRequest, secret: str, tile_pk: int) -> HttpResponse:
         return _closed(redirect("shared", secret))
     row = next((row for row in _tiles(link) if row.pk == tile_pk), None)
     if row is None:
-        return _gone(request)
+        return _gone_page(request)
     drawing = drawing_of(row, Audience.of_link(link))
     html = render_to_string(
         "shared/_tile.html", {**_context(request, link, secret), "drawing": drawing}, request
@@ -72,7 +72,7 @@ def _open(request: HttpRequest, secret: str) -> ShareLink | HttpResponse:
     link = ShareLink.find(secret, database_clock.now())
     if link is None:
         excess = rate_limits.count(f"share-wrong:{address_of(request)}", rate=WRONG_RATE)
-        return _too_many(request, excess) if excess else _gone(request)
+        return _too_many(request, excess) if excess else _gone_page(request)
     excess = rate_limits.count(f"share:{link.pk}", rate=RATE)
     return _too_many(request, excess) if excess else link
 
@@ -129,7 +129,7 @@ def _context(request: HttpRequest, link: ShareLink, secret: str) -> dict[str, An
     }
 
 
-def _gone(request: HttpRequest) -> HttpResponse:
+def _gone_page(request: HttpRequest) -> HttpResponse:
     return _closed(render(request, "shared/gone.html", {"sentence": GONE}, status=404))
 
 

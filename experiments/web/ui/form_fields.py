@@ -38,9 +38,9 @@ class SpanField(forms.CharField):
         text = super().to_python(value)
         if not text:
             return None
-        words = re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()
-        parts = [part for part in map(_SPAN.fullmatch, words) if part]
-        if len(parts) < len(words) or (len(parts) > 1 and not all(part[2] for part in parts)):
+        terms = re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()
+        parts = [part for part in map(_SPAN.fullmatch, terms) if part]
+        if len(parts) < len(terms) or (len(parts) > 1 and not all(part[2] for part in parts)):
             raise forms.ValidationError("Enter a duration, e.g. 90s, 10m, 2h or 1d 4h.")
         seconds = sum((float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts), start=0.0)
         return int(seconds) if seconds.is_integer() else seconds

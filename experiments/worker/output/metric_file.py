@@ -121,12 +121,12 @@ class MetricFile:
             f"${{output_dir}}/{self.path.name} instead, which is separate for each trial."
         )
 
-    def _read(self, version: Version | None, others: frozenset[str]) -> list[Report]:
+    def _read(self, version: Version | None, other_trials: frozenset[str]) -> list[Report]:
         if version and not version.is_written_since(self._before):
             raise NoMetric(f"The trial did not write {self.path.name}: the file is older than the trial.")
         results = [read_json_metric(self.path, name, below=self.below) for name in self.names]
-        if others:
-            raise self.of_others(others)
+        if other_trials:
+            raise self.of_others(other_trials)
         if version != Version.of(self.path, below=self.below):
             raise NoMetric(f"{self.path.name} was overwritten by another process when the trial ended.")
         return results
