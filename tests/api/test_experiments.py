@@ -301,7 +301,7 @@ def test_where_automl_is_off_its_requests_are_refused_with_the_reason(api, bob, 
         api(bob).post(EXPERIMENTS, {"name": "x", "settings": SETTINGS}),
         api(bob).post(f"/experiments/{experiment.public_id}/enqueue"),
     ):
-        assert answer.status_code == 409 and "switched off" in answer.json()["detail"]
+        assert answer.status_code == 409 and "turned off" in answer.json()["detail"]
 
 
 def test_a_viewer_does_not_see_secrets_of_the_environment(api, carol, bob, draft):

@@ -267,7 +267,7 @@ def test_a_workspace_without_its_account_is_told(draft, broker, data, alice):
     worker = worker_of(data, run_as="td-{workspace}")
     trial, _ = run(draft(command="true", max_trials=1, retries=0), worker, alice)
     assert (trial.state, trial.failure) == ("failed", "setup")
-    assert "There is no account td-lab on this machine" in trial.detail
+    assert "The account td-lab does not exist on this machine" in trial.detail
 
 
 @pytest.mark.root

@@ -75,7 +75,7 @@ def test_choices_that_no_trial_had_are_named() -> None:
         "deep": {"_type": "choice", "_value": [True, 2]},
     }
     (piece,) = advice.never_tried(space, {"opt": {"sgd", "adam"}, "deep": {"true", "2"}}, 30)
-    assert piece.text == "No trial has had opt = lamb, in 30 trials." and not piece.change
+    assert piece.text == "None of the 30 trials used opt = lamb." and not piece.change
     assert advice.never_tried(space, {"opt": {"sgd", "adam"}, "deep": {"true", "2"}}, 29) == []
 
 

@@ -226,14 +226,14 @@ def test_a_rung_is_decided_once_and_several_are_caught_up_in_order():
     others = finished([0, 5, 5, 5, 5], [0, 6, 6, 6, 6])
     rungs = {"min_resource": 1, "reduction_factor": 2}
     assert says("SuccessiveHalving", rungs, mine=[0, 6, 1, 1, 1], others=others) == (
-        "not in the best 1 of 2 at step 2, of 3 trials"
+        "not in the best 1 of 2 at step 2, among 3 trials"
     )
     assert says("SuccessiveHalving", rungs, mine=[0, 6, 1, 1, 1], others=others, judged=3) == (
-        "not in the best 1 of 2 at step 4, of 3 trials"
+        "not in the best 1 of 2 at step 4, among 3 trials"
     )
     assert not says("SuccessiveHalving", rungs, mine=[0, 6, 1, 1, 1], others=others, judged=4)
     assert says("SuccessiveHalving", rungs, mine=[(0, 9), (3, 1)], others=others, judged=0).endswith(
-        "step 1, of 3 trials"
+        "step 1, among 3 trials"
     )
 
 

@@ -156,7 +156,7 @@ def test_with_automl_off_there_is_no_file(draft, bob, lab):
         reverse("trials-json", args=["lab", experiment.public_id]),
     ):
         response = as_(bob).get(url)
-        assert response.status_code == 409 and "switched off" in response.content.decode()
+        assert response.status_code == 409 and "turned off" in response.content.decode()
 
 
 def test_every_column_is_told_in_the_document():
