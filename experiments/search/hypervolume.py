@@ -37,7 +37,7 @@ def history(rows: Sequence[Sequence[float | None]], reference: Sequence[float]) 
 
 
 def main() -> None:
-    """Read the document from standard input and write the answer to standard output."""
+    """Read the document from standard input and write the result to standard output."""
     document = json.load(sys.stdin)
     steps = history(document["rows"], document["reference"])
     is_finite = all(math.isfinite(volume) for _, volume in steps)

@@ -1,9 +1,9 @@
-"""How much each parameter matters, from past trials: `python -m experiments.search.importance` in a process of its own.
+"""Importance of each parameter, from past trials: `python -m experiments.search.importance` in a process of its own.
 
-fANOVA takes seconds of computation, which must not delay what schedules experiments. The input is a JSON document
+fANOVA takes seconds of computation, which must not delay the scheduler. The input is a JSON document
 `{"columns": {name: [value, …]}, "bounds": {name: [low, high]}, "choices": [name, …], "values": […]}`, the output
 `{"shares": {name: share}}` or `{"problem": sentence}`. With further objectives, `further` has their values by metric in
-the input, and such an answer for each of them in the output.
+the input, and the output has such a result for each of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_CHOICES = 8  # that are distinguished; more are compared by their position
 
 
 class NoImportance(ValueError):
-    """There is nothing to compute it from; the message says why."""
+    """The importance cannot be computed; the message says why."""
 
 
 def importances(
@@ -87,7 +87,7 @@ def _numbers(cells: Sequence[object], ends: Sequence[float]) -> tuple[list[float
 
 
 def main() -> None:
-    """Read the document from standard input and write the answer to standard output."""
+    """Read the document from standard input and write the result to standard output."""
     document = json.load(sys.stdin)
     answer = _answer(document, document["values"])
     further = document.get("further", {})

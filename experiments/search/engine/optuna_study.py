@@ -45,7 +45,7 @@ def by_gp(problem: Problem, history: History, ordinal: int, arguments: dict[str,
 
 
 def _ask(problem: Problem, history: History, sampler: Any, *, ranks_pruned: bool = False) -> Suggestion:
-    """Return raw values for a new trial, and Optuna's system attributes of it. `ranks_pruned`: the sampler learns from
+    """Return raw values for a new trial, and its system attributes in Optuna. `ranks_pruned`: the sampler learns from
     pruned trials, so that infeasible ones need no value."""
     optuna = _optuna()
     storage = _storage_class()()
@@ -246,7 +246,7 @@ def _storage_class() -> type:
 
 @cache
 def _tpe_class() -> type:
-    """Return a TPESampler that reads what the past trials keep."""
+    """Return a subclass of TPESampler that reads the values cached with the past trials."""
     import numpy
     from optuna.samplers import TPESampler
 

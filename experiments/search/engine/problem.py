@@ -36,11 +36,12 @@ class PastTrial:
     """A trial, or a proposal that will become one, as the algorithm sees it.
 
     `state` is "running" (proposed, queued or running), "done" (its value informs the search), "infeasible" (it failed
-    by its own doing: worse than every result) or "void" (tried, but does not inform). `number` gives the order; it is
-    negative for results of other experiments, which inform the search but do not mark a point as tried. `key` is
-    `Space.key` of the trial's parameters under the space of its time. `is_retried`: a rerun of it has a result, so that
-    it is not infeasible after all. `ordinal` is None for trials that no algorithm proposed (reruns, manual values).
-    `attrs` are those of its proposal; `further_values` are its values of the further objectives, in their order.
+    because of its values or script: worse than every result) or "void" (tried, but does not inform). `number` gives the
+    order; it is negative for results of other experiments, which inform the search but do not mark a point as tried.
+    `key` is `Space.key` of the trial's parameters under the space of its time. `is_retried`: a rerun of it has a
+    result, so that it is not infeasible after all. `ordinal` is None for trials that no algorithm proposed (reruns,
+    manual values). `attrs` are those of its proposal; `further_values` are its values of the further objectives, in
+    their order.
     """
 
     ordinal: int | None

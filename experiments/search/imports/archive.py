@@ -1,4 +1,4 @@
-"""ZIP archives from anywhere: what may be read of them, and how much."""
+"""Read untrusted ZIP archives, with limits on names and sizes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Archive:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Archive]:
-    """Open an archive. Raise ReadError for a damaged one, and for one that may not be unpacked."""
+    """Open an archive. Raise ReadError if it is damaged, or may not be unpacked."""
     try:
         with zipfile.ZipFile(path) as file:
             _check(file)
@@ -109,7 +109,7 @@ def _check(file: zipfile.ZipFile) -> None:
 
 
 def is_plain_path(name: str) -> bool:
-    """Whether a name is a relative path with slashes that stays below its folder."""
+    """Return whether a name is a relative path with slashes that stays below its folder."""
     parts = PurePosixPath(name).parts
     return bool(parts) and not (
         name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or ":" in parts[0]

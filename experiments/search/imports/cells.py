@@ -42,14 +42,15 @@ STATES = {
 
 
 def separator_of(header: str) -> str:
-    """Return what separates the columns of a table: what occurs most often in its first line, outside of quotes."""
+    """Return the separator of the columns: the candidate that occurs most often in the first line, outside of
+    quotes."""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=bare.count)
 
 
 def with_decimal_point(text: str) -> str:
-    """Return a number that is written with a decimal comma with a point, and any other text as it is. For tables whose
-    columns are not separated by commas."""
+    """Replace the decimal comma of a number by a point; return any other text unchanged. For tables whose columns are
+    not separated by commas."""
     return text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
 
 
@@ -66,7 +67,7 @@ def python_object(text: str) -> dict[str, object] | None:
 
 
 class _Numbers(ast.NodeTransformer):
-    """Writes the names nan and inf as the numbers that they are."""
+    """Replaces the names nan and inf in a syntax tree by the numbers."""
 
     def visit_Name(self, node: ast.Name) -> ast.AST:  # noqa: N802 - the name that ast looks for
         return ast.Constant(float(node.id)) if node.id in ("nan", "inf") else node

@@ -1,4 +1,4 @@
-"""The error of all readers."""
+"""The error that all readers raise."""
 
 
 class ReadError(ValueError):

@@ -68,7 +68,7 @@ def read_sqlite(database: sqlite_file.Database, staging: Staging) -> None:
 
 
 def _param(text: str) -> object:
-    """Return a parameter, which MLflow keeps as the text of a Python value."""
+    """Return a parameter, which MLflow stores as the text of a Python value."""
     return None if text == "None" else parse_cell(text)
 
 
@@ -120,7 +120,7 @@ def _elapsed(at_ms: object, started: float | None) -> float | None:
 
 
 def _remove_empty(staging: Staging, numbers: dict[int, int]) -> None:
-    """Forget experiments without runs, such as MLflow's own Default."""
+    """Remove experiments without runs, such as MLflow's own Default."""
     if numbers:
         for study in staging.studies():
             if not numbers.get(study.id):
@@ -133,7 +133,7 @@ def _remove_empty(staging: Staging, numbers: dict[int, int]) -> None:
 def read_archive(archive: Archive, staging: Staging) -> None:
     """Copy the runs of a file store: `<experiment>/meta.yaml`, `<experiment>/<run>/{meta.yaml, params, metrics}`.
 
-    The archive may hold the folder `mlruns`, what is in it, or one experiment.
+    The archive may contain the folder `mlruns`, its content, or one experiment.
     """
     runs, experiments = _layout(archive)
     metas = []

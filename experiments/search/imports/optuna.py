@@ -55,7 +55,7 @@ class Distribution:
         return int(stored) if self.is_whole else float(stored)
 
     def definition(self) -> dict[str, Any] | None:
-        """Return the definition in our search spaces, or None for one that has no equal."""
+        """Return the definition in our search spaces, or None if there is no equivalent."""
         if isinstance(self.choices, list):
             return {"_type": "choice", "_value": self.choices}
         low, high = self.attributes.get("low"), self.attributes.get("high")
@@ -79,7 +79,7 @@ class Distribution:
 
 
 class _Study:
-    """What is known of a study while it is read."""
+    """A study while it is being read."""
 
     def __init__(self, staging: Staging, key: int, directions: list[str]) -> None:
         self.staging, self.key = staging, key

@@ -13,8 +13,8 @@ from experiments.search.space import SpaceError, parse
 
 from .staging import Staging, Study
 
-FEW = 6  # different whole numbers that are taken for choices
-WIDE = 100.0  # from this ratio on, a range of positive numbers is taken for a logarithmic one
+FEW = 6  # up to this many different whole numbers are treated as choices
+WIDE = 100.0  # from this ratio on, a range of positive numbers is treated as logarithmic
 MAX_STEP = 2**50
 _INVALID = re.compile(r"[^A-Za-z0-9_.\-/]")
 

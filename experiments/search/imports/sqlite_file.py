@@ -1,4 +1,4 @@
-"""Read an SQLite file from anywhere: plain tables only, no schema code, no waiting."""
+"""Read an untrusted SQLite file: plain tables only, without running schema code or waiting for locks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from .errors import ReadError
 
 LIMIT_S = 600.0  # for a whole file
-STEPS = 100_000  # of SQLite's machine between two looks at the clock
+STEPS = 100_000  # instructions of SQLite between two checks of the time limit
 HEADER = b"SQLite format 3\0"
 ADDED = {
     "value_type",

@@ -1,6 +1,6 @@
 """A temporary database that holds a history while it is previewed and imported, so that memory stays bounded.
 
-A `Study` is what becomes one experiment. Its trials have states of ours; parameters are JSON values; metrics are the
+A `Study` becomes one experiment. Its trials have Trialdeck's states; parameters are JSON values; metrics are the
 final numbers, points the intermediate ones.
 """
 
@@ -209,7 +209,7 @@ class Staging:
         self._renames.append((study, names))
 
     def remove_blank_trials(self, description: str) -> None:
-        """Leave out succeeded trials without any parameter, metric and point; `description` says what they are."""
+        """Omit succeeded trials without any parameter, metric and point; `description` says what they are."""
         self._flush()
         blank = (
             "state = 'succeeded' AND id NOT IN (SELECT trial FROM param) AND id NOT IN (SELECT trial FROM metric) "

@@ -1,6 +1,6 @@
 """Tables and lists of records: CSV and JSON of Weights & Biases, NNI, Optuna, Trialdeck, and of spreadsheets.
 
-A record of a JSON file says what is a parameter. In a CSV file the columns are guessed from their names; the roles of
+Records in a JSON file name their parameters. In a CSV file the columns are guessed from their names; the roles of
 the columns can be changed with `roles`.
 """
 
@@ -425,6 +425,6 @@ def _add_wandb_row(staging: Staging, study: int, number: int, row: dict[str, str
 
 
 def _object(value: object) -> dict[str, Any]:
-    """Return an object that W&B's API may also give as text."""
+    """Return an object, which W&B's API may also return as text."""
     document = _lenient_or_none(value) if isinstance(value, str) else value
     return document if isinstance(document, dict) else {}
