@@ -218,6 +218,13 @@ def test_many_short_ones_at_once_all_end(keeper, tmp_path):
     assert codes == {number: number for number in range(25)}
 
 
+def test_output_and_end_that_come_at_once_are_both_read(keeper, tmp_path):
+    """TD-S2: of processes that end right after they have printed, one after the other."""
+    for number in range(60):
+        process = run(keeper, tmp_path, f"echo {number}; exit {number % 3}")
+        assert (ended(process).code, output(process)) == (number % 3, f"{number}\n")
+
+
 def test_much_output_is_kept_at_both_ends_only(keeper, tmp_path):
     """80 MB of numbered lines: the log has the first and the last of them, byte for byte, and its size."""
     cap = 1 << 20

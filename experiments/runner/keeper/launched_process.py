@@ -43,6 +43,9 @@ class KeeperProcess:
         self.helpers_at = float("inf")  # when the rest of the tree is signaled at the latest
         self.is_tree_signaled = False
         self.held: set[tuple[int, int]] = set()  # of those whose end would kill the rest of their sandbox
+        self.has_just_ended = (
+            False  # the main process: whether it left anything behind has not been looked at
+        )
         self.background_at: float | None = None  # set while processes outlive the main one
         self.background: list[str] = []
         self.has_orphans = False  # whether processes of its tree were reparented to us

@@ -79,6 +79,14 @@ def children_of(pid: int) -> set[int]:
     return children
 
 
+def own_children() -> set[int] | None:
+    """Return the children of this process, which has a single thread. None where the kernel has no such list."""
+    try:
+        return set(map(int, _read(f"/proc/self/task/{os.getpid()}/children").split()))
+    except OSError:
+        return None
+
+
 def _read(path: str) -> bytes:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123  many times a second
         return file.readall()

@@ -16,6 +16,7 @@ from experiments.runner.keeper.processes import (
     descendants_of,
     environment_of,
     outputs_of,
+    own_children,
     send,
     stat,
     tree,
@@ -77,6 +78,10 @@ class Keeper:
             for key, _ in self.selector.select(timeout):
                 key.data(key.fd)
             self.check_lease()
+            while ended := next((run for run in self.runs.values() if run.has_just_ended), None):
+                ended.has_just_ended = False
+                if self.has_only_mains():
+                    self.finish(ended)
             now = time.monotonic()
             due = [run for run in self.runs.values() if run.look_at <= now]
             if due:
@@ -313,6 +318,7 @@ class Keeper:
                     self.end(run, run.leftover_grace_s)
                 else:  # a helper that ends with its parent gets the time to do so
                     run.background_at, run.look_at = now + BACKGROUND_LOOK_S, now
+                    run.has_just_ended = True
         mains = {run.pid for run in self.runs.values()}
         while True:
             try:
@@ -322,6 +328,14 @@ class Keeper:
             if ended is None or ended.si_pid in mains:
                 return  # those queued behind an unreaped main process follow after its `finish`
             self.reap(ended.si_pid)
+
+    def has_only_mains(self) -> bool:
+        """Return whether all children are main processes: what one that has ended left behind would be a child, too.
+        Looks twice, as `look` does. False where that is not known."""
+        mains = {run.pid for run in self.runs.values()}
+        return all(
+            children is not None and children <= mains for children in (own_children(), own_children())
+        )
 
     def finish(self, run: KeeperProcess, survivors: list[int] | None = None) -> None:
         for _ in range(256):  # a pipe holds at most 1 MiB; a survivor could write forever
