@@ -142,7 +142,7 @@ def compare_trials(
     keys = _keys("trial", trial, base, most=MOST_TRIALS)
     trials = _trials(request, experiment, keys)
     spreads = comparison.spreads(trials)
-    found_rows = _trial_rows(request, trials)
+    compared_rows = _trial_rows(request, trials)
     return {
         "trials": [
             {
@@ -154,7 +154,7 @@ def compare_trials(
             }
             for key, each, spread in zip(keys, trials, spreads, strict=True)
         ],
-        "rows": [row for row in found_rows if rows == "all" or row["differs"]],
+        "rows": [row for row in compared_rows if rows == "all" or row["differs"]],
     }
 
 

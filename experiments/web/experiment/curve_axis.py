@@ -55,6 +55,11 @@ class CurveAxis:
         return "time" if self.is_time else "step"
 
     @property
+    def label(self) -> str:
+        """`step`, or `time in minutes`."""
+        return f"time in {self.unit}" if self.is_time else "step"
+
+    @property
     def x_name(self) -> str:
         """What the numbers of the axis are."""
         return self.unit if self.is_time else "step"
