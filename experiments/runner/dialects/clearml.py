@@ -56,7 +56,7 @@ def prepare(context: RunContext) -> dict[str, str]:
     env = variables(str(path), context.trial_id) | {"PYTHONPATH": f"{own}:{SITE}" if own else str(SITE)}
     if not context.has_clearml_folder:
         folder.add_file(path, json.dumps({"folders": names, "files": files}))
-        return env | {"TRIALDECK_CLEARML": str(path)}
+        return env
     folder.add_folder(path)
     for name in names:
         folder.add_folder(path / name)

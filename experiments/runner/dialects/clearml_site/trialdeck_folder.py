@@ -12,9 +12,11 @@ _PATIENCE_S = 30  # for another process of the trial that is making it
 
 def unpack():
     """Make the folder, unless it is there. Raise OSError where that is not possible."""
-    path = os.environ.get("TRIALDECK_CLEARML")
+    path = os.environ.get("CLEARML_CACHE_DIR")
+    if not path or not os.environ.get("CLEARML_CONFIG_FILE", "").startswith(path + "/"):
+        return  # a folder of the script's own
     deadline = time.monotonic() + _PATIENCE_S
-    while path and not os.path.isdir(path):
+    while not os.path.isdir(path):
         try:
             with open(path, encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
