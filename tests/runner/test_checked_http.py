@@ -91,7 +91,7 @@ def test_a_repository_that_moved_is_followed(site, only_first, tmp_path):
 def test_a_repository_cannot_redirect_to_an_address_that_is_refused(site, only_first, tmp_path, path):
     """TD-Z1: git would follow. The first redirect or a later one; nothing is asked of the address."""
     with pytest.raises(
-        SourceError, match=r"redirects to another host. 127.0.0.2 leads to 127.0.0.2, which is"
+        SourceError, match=r"redirects to another host. 127.0.0.2 resolves to 127.0.0.2, which is"
     ):
         resolve(tmp_path, f"http://127.0.0.1:{site}/{path}")
     assert not [path for path in Redirecting.paths if path.startswith("/code.git")]
@@ -140,7 +140,7 @@ def test_a_model_may_be_redirected(site, only_first):
 
 def test_a_model_cannot_be_redirected_to_an_address_that_is_refused(site, only_first):
     """TD-Z1: neither the metadata of a cloud nor a service of the worker's machine is a model."""
-    with pytest.raises(NotAllowed, match="127.0.0.2 leads to 127.0.0.2"):
+    with pytest.raises(NotAllowed, match="127.0.0.2 resolves to 127.0.0.2"):
         checked_http.open_url(f"http://127.0.0.1:{site}/to/127.0.0.2/model.bin", timeout_s=10)
     assert "/model.bin" not in Redirecting.paths
 
@@ -149,7 +149,7 @@ def test_a_model_is_not_read_from_a_name_that_changes_after_the_check(site, only
     """TD-Z1: DNS rebinding: allowed when checked, refused when connected."""
     addresses = iter([["127.0.0.1"], ["127.0.0.2"]])
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: entries(next(addresses)))
-    with pytest.raises(NotAllowed, match=r"models.example.org leads to 127.0.0.2"):
+    with pytest.raises(NotAllowed, match=r"models.example.org resolves to 127.0.0.2"):
         checked_http.open_url(f"http://models.example.org:{site}/model.bin", timeout_s=10)
     assert Redirecting.paths == []
 

@@ -240,7 +240,7 @@ def test_a_name_is_checked_after_it_is_resolved(http, settings, monkeypatch, lab
     answers = [("93.184.216.34", 80), ("127.0.0.1", 80)]
     entries = [(2, 1, 6, "", address) for address in answers]
     monkeypatch.setattr(webhook.socket, "getaddrinfo", lambda *args, **kwargs: entries)
-    with pytest.raises(webhook.AddressRefused, match="rebind.example.org leads to 127.0.0.1"):
+    with pytest.raises(webhook.AddressRefused, match="rebind.example.org resolves to 127.0.0.1"):
         webhook.post("http://rebind.example.org/", b"{}", {})
     assert http.requests == []
 
