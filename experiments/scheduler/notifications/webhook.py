@@ -106,7 +106,8 @@ def allowed_addresses(host: str, port: int) -> list[Address]:
     for address in addresses:
         if not is_allowed(address):
             raise AddressRefused(
-                f"{host} resolves to {address}, which is not a public address. An administrator can allow its network in "
+                f"{host} resolves to {address}, which is not a public address. An administrator can "
+                "allow its network in "
                 "TRIALDECK_WEBHOOK_NETWORKS."
             )
     return list(dict.fromkeys(addresses))[:MOST_ADDRESSES]
