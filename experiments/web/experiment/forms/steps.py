@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .experiment_form import ExperimentForm
 
-STEPS = {"run": "What to run", "counts": "What to optimize", "search": "What to search", "much": "Budget"}
+STEPS = {"run": "What to run", "counts": "What counts", "search": "What to search", "much": "How much"}
 _STEP_OF = {
     **dict.fromkeys(
         ("metric", "direction", "further_objectives", "selection", "goal", "source", "pattern"), "counts"
