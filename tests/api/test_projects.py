@@ -47,7 +47,7 @@ def test_what_cannot_be_is_told_at_its_field(api, lab, alice, bob):
         caller.patch(f"{PROJECTS}/{default.pk}", {"name": "x"}),
         caller.delete(f"{PROJECTS}/{default.pk}"),
     ):
-        assert answer.status_code == 409 and "Default" in answer.json()["detail"]
+        assert answer.status_code == 409 and "The default project cannot be" in answer.json()["detail"]
     theirs = Workspace.open("theirs", owner=alice).projects.get()
     assert api(alice).get(f"{PROJECTS}/{theirs.pk}").status_code == 404
     Workspace.objects.update(has_automl=False)

@@ -20,6 +20,7 @@ from experiments.charts.drawing.svg import Chart, Svg
 from experiments.messages import DASH
 from experiments.models import Project, status
 from experiments.web.experiment.action_buttons import Button
+from experiments.web.experiment.curve_axis import CurveAxis
 from experiments.web.workspace.projects import Card, Sums
 
 from . import highlight
@@ -99,6 +100,10 @@ def _column(theme: str) -> dict[str, object]:
             Button("Clone", ADDRESS, icon="clone"),
             Button("Reset to draft", ADDRESS, icon="reset", why_not="Running. Stop it first."),
             Button("Delete", ADDRESS, icon="trash", is_danger=True),
+        ],
+        "curve_axes": [
+            CurveAxis(is_time=True, without_times=("#14",), count=3, unit="minutes", unit_s=60),
+            CurveAxis(is_time=False, without_times=("#14",), count=1),
         ],
         "form": SampleForm(initial=filled, auto_id=f"{theme}-form-%s"),
         "wrong_form": SampleForm(wrong, auto_id=f"{theme}-wrong-%s"),
