@@ -125,7 +125,7 @@ def test_a_warm_start_is_checked_and_marked_in_a_draft_and_under_way(
 ) -> None:
     source = end_all(running("source", taken=2, max_trials=2))
     for experiment in (draft("other"), running("under way")):
-        with pytest.raises(Invalid, match="no experiment zzzzzzzz"):
+        with pytest.raises(Invalid, match="No experiment zzzzzzzz"):
             experiment.change(by=alice, settings=make_settings(warm_start="zzzzzzzz"))
         experiment.change(by=alice, settings=make_settings(warm_start=source.public_id))
         assert experiment.settings.warm_start == f"{source.public_id}@2"

@@ -259,7 +259,7 @@ def test_grants_and_pauses_are_told(lab: Workspace, root: User, dave: User, gpu:
         ("pause", "", ""),
         ("unpause", "", ""),
     ]
-    with pytest.raises(Refused, match="stays open"):
+    with pytest.raises(Refused, match="is always open"):
         Queue.default().grant(by=root, is_open=False)
 
 

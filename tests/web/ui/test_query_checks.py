@@ -127,7 +127,7 @@ def test_the_list_of_experiments_names_what_where_and_what_is_allowed(
         ("state=bogus", "Invalid state: “bogus”. Allowed: waiting, running, "),
         (
             "p.lr=0.1",
-            "Unknown parameter “p.lr” in the URL. Allowed: and, columns, failure, filter, ",
+            "Unknown parameter “p.lr” in the URL. Allowed: and, cell, columns, failure, filter, ",
         ),
         (
             "sort=p.momentum",

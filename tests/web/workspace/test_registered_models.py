@@ -218,7 +218,7 @@ def test_its_file_is_downloaded(model, carol, tmp_path, alice):
     assert fetched(client.get(url("model-download", second))) == b"b"
     Model.objects.filter(pk=model.pk).update(artifact=None)
     gone = client.get(url("model-download", model))
-    assert gone.status_code == 409 and "is gone" in words(gone.content.decode())
+    assert gone.status_code == 409 and "was deleted with its trial" in words(gone.content.decode())
 
 
 # --- deleted ---------------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def test_it_is_deleted_when_nothing_but_drafts_starts_from_it(model, draft, runn
     for answer in (client.get(delete), client.post(delete)):
         text = words(answer.content.decode())
         assert answer.status_code == 409 and f"is the input model of {ran} and 1 more." in text
-    assert "sécret" not in text and "delete them first" in text
+    assert "sécret" not in text and "Delete those experiments first" in text
     for row in (ran, private):
         row.stop(by=alice)
         end_all(row)
@@ -269,7 +269,7 @@ def test_a_published_one_is_deleted_by_an_owner_only(model, alice, bob, api):
     path = f"/workspaces/lab/models/{model.public_id}"
     assert "Delete" not in words(as_(bob).get(url("model", model)).content.decode())
     for answer in (as_(bob).post(url("model-delete", model)), api(bob).delete(path)):
-        assert answer.status_code == 403 and b"role owner" in answer.content
+        assert answer.status_code == 403 and b"owner role" in answer.content
     assert "This deletes the published model" in words(
         as_(alice).get(url("model-delete", model)).content.decode()
     )

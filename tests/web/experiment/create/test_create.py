@@ -337,7 +337,7 @@ FAULTS = [
     ({"starting_points": '{"lr": 9}'}, "starting_points", "Point 1, lr: 9 is outside the search space"),
     ({"starting_points": '{"rl": 0.01}'}, "starting_points", "Did you mean lr?"),
     ({"warm_start": "abcd"}, "warm_start", "such as abcd2345"),
-    ({"warm_start": "abcd2345"}, "warm_start", "no experiment abcd2345 in this workspace"),
+    ({"warm_start": "abcd2345"}, "warm_start", "No experiment abcd2345 that you can view exists in this workspace"),
     ({"starting_points": "{}"}, "starting_points", "list of objects with values"),
     ({"early_stopping_arguments": "start_step=x"}, "early_stopping_arguments", "whole number"),
     ({"seed": ""}, "seed", "Enter a number"),
