@@ -195,6 +195,10 @@ class _Drawing:
         if len(text) * DIGIT > self.last_x - x:
             return wash
         y = self.top + 16 if self.is_down else self.bottom - 8
+        for tick in self.y.ticks if self.y else ():  # a grid line would strike it through
+            if abs(tick.at - (y - 4)) < 8:
+                y = tick.at + 16 if self.is_down else tick.at - 6
+                break
         return join([wash, label((x + self.last_x) / 2, y, text, class_="minor", anchor="middle")])
 
     def _grid(self) -> Svg:

@@ -152,6 +152,17 @@ def test_budget_that_is_not_spent_is_a_wash_up_to_the_end():
     assert not having_class(read_chart(draw(succeeded(0.5), left=0).svg), "left-over")
 
 
+def test_no_grid_line_strikes_the_remaining_budget_through():
+    """For both directions, and wherever the ticks are."""
+    for direction in ("maximize", "minimize"):
+        for top in range(1, 60):
+            root = read_chart(draw(succeeded(0.5, 0.5 + top / 100, 0.51), left=7, direction=direction).svg)
+            text = next(each for each in root.iter() if each.text == "7 remaining")
+            middle = float(text.get("y")) - 4
+            lines = [float(line.get("y1")) for line in having_class(root, "grid-line")]
+            assert all(abs(y - middle) > 5 for y in lines)
+
+
 def test_a_large_budget_does_not_press_the_first_trials_against_the_axis():
     root = read_chart(draw(succeeded(*[0.5, 0.6] * 20), left=100_000).svg)
     assert centre(titled(root, "#40"))[0] > 300
