@@ -20,7 +20,7 @@ import pytest
 COSTS = Path(__file__).parents[1] / "costs.json"  # seconds of a case, by function
 LEAST_COST = 0.3  # seconds, of the tests that have a cost on record
 COST_WITH_DATABASE = 0.15  # of a test that is not on record
-BUDGET, BUDGET_POSTGRES = 360.0, 130.0  # seconds of all drawn tests together, one after the other
+BUDGET, BUDGET_POSTGRES = 300.0, 110.0  # seconds of all drawn tests together, one after the other
 FIRST_COST = 1.0  # seconds; what costs more is a file's first test only where all do
 LONGEST, LONGEST_POSTGRES = 60.0, 20.0  # seconds; a file whose tests all take longer is left to `make soak`
 CASES, CASES_POSTGRES = 3, 2  # of many cases alike
