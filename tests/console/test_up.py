@@ -5,6 +5,8 @@ import re
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from experiments.runner.keeper import PROGRAM
 from experiments.runner.keeper.processes import all_processes, command_line
 from tests.support import eventually, processes
-from tests.support.processes import free_port, manage, processes_of
+from tests.support.processes import ROOT, free_port, manage, processes_of
 from trialdeck import Console, discovery, errors
 
 READY = r"Trialdeck is at http://127\.0\.0\.1:\d+/"
@@ -182,16 +184,23 @@ def test_a_data_folder_that_cannot_be_names_the_option_that_chose_it(fresh, opti
 @pytest.mark.parametrize(
     ("obstacle", "says"),
     [
-        (lambda probe: probe.symlink_to("/dev/full"), "No space left on device. Free some space"),
-        (lambda probe: probe.mkdir(), "Is a directory. Make it writable"),
+        ("ln -s /dev/full", "No space left on device. Free some space"),
+        ("mkdir", "Is a directory. Make it writable"),
     ],
 )
 @pytest.mark.parametrize("command", ["up", "worker"])
 def test_a_data_folder_without_room_is_refused_with_one_sentence(migrated, obstacle, says, command):
     """TD-S2: instead of a traceback, or the name of a log that has no room for the reason."""
     data = Path(migrated["TRIALDECK_DATA"])
-    obstacle(data / ".probe")
-    done = manage(command, env=migrated)
+    script = f'{obstacle} "$TRIALDECK_DATA/.probe-$$" && exec "$@"'  # the same process writes its probe there
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, "manage.py", command],
+        cwd=ROOT,
+        env=migrated,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode != 0
     assert done.stderr.strip() == (
         f"The data folder {data} cannot be written: {says}, or choose another one with --data."
