@@ -105,8 +105,10 @@ class TrialRun:
             if self._prepared:
                 self._prepared.close()
             self.ruin = self.masker.text(setup.ruin if setup else "")
-            clear(self.trial, self.folder)
-            self.folder.close()
+            try:
+                clear(self.trial, self.folder)
+            finally:
+                self.folder.close()
 
     def _make_folder(self) -> None:
         try:

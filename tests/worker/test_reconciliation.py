@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +160,22 @@ def test_the_pid_of_a_trial_is_stored_however_brief_it_is(
     trial = experiment.trials.get()
     assert trial.state == state
     assert LogPiece.tail(trial.pk).decode().split()[:2] == ["pid", str(trial.pid)]
+
+
+def test_an_error_while_a_trial_is_cleared_leaves_no_descriptor_open(
+    local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    """TD-S2: a worker runs for months."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    experiment = enqueued(retries=0)
+    monkeypatch.setattr("experiments.worker.trial_run.clear", fail)
+    local.work()
+    assert experiment.trials.get().state == "failed"
+    folder = str(data / "trials" / experiment.public_id / "1")
+    assert folder not in [os.path.realpath(each.path) for each in os.scandir("/proc/self/fd")]
 
 
 @pytest.mark.parametrize("is_used", [False, True])
