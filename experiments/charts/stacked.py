@@ -96,5 +96,7 @@ def _drawing(
     if limit is not None:
         at = y.at(limit)
         elements.append(element("line", class_="limit", x1=first, x2=end, y1=at, y2=at))
-        elements.append(label(first + 4, at - 4, limit_name, class_="ink halo"))
+        plate = {"x": first, "y": at - 15, "width": LETTER * len(limit_name) + 8, "height": 15.0, "rx": 3}
+        elements.append(element("rect", class_="plate", **plate))
+        elements.append(label(first + 4, at - 4, limit_name, class_="ink"))
     return elements

@@ -74,7 +74,7 @@ def prose(content: SafeString) -> SafeString:
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
-    """The icon `name` of the sprite, e.g. {% icon "stop" %}. Hidden from screen readers."""
+    """The icon `name` of the sprite, for example {% icon "stop" %}. Hidden from screen readers."""
     return _symbol("icon", f"i-{name}")
 
 
@@ -86,7 +86,7 @@ def glyph(name: str) -> SafeString:
 
 @register.simple_tag
 def status(state: object, label: str = "") -> SafeString:
-    """A state as glyph and label: {% status trial.state %}. `label` replaces the label, e.g. by a number."""
+    """A state as glyph and label: {% status trial.state %}. `label` replaces the label, for example by a number."""
     name = str(state)
     appearance = STATES.get(name)
     return format_html(
@@ -104,7 +104,7 @@ def experiment_status(experiment: Experiment) -> SafeString:
     if not failures:
         return status(experiment.state)
     return format_html(
-        '<span class="status" data-status="warning">{}{} · {}</span>',
+        '<span class="status" data-status="warning">{}<span>{} · <span class="nowrap">{}</span></span></span>',
         glyph("warning"),
         STATES[experiment.state].label,
         failures,

@@ -26,7 +26,7 @@ def study_of(preview: dict[str, Any], key: object) -> dict[str, Any]:
         if str(study["id"]) == str(key) or study["name"] == key:
             return study
     names = ", ".join(str(study["name"])[:40] for study in studies[:10])
-    raise Invalid({"study": [f"Choose one of the studies in the file: {names}."]})
+    raise Invalid({"study": [f"Select one of the studies in the file: {names}."]})
 
 
 def checked(
@@ -51,12 +51,12 @@ def checked(
         metric, direction = chosen["objective"], chosen["directions"][chosen["objective"]]
     elif not metric or metric not in names:
         errors["metric"] = [
-            f"Choose the objective metric: {_listed(names)}." if names else "The file has no metric."
+            f"Select the objective metric: {_listed(names)}." if names else "The file has no metric."
         ]
     direction = direction or chosen["directions"].get(metric, "")
     if direction not in DIRECTIONS and "metric" not in errors:
         errors["direction"] = [
-            f"Choose the direction of {metric[:60]}: maximize or minimize. The file does not specify it."
+            f"Select the direction of {metric[:60]}: maximize or minimize. The file does not specify it."
         ]
     sources = [row["source"] for row in chosen["parameters"]]
     chosen_sources = sources if parameters is None else [source for source in sources if source in parameters]
@@ -64,9 +64,9 @@ def checked(
         errors["parameters"] = [f"The file has no parameter {unknown[0][:60]!r}."]
     rows = [row for row in chosen["parameters"] if row["source"] in chosen_sources and row["in_space"]]
     if not rows and file_format != OWN:
-        errors.setdefault("parameters", []).append("Choose at least one parameter.")
+        errors.setdefault("parameters", []).append("Select at least one parameter.")
     if len(rows) > MAX_PARAMETERS:
-        errors["parameters"] = [f"Choose at most {MAX_PARAMETERS} parameters."]
+        errors["parameters"] = [f"Select at most {MAX_PARAMETERS} parameters."]
     name = " ".join(name.split()) or chosen["name"]
     if len(name) > 200 or "\0" in name:
         errors["name"] = ["Enter a name of at most 200 characters."]

@@ -163,4 +163,4 @@ def test_a_model_that_is_gone_fails_in_setup(draft, lab, local, alice):  # noqa:
     experiment.enqueue(by=alice)
     live(experiment, local)
     trial = experiment.trials.get()
-    assert trial.failure == "setup" and "Choose another one" in trial.detail
+    assert trial.failure == "setup" and "Select another one" in trial.detail

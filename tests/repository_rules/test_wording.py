@@ -15,7 +15,9 @@ pytestmark = pytest.mark.once
 
 # At the beginning of a text or of a sentence in it.
 OPENING = re.compile(r"(?:^|[.:;!?] )(?:It|It's|What its?|Nobody|Somebody)\b")
-ANYWHERE = re.compile(r"\b(?:stands|by it)\b|\bEmpty:|\b[Nn]obody\b|\b[Ss]omebody\b")
+ANYWHERE = re.compile(r"\b(?:stands|by it)\b|\bEmpty:|\b[Nn]obody\b|\b[Ss]omebody\b|\be\.g\.|\bi\.e\.")
+# Of pages: what has a control is selected. (A command line lets people choose a name or a folder.)
+WITHOUT_CONTROL = re.compile(r"\b[Cc]hoose\b")
 
 _TEMPLATE_COMMENT = re.compile(r"{% comment .*?{% endcomment %}|{#.*?#}", re.DOTALL)
 _VARIABLE = re.compile(r"{{.*?}}", re.DOTALL)
@@ -72,6 +74,19 @@ def test_no_message_label_or_error_uses_a_banned_phrase() -> None:
     assert banned == []
 
 
+def test_pages_say_select_for_what_a_control_offers() -> None:
+    texts = [
+        (name_of(path), " ".join(text.split()))
+        for path, read in (
+            *((path, _texts_of_template) for path in files(".html", ".txt")),
+            *((path, _texts_of_python) for path in files(".py")),
+        )
+        if name_of(path).startswith(("templates/", "experiments/web/"))
+        for text in read(text_of(path))
+    ]
+    assert [text for text in texts if WITHOUT_CONTROL.search(text[1])] == []
+
+
 @pytest.mark.parametrize(
     ("text", "is_banned"),
     [
@@ -81,6 +96,7 @@ def test_no_message_label_or_error_uses_a_banned_phrase() -> None:
         ("3 more stands behind", True),
         ("Nothing was changed: somebody was faster.", True),
         ("Empty: no limit", True),
+        ("Enter a duration, e.g. 90s.", True),
         ("Blank = no limit", False),
         ("Paused: 3 trials keep running", False),
         ("Items", False),

@@ -493,7 +493,7 @@ def test_it_proposes_after_a_thousand_trials():
         ("CMA-ES", {"sigma0": "wide"}, "sigma0", "a number between"),
         ("QMC", {"sequence": "niederreiter"}, "sequence", "one of sobol, halton"),
         ("Batch", {}, "algorithm", "a single parameter"),
-        ("PBT", {}, "algorithm", "Choose Evolution"),
+        ("PBT", {}, "algorithm", "Select Evolution"),
         ("SMAC", {}, "algorithm", "TPE is the closest alternative"),
         ("ppo_tuner", {}, "algorithm", "nested choices"),
         ("TPE", None, "arguments", "must be an object"),

@@ -77,7 +77,7 @@ def check(
     prefix: Sequence[str] = (),
 ) -> Interpreter:
     """Ask an interpreter which modules it lacks. `folder`: the script's folder, whose modules are not missing.
-    `prefix`: the beginning of the command line that runs the interpreter, e.g. as another user."""
+    `prefix`: the beginning of the command line that runs the interpreter, for example as another user."""
     path = shutil.which(python, path=env.get("PATH")) if "/" not in python else python
     if path is None or not os.access(folder / path, os.X_OK):
         return Interpreter(python, problem=f"There is no Python interpreter {python}.")

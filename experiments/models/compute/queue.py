@@ -134,7 +134,7 @@ class Queue(models.Model):
     def next_position(self) -> int:
         """Return a position at the end of this queue. Raise `Refused` when it was just deleted."""
         if not Queue.objects.filter(pk=self.pk).update(last_position=F("last_position") + GAP):
-            raise Refused(f"The queue {self} was deleted. Choose another one.")
+            raise Refused(f"The queue {self} was deleted. Select another one.")
         self.refresh_from_db(fields=["last_position"])
         return self.last_position
 
@@ -143,7 +143,7 @@ class Queue(models.Model):
         positions in this queue, or claims from a queue with a fair share. Raise `Refused` when it was just deleted."""
         queue = Queue.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
         if queue is None:
-            raise Refused(f"The queue {self} was deleted. Choose another one.")
+            raise Refused(f"The queue {self} was deleted. Select another one.")
         return queue
 
     def spread(self) -> None:

@@ -220,9 +220,9 @@ class Tile(models.Model):
         if len(self.text) > MAX_TEXT:
             errors["text"] = [f"Enter text of at most {MAX_TEXT:,} characters."]
         if self.kind == TileKind.CHART and experiment is None:
-            errors["experiment"] = ["Choose an experiment."]
+            errors["experiment"] = ["Select an experiment."]
         if self.kind == TileKind.VIEW and view is None:
-            errors["view"] = ["Choose a saved view."]
+            errors["view"] = ["Select a saved view."]
         if self.kind == TileKind.TEXT and not self.text.strip():
             errors["text"] = ["Enter some text."]
         if errors:

@@ -86,7 +86,7 @@ class ShareLink(models.Model):
         if len(name) > MAX_NAME:
             errors["name"] = [f"Enter a name of at most {MAX_NAME} characters."]
         if not now < expires_at <= now + LONGEST:
-            errors["until"] = [f"Choose a time in the next {LONGEST.days} days."]
+            errors["until"] = [f"Select a time in the next {LONGEST.days} days."]
         if errors:
             raise Invalid(errors)
         secret = secrets.token_urlsafe(24)

@@ -120,9 +120,9 @@ class Rule(models.Model):
         )
         self.is_on = self.is_on if is_on is None else is_on
         if channels is not None and not channels:
-            raise Invalid({"channels": ["Choose at least one channel."]})
+            raise Invalid({"channels": ["Select at least one channel."]})
         if channels is None and self._state.adding:
-            raise Invalid({"channels": ["Choose at least one channel."]})
+            raise Invalid({"channels": ["Select at least one channel."]})
         wrong = [
             str(channel)
             for channel in channels or ()
@@ -130,7 +130,7 @@ class Rule(models.Model):
         ]
         if wrong:
             whose = "your own channels" if self.owner_id else "workspace channels"
-            raise Invalid({"channels": [f"Choose {whose}, not {', '.join(wrong)}."]})
+            raise Invalid({"channels": [f"Select {whose}, not {', '.join(wrong)}."]})
         with transaction.atomic():
             self.save()
             if channels is not None:
@@ -246,15 +246,15 @@ class Rule(models.Model):
             if getattr(self, name) not in choices.values:
                 errors[name] = [f"This must be one of: {', '.join(choices.values)}."]
         if self.scope == Scope.MINE and self.owner is None:
-            errors["scope"] = ["A workspace rule cannot be about “My experiments”. Choose another scope."]
+            errors["scope"] = ["A workspace rule cannot be about “My experiments”. Select another scope."]
         if self.scope == Scope.EXPERIMENT and self.experiment is None:
-            errors["experiment"] = ["Choose an experiment in this workspace."]
+            errors["experiment"] = ["Select an experiment in this workspace."]
         if self.scope == Scope.PROJECT and self.project is None:
-            errors["project"] = ["Choose a project in this workspace."]
+            errors["project"] = ["Select a project in this workspace."]
         for name in ("experiment", "project"):
             row = getattr(self, name)
             if row is not None and row.workspace_id != self.workspace_id:
-                errors[name] = [f"Choose {'an' if name == 'experiment' else 'a'} {name} in this workspace."]
+                errors[name] = [f"Select {'an' if name == 'experiment' else 'a'} {name} in this workspace."]
         if self.experiment and self.owner is None and self.experiment.visibility != "workspace":
             errors["experiment"] = ["Workspace rules cannot be about a private experiment."]
         if self.scope == Scope.TAG and not 0 < len(self.tag) <= 50:

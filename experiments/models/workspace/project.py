@@ -84,7 +84,7 @@ class Project(models.Model):
         """Lock the row against deletion until the transaction ends, to put something into it. Raise `Invalid` when it
         was deleted."""
         if not Project.objects.select_for_update(no_key=True).filter(pk=self.pk).first():
-            raise Invalid({"project": [f"The project {self} was just deleted. Choose another one."]})
+            raise Invalid({"project": [f"The project {self} was just deleted. Select another one."]})
 
     def delete_empty(self) -> None:
         """Delete it permanently, if it still exists. Its experiments in the trash move to `Default`. Raise `Refused`

@@ -96,7 +96,7 @@ class RetentionRule(models.Model):
         if not 0 <= keep_best <= MOST_KEPT:
             errors["keep_best"] = [f"Enter a number from 0 to {MOST_KEPT:,}."]
         if not states or not set(states) <= set(status.TRIAL_SETTLED):
-            errors["states"] = ["Choose at least one state."]
+            errors["states"] = ["Select at least one state."]
         if errors:
             raise Invalid(errors)
         with transaction.atomic():

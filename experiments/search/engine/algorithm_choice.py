@@ -91,7 +91,7 @@ def _argument_faults(name: str, arguments: dict) -> list[Fault]:
 
 def _unsuited(name: str, space: Space) -> str | None:
     if name == "CMA-ES" and not cma.axes_of(space):
-        return "CMA-ES searches numbers, but the search space has none. Choose TPE or Random."
+        return "CMA-ES searches numbers, but the search space has none. Select TPE or Random."
     if name == "GP" and find_spec("torch") is None:
         return "GP requires PyTorch, which is not installed. Install torch, or choose TPE."
     if name == "Batch" and not (
@@ -125,7 +125,7 @@ _REFUSED_ANYWHERE = {
 _NAS = "searches network architectures, which is not supported; describe the layers as nested choices."
 _FORESTS = "is not supported. TPE is the closest alternative: it learns from the results too."
 _REFUSED: dict[str, str] = {
-    "pbt": "PBT changes the values of running trials, which is not supported. Choose Evolution, or TPE "
+    "pbt": "PBT changes the values of running trials, which is not supported. Select Evolution, or TPE "
     "with early stopping.",
     "smac": f"SMAC {_FORESTS}",
     "metis": f"Metis {_FORESTS}",

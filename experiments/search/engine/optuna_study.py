@@ -216,7 +216,7 @@ def _frozen_trial_class() -> type:
 
         @cached_property
         def internal(self) -> tuple[float, ...]:
-            """The parameters as the samplers use them, e.g. the position of a choice, in the order of the
+            """The parameters as the samplers use them, for example the position of a choice, in the order of the
             distributions."""
             return tuple(
                 distribution.to_internal_repr(self.params[name])

@@ -50,7 +50,7 @@ class PersonForm(forms.Form):
         required=False,
         label="Time zone",
         help_text="Used for all times in the console.",
-        error_messages={"invalid_choice": "Choose a time zone from the list."},
+        error_messages={"invalid_choice": "Select a time zone from the list."},
     )
 
     password = forms.CharField(

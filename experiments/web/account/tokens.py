@@ -71,7 +71,7 @@ class NewToken(forms.Form):
             if own_role is None or own_role.rank < Role(data["role"]).rank:
                 label = own_role.label.lower() if own_role else "not a member"
                 self.add_error(
-                    "role", f"Your role in {data['workspace']} is {label}. Choose the same or a lower role."
+                    "role", f"Your role in {data['workspace']} is {label}. Select the same or a lower role."
                 )
         return data
 

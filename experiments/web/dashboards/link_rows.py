@@ -44,7 +44,7 @@ class LinkForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("days") == "date" and not cleaned.get("until") and "until" not in self.errors:
-            self.add_error("until", "Choose the last day of the link.")
+            self.add_error("until", "Select the last day of the link.")
         return cleaned
 
     def end(self, now: datetime) -> datetime:
@@ -61,7 +61,7 @@ class LinkForm(forms.Form):
             end = self.end(database_clock.now())
             _, secret = ShareLink.create(target, by=request.user, name=self.cleaned_data["name"], until=end)
         except (Invalid, OverflowError) as fault:
-            errors = fault.errors if isinstance(fault, Invalid) else {"until": ["Choose an earlier day."]}
+            errors = fault.errors if isinstance(fault, Invalid) else {"until": ["Select an earlier day."]}
             for name, sentences in errors.items():
                 self.add_error(name, " ".join(sentences))
         except Refused as refusal:

@@ -144,9 +144,9 @@ class ViewForm(TileForm):
     view = forms.ModelChoiceField(
         SavedView.objects.none(),
         label="Saved view",
-        empty_label="Choose a view",
+        empty_label="Select a view",
         help_text="Your private views are not shown to others",
-        error_messages={"required": "Choose a saved view.", "invalid_choice": "Choose a saved view."},
+        error_messages={"required": "Select a saved view.", "invalid_choice": "Select a saved view."},
     )
     field_order = ("view", "title")
 

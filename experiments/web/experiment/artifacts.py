@@ -307,7 +307,7 @@ class RegisterForm(forms.Form):
 
     name = forms.CharField(max_length=200, error_messages={"required": "Enter a name for the model."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
-    framework = forms.CharField(max_length=64, required=False, help_text="e.g. PyTorch")
+    framework = forms.CharField(max_length=64, required=False, help_text="For example PyTorch")
     description = forms.CharField(
         required=False,
         max_length=100_000,

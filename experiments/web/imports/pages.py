@@ -36,7 +36,7 @@ class UploadForm(forms.Form):
     file = forms.FileField(
         widget=forms.FileInput(attrs={"accept": ACCEPTED}),
         help_text=f"At most {MAX_BYTES >> 30} GiB. Nothing is created before you confirm the preview.",
-        error_messages={"required": "Choose a file.", "empty": "The file is empty."},
+        error_messages={"required": "Select a file.", "empty": "The file is empty."},
     )
 
 

@@ -40,17 +40,17 @@ class ConfirmForm(forms.Form):
             del self.fields["metric"], self.fields["direction"]
             return
         field_of(self, "metric", forms.ChoiceField).choices = _with_blank(
-            [(name, name) for name in metrics], "Choose a metric", stated=objective
+            [(name, name) for name in metrics], "Select a metric", stated=objective
         )
         self.fields["metric"].initial = objective
-        self.fields["metric"].error_messages["required"] = "Choose the objective metric."
+        self.fields["metric"].error_messages["required"] = "Select the objective metric."
         stated = study["directions"].get(objective, "")
         field_of(self, "direction", forms.ChoiceField).choices = _with_blank(
-            [("maximize", "Maximize"), ("minimize", "Minimize")], "Choose a direction", stated=stated
+            [("maximize", "Maximize"), ("minimize", "Minimize")], "Select a direction", stated=stated
         )
         self.fields["direction"].initial = stated
         self.fields["direction"].error_messages["required"] = (
-            "Choose whether the metric is maximized or minimized: the file does not specify it."
+            "Select whether the metric is maximized or minimized: the file does not specify it."
         )
 
     @property

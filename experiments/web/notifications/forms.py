@@ -47,13 +47,13 @@ class RuleForm(forms.Form):
         label="Experiment ID",
         widget=forms.TextInput(attrs={"placeholder": "k2m9p3qr", "spellcheck": "false", **NO_AUTOCOMPLETE}),
     )
-    project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="Choose a project")
+    project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="Select a project")
     tag = forms.CharField(required=False, max_length=50, widget=forms.TextInput(attrs=NO_AUTOCOMPLETE))
     channels = forms.ModelMultipleChoiceField(
         Channel.objects.none(),
         label="Send to",
         widget=forms.CheckboxSelectMultiple(attrs={"class": "checks"}),
-        error_messages={"required": "Choose at least one channel."},
+        error_messages={"required": "Select at least one channel."},
     )
     frequency = forms.ChoiceField(choices=Frequency.choices, initial=Frequency.HOURLY, label="Frequency")
 

@@ -41,7 +41,7 @@ class SpanField(forms.CharField):
         terms = re.sub(r"([smhdSMHD])(?=[0-9])", r"\1 ", text).split()
         parts = [part for part in map(_SPAN.fullmatch, terms) if part]
         if len(parts) < len(terms) or (len(parts) > 1 and not all(part[2] for part in parts)):
-            raise forms.ValidationError("Enter a duration, e.g. 90s, 10m, 2h or 1d 4h.")
+            raise forms.ValidationError("Enter a duration, for example 90s, 10m, 2h or 1d 4h.")
         seconds = sum((float(part[1]) * UNITS_S[part[2].lower() or "s"] for part in parts), start=0.0)
         return int(seconds) if seconds.is_integer() else seconds
 
@@ -131,7 +131,7 @@ class PointsField(forms.CharField):
             except (ValueError, RecursionError):
                 point = None
             if not isinstance(point, dict):
-                raise forms.ValidationError(f'Line {number}: enter a JSON object, e.g. {{"lr": 0.01}}.')
+                raise forms.ValidationError(f'Line {number}: enter a JSON object, for example {{"lr": 0.01}}.')
             points.append(point)
         return points
 

@@ -13,7 +13,7 @@ def install() -> None:
     forms.FloatField.default_error_messages["invalid"] = "Enter a number."
     for kind in (forms.ChoiceField, forms.ModelChoiceField):
         kind.default_error_messages["invalid_choice"] = "Invalid choice. Select an option from the list."
-    validators.EmailValidator.message = "Enter an email address, e.g. name@example.org."
+    validators.EmailValidator.message = "Enter an email address, for example name@example.org."
     validators.ProhibitNullCharactersValidator.message = "This must not contain a NUL character."
     validators.MinValueValidator.message = "This must be at least %(limit_value)s."
     validators.MaxValueValidator.message = "This must be at most %(limit_value)s."

@@ -27,7 +27,7 @@ def takes(parameters: Mapping[str, Parameter] | None = None, /, **more: Paramete
 
 
 def note_fault(request: HttpRequest, name: str, sentence: str) -> None:
-    """Add a fault that only the view can see, e.g. a sort by a parameter that the experiment does not have."""
+    """Add a fault that only the view can see, for example a sort by a parameter that the experiment does not have."""
     faults_of(request).setdefault(name, sentence)
 
 

@@ -207,7 +207,7 @@ def _with_failures(callout: Callout, experiment: Experiment, *, url: str) -> Cal
 # The next step where something waits until a person acts.
 NEXT_STEPS = {
     Kind.LIMIT: "Trials start on Monday, or when an owner of the workspace raises the limit on the Usage page.",
-    Kind.NO_QUEUE: "Dequeue this experiment and choose another queue.",
+    Kind.NO_QUEUE: "Dequeue this experiment and select another queue.",
     Kind.QUEUE_PAUSED: "The queue position is kept. An administrator can unpause the queue.",
     Kind.UNSERVED: "Trials start when a worker serves this queue: trialdeck worker --queue {queue}. "
     "Or move the experiment to another queue.",

@@ -44,7 +44,7 @@ class AddForm(forms.Form):
 
     name = forms.CharField(max_length=200, error_messages={"required": "Enter a name for the model."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
-    framework = forms.CharField(max_length=64, required=False, help_text="e.g. PyTorch")
+    framework = forms.CharField(max_length=64, required=False, help_text="For example PyTorch")
     address = forms.CharField(
         label="Path or URL",
         max_length=1500,
@@ -80,7 +80,7 @@ class AddForm(forms.Form):
         cleaned = super().clean() or {}
         address, file = cleaned.get("address"), cleaned.get("file")
         if "address" not in self.errors and bool(address) == bool(file):
-            self.add_error("address", "Enter a path or URL, or choose a file to upload, not both.")
+            self.add_error("address", "Enter a path or URL, or select a file to upload, not both.")
         if file and file.size > MAX_UPLOAD_BYTES:
             self.add_error("file", f"The file has {file.size:,} bytes; the maximum is {MAX_UPLOAD_BYTES:,}.")
         return cleaned

@@ -58,7 +58,7 @@ class RuleForm(forms.Form):
         label="States",
         choices=STATES,
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one state."},
+        error_messages={"required": "Select at least one state."},
     )
     keep_best = forms.IntegerField(
         label="Keep best",

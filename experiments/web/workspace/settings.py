@@ -135,7 +135,7 @@ def automl(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     require(request.user, "manage", workspace)
     new_state = request.POST.get("wanted")
     if new_state not in ("on", "off"):
-        return draw(request, workspace, problem="Choose whether AutoML is on or off.", status=422)
+        return draw(request, workspace, problem="Select whether AutoML is on or off.", status=422)
     try:
         switch_automl(workspace, is_on=new_state == "on")
     except Refused as error:

@@ -286,9 +286,9 @@ class Setup:
         models = Model.objects.select_related("artifact__trial", "artifact__experiment", "artifact__worker")
         model = models.filter(workspace=self.trial.experiment.workspace_id, public_id=public_id).first()
         if model is None:
-            raise SetupFailed(f"There is no model {public_id} in this workspace. Choose another one.")
+            raise SetupFailed(f"There is no model {public_id} in this workspace. Select another one.")
         if model.artifact is None and not model.address:
-            raise SetupFailed(f"The file of the model {model} was deleted. Choose another one.")
+            raise SetupFailed(f"The file of the model {model} was deleted. Select another one.")
         path = self.shelf.models.get(model, into=self.folder.model, is_cancelled=self.is_cancelled)
         if self.boundary.account and path.is_relative_to(self.shelf.models.folder):
             # The file's permissions do not say which other accounts may read it: each trial gets a copy.

@@ -125,6 +125,6 @@ def test_the_profile_sets_it_and_names_that_of_the_browser(client, carol):
     assert carol.time_zone == "Asia/Tokyo"
     assert "Times in Asia/Tokyo" in client.get(reverse("account")).content.decode()
     refused = client.post(reverse("account"), {"time_zone": "Mars/Base"})
-    assert refused.status_code == 422 and "Choose a time zone from the list." in refused.content.decode()
+    assert refused.status_code == 422 and "Select a time zone from the list." in refused.content.decode()
     client.post(reverse("account"), {"time_zone": ""})
     assert "Times in Europe/Berlin" in client.get(reverse("account")).content.decode()

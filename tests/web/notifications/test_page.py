@@ -46,11 +46,11 @@ def test_a_rule_is_made_with_its_channels(lab, bob, carol, hook):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({}, "Choose at least one channel."),
+        ({}, "Select at least one channel."),
         ({"kind": "nonsense"}, "When: Invalid choice."),
         ({"kind": "new_best", "margin": "much"}, "Enter a number."),
         ({"kind": "failure_rate", "share": "33"}, "at least: Invalid choice."),
-        ({"scope": "experiment"}, "Choose an experiment in this workspace."),
+        ({"scope": "experiment"}, "Select an experiment in this workspace."),
         (
             {"scope": "experiment", "experiment": "zzzzzzzz"},
             "No experiment zzzzzzzz that you can view exists in this workspace",

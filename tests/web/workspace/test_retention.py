@@ -68,7 +68,7 @@ def test_a_form_that_is_not_right_says_why(alice, lab):
     answer = as_(alice).post(url, {"log-after_days": "soon", "log-keep_best": "-1"})
     html = answer.content.decode()
     assert answer.status_code == 422 and not RetentionRule.objects.exists()
-    assert "Choose at least one state." in html and "Enter a whole number." in html
+    assert "Select at least one state." in html and "Enter a whole number." in html
     assert as_(alice).post(url.replace("/log/", "/moon/"), RULE).status_code == 404
     assert as_(alice).post(url.replace("/save/", "/fly/"), RULE).status_code == 404
 

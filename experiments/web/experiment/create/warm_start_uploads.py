@@ -37,7 +37,7 @@ class UploadForm(forms.Form):
     file = forms.FileField(
         widget=forms.FileInput(attrs={"accept": ".csv,.json,.tsv,.txt,text/csv,application/json"}),
         help_text=f"CSV or JSON, at most {MAX_BYTES // 1_000_000} MB and {MAX_RESULTS:,} results.",
-        error_messages={"required": "Choose a file.", "empty": "The file is empty."},
+        error_messages={"required": "Select a file.", "empty": "The file is empty."},
     )
 
     imported: ImportedResults

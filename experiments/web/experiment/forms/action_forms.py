@@ -64,7 +64,7 @@ class MoveToForm(ActionForm):
         field = field_of(self, "queue", QueueChoice)
         field.prepare(self.experiment, other_than=self.experiment.queue)
         field.required, field.initial = True, None
-        field.error_messages["required"] = "Choose a queue."
+        field.error_messages["required"] = "Select a queue."
 
 
 class BeforeForm(ActionForm):
@@ -74,8 +74,8 @@ class BeforeForm(ActionForm):
         coerce=int,
         label="Move before",
         error_messages={
-            "required": "Choose an experiment.",
-            "invalid_choice": "This experiment left the queue. Choose another one.",
+            "required": "Select an experiment.",
+            "invalid_choice": "This experiment left the queue. Select another one.",
         },
     )
 

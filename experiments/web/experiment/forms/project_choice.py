@@ -62,7 +62,7 @@ class ProjectChoice(forms.Form):
             cleaned["new_project"] = name
         else:
             self.add_error(
-                "project", f"No project is named “{name}”. Choose one from the list, or check Create New."
+                "project", f"No project is named “{name}”. Select one from the list, or check Create New."
             )
         return cleaned
 

@@ -77,7 +77,7 @@ class CommandFields(forms.Form):
         widget=text_area(4, "python train.py --lr ${lr} --batch-size ${batch_size}"),
         help_text="Shell script that stops at the first failing line. ${lr} inserts a parameter, ${params} a JSON file "
         "of all parameters, ${output_dir} the output folder.",
-        error_messages={"required": "Enter the command that runs one trial, e.g. python train.py"},
+        error_messages={"required": "Enter the command that runs one trial, for example python train.py"},
     )
     pipefail = forms.BooleanField(
         required=False,
