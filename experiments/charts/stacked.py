@@ -92,7 +92,7 @@ def _drawing(
     every = max(1, -(-int(longest) // max(1, int(step))))
     for place in range((len(periods) - 1) % every, len(periods), every):
         x = first + step * (place + 0.5)
-        elements.append(label(min(x, width - longest / 2), 194.0, periods[place], anchor="middle"))
+        elements.append(label(min(x, width - longest / 2 + 6), 194.0, periods[place], anchor="middle"))
     if limit is not None:
         at = y.at(limit)
         elements.append(element("line", class_="limit", x1=first, x2=end, y1=at, y2=at))

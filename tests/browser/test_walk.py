@@ -16,6 +16,10 @@ from tests.browser.conftest import DESK, PHONE, is_wider_than_its_window
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+OF_A_WORKSPACE = (
+    *("dashboards", "dashboard-new", "links", "leaderboard", "usage", "usage-limits", "notifications"),
+    *("rule-new", "channel-new", "imports", "model-add", "audit", "workspace-retention", "project-new"),
+)
 OF_AN_EXPERIMENT = ("", "-trials", "-configuration", "-execution", "-artifacts")
 
 
@@ -38,7 +42,11 @@ def addresses(running_one: Experiment, draft_one: Experiment) -> list[str]:
         reverse("experiment-edit", args=["lab", draft_one.public_id]),
         reverse("experiment-action", args=[*where, "clone"]),
         *("/workspaces/", "/queues/", "/queues/default/", "/workers/", "/workers/w1/", "/search/?q=run"),
+        *(reverse(page, args=["lab"]) for page in OF_A_WORKSPACE),
         *("/account/", "/account/tokens/", "/admin/", "/admin/experiments/experiment/"),
+        *("/account/security/", "/account/security/two-factor/", "/account/password/", "/workspaces/new/"),
+        *("/queues/new/", "/queues/default/edit/", "/queues/default/pause/", "/workers/w1/drain/"),
+        *("/audit/", "/retention/", "/projects/", "/api/v1/docs/"),
     ]
 
 

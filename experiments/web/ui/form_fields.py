@@ -131,7 +131,9 @@ class PointsField(forms.CharField):
             except (ValueError, RecursionError):
                 point = None
             if not isinstance(point, dict):
-                raise forms.ValidationError(f'Line {number}: enter a JSON object, for example {{"lr": 0.01}}.')
+                raise forms.ValidationError(
+                    f'Line {number}: enter a JSON object, for example {{"lr": 0.01}}.'
+                )
             points.append(point)
         return points
 

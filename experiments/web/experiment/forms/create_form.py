@@ -53,7 +53,9 @@ class CreateForm(ExperimentForm):
             values |= space_rows.view_of(advised.space)
         super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
         self.fields["metric"].required = "try" not in self.data  # a test run shows the numbers to choose from
-        self.fields["metric"].error_messages["required"] = "Enter the metric to optimize, for example accuracy."
+        self.fields["metric"].error_messages["required"] = (
+            "Enter the metric to optimize, for example accuracy."
+        )
         queue = field_of(self, "queue", QueueField)
         queue.queryset = Queue.objects.granted_to(workspace)
         queue.served = experiment_lists.served_queues()
