@@ -7,10 +7,10 @@ import stat
 import sys
 from pathlib import Path
 
-from experiments.runner.boundary.accounts import PASSED
-from experiments.runner.safe_files import make_private
+from experiments.runner.boundary.accounts import SHARED_FOLDERS, TRAVERSE_MODE
+from experiments.runner.file_ownership import make_private
 
-PRIVATE, OTHERS, PASSAGE = 0o700, 0o077, 0o711
+PRIVATE, OTHERS = 0o700, 0o077
 # Names in the data folder of an installation; a folder with any of these is a data folder.
 OWN = {"secret", "db.sqlite3", "broker", "log", "models", "trials", "workers", "up.lock"}
 NOT_FILES = {"lost+found"}  # of a fresh file system
@@ -64,9 +64,9 @@ def why_not_writable(data: Path, *, choose_by: str) -> str:
 def _is_passage(data: Path, mode: int) -> bool:
     """Return whether other users can only pass through to the folders that a worker with --run-as has given them: they
     can't list the data folder, or reach anything else in it."""
-    if mode != PASSAGE:
+    if mode != TRAVERSE_MODE:
         return False
-    reachable = (path.lstat() for path in data.iterdir() if path.name not in PASSED)
+    reachable = (path.lstat() for path in data.iterdir() if path.name not in SHARED_FOLDERS)
     return not any(status.st_mode & OTHERS and not stat.S_ISLNK(status.st_mode) for status in reachable)
 
 

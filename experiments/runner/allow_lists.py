@@ -1,12 +1,12 @@
 """Allow-lists set by an administrator: git hosts, destinations, container arguments and networks of experiments.
 
-By environment variables of workers and the web server, lists separated by commas; an empty list allows all:
+Set in environment variables of workers and the web server, as comma-separated lists. An empty list allows everything:
 
 TRIALDECK_GIT_HOSTS            hosts of repositories (github.com, *.example.org), and folders (/srv/git) for local ones
-TRIALDECK_DESTINATIONS         beginnings of output destinations (/mnt/share, s3://bucket/, s3://minio.lab:9000/)
-TRIALDECK_CONTAINER_ARGUMENTS  options that container arguments may have (--shm-size, --ipc); "none" for none
-TRIALDECK_NETWORKS             networks that git, object stores and model URLs may reach although they are of this
-                               machine or this link, such as 127.0.0.0/8
+TRIALDECK_DESTINATIONS         prefixes of output destinations (/mnt/share, s3://bucket/, s3://minio.lab:9000/)
+TRIALDECK_CONTAINER_ARGUMENTS  options allowed in container arguments (--shm-size, --ipc); "none" for none
+TRIALDECK_NETWORKS             loopback and link-local networks that git, object stores and model URLs may reach,
+                               such as 127.0.0.0/8
 """
 
 import ipaddress
@@ -21,33 +21,33 @@ from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Metadata addresses where clouds hand out credentials, besides link-local ones.
+# Cloud metadata addresses, which hand out credentials, besides link-local ones.
 METADATA = frozenset(
     ipaddress.ip_address(text)
     for text in ("100.100.100.200", "192.0.0.192", "fd00:ec2::254", "168.63.129.16")
 )
 _SCP = re.compile(r"(?:[^@/:]+@)?(\[[^\]]+\]|[^:/\[\]]+):")
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-_strict = False
+_must_list_folders = False
 
 
 class NotAllowed(Exception):
-    """The administrator does not allow it. `str()` is a message for users."""
+    """An allow-list does not permit it. `str()` is a message for users."""
 
 
-def be_strict() -> None:
-    """From now on, require that local folders of repositories and destinations are listed: this process can read and
-    write where the people who choose them cannot."""
-    global _strict
-    _strict = True
+def require_listed_folders() -> None:
+    """From now on, require local folders of repositories and destinations to be listed: this process can read and write
+    where the users who choose them cannot."""
+    global _must_list_folders
+    _must_list_folders = True
 
 
 def check_repository(address: str) -> None:
-    """Raise NotAllowed for a repository that may not be used, or whose host is this machine or on its link."""
+    """Raise NotAllowed for a repository that is not listed, or whose host is loopback or link-local."""
     allowed = _listed("TRIALDECK_GIT_HOSTS")
     folder = _folder_of(address)
     if folder is not None:
-        if (allowed or _strict) and not any(_is_below(folder, each) for each in allowed):
+        if (allowed or _must_list_folders) and not any(_is_below(folder, each) for each in allowed):
             raise NotAllowed(
                 f"Repositories in the folder {folder} are not allowed on this worker. An administrator can allow it in "
                 "TRIALDECK_GIT_HOSTS."
@@ -65,7 +65,7 @@ def check_repository(address: str) -> None:
 def check_destination(text: str) -> None:
     """Raise NotAllowed for an output destination that is not listed."""
     allowed = _listed("TRIALDECK_DESTINATIONS")
-    if not allowed and not (_strict and text.startswith("/")):
+    if not allowed and not (_must_list_folders and text.startswith("/")):
         return
     if any(_is_below(text, each) for each in allowed):
         return
@@ -83,7 +83,7 @@ def check_container_arguments(text: str) -> None:
     try:
         arguments = shlex.split(text)
     except ValueError:
-        return  # the engine's own check names the fault
+        return  # the engine's own check reports the error
     names = [] if allowed == ["none"] else allowed
     is_value = False
     for argument in arguments:
@@ -103,15 +103,15 @@ def check_container_arguments(text: str) -> None:
 
 
 def check_host(host: str, port: int) -> None:
-    """Raise NotAllowed for a host whose name leads to this machine, its link, or a cloud's metadata, unless such a
-    network is listed. A name that does not resolve is left to the caller's own error."""
+    """Raise NotAllowed for a host that resolves to a loopback, link-local or cloud metadata address, unless its network
+    is listed. Do nothing for a name that does not resolve: connecting to it raises the caller's own error."""
     with suppress(OSError):
         addresses_of(host, port)
 
 
 def addresses_of(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host. Raise NotAllowed as `check_host` does if one of them is refused. Raise OSError if
-    the name does not resolve."""
+    """Return the addresses of a host. Raise NotAllowed, as `check_host` does, if any of them is refused; OSError if the
+    name does not resolve."""
     try:
         entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label that is too long, or empty
@@ -127,7 +127,7 @@ def addresses_of(host: str, port: int) -> list[Address]:
 
 
 def is_near(address: Address) -> bool:
-    """Return whether this address belongs to the machine itself, its link, or a cloud's metadata service."""
+    """Return whether this is a loopback, link-local or cloud metadata address."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     plain = mapped or address
     return plain.is_loopback or plain.is_link_local or plain.is_unspecified or plain in METADATA
@@ -161,7 +161,7 @@ def _host_of(repository: str) -> tuple[str, int]:
 
 
 def _is_below(text: str, beginning: str) -> bool:
-    """Return whether a path or address equals the prefix or is below it. A path with .. never is."""
+    """Return whether a path or address equals the prefix or is below it; False for a path with `..`."""
     if ".." in PurePosixPath(text).parts:
         return False
     beginning = beginning.rstrip("/")

@@ -1,14 +1,17 @@
 """Files below a root folder, without following links: open, list, create, move, delete.
 
-A trial may put anything into its folder at any time: a link, a pipe, a device, or a link in the place of a folder that
-was checked a moment before. So each function enters the folders of a path one by one, by the descriptor of the one
-above and with O_NOFOLLOW, and works on the last name by that descriptor. Only the root itself may be reached through
+Owners and permission bits are in `file_ownership`.
+
+A trial may put anything into its folder at any time: a link, a pipe, a device, or a link in place of a folder that was
+checked a moment before. So each function enters the folders of a path one by one, by the descriptor of the parent
+folder and with O_NOFOLLOW, and accesses the last name by that descriptor. Only the root itself may be reached through
 links: it belongs to the console, or to the person who chose it.
 
 Paths are absolute or relative to `below`, the root, which is a path or an open folder. All functions raise
 OutsideFolder for a path that is not below the root or has a link in it, and OSError.
 
-A hard link is a regular file here. Whoever made it could already open its file, and deleting it removes only its name.
+A hard link counts as a regular file: whoever created it could already open its file, and deleting it removes only its
+name.
 """
 
 import errno
@@ -24,8 +27,8 @@ from typing import BinaryIO
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe would otherwise wait for a writer forever.
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LEVELS = 10_000  # of folders to delete; something may create new ones at the same time
 
 
@@ -34,17 +37,17 @@ class OutsideFolder(ValueError):
 
 
 class NotRegular(FileNotFoundError):
-    """There is something else than a regular file, such as a pipe, a device or a folder."""
+    """The path is not a regular file but, for example, a pipe, a device or a folder."""
 
 
 class OpenFolder:
-    """A folder that stays open, to be the root of all functions here: they need not enter the folders above it each
-    time, and it remains the same folder whatever is done to its name. Thread-safe. Once closed, it is a path as any
-    other below its own root. Errors as of `opened_folder`."""
+    """A folder that stays open, as a root for the functions below: they need not enter its parent folders each time,
+    and it remains the same folder whatever happens to its name. Thread-safe. Once closed, it is like any other path
+    below its own root. Raises the same errors as `opened_folder`."""
 
     def __init__(self, path: Path, *, below: Path) -> None:
         self.path, self.below = path, below
-        self._lock = threading.Lock()  # no descriptor is used after it was closed
+        self._lock = threading.Lock()  # so that no descriptor is used after it was closed
         self._number: int | None = _open_folder(_names(path, below), below, create=False)
 
     def __fspath__(self) -> str:
@@ -54,18 +57,19 @@ class OpenFolder:
         """Return a new descriptor of the folder."""
         with self._lock:
             if self._number is not None:
-                # Not a duplicate, which would share its position in the list of names with all others.
+                # Not a duplicate: all duplicates would share their position in the list of names.
                 return os.open(".", _FOLDER, dir_fd=self._number)
         return _open_folder(_names(self.path, self.below), self.below, create=False)
 
     def is_own(self) -> bool:
-        """Return whether it belongs to this process's user: no other user can have put anything in it."""
+        """Return whether the folder belongs to this process's user, so that no other user can have put anything into
+        it."""
         with self._lock:
             return self._number is not None and os.fstat(self._number).st_uid == os.geteuid()
 
     def status_of(self, path: Path) -> os.stat_result | None:
-        """Return the status of what is below this folder by now, a link's own; None for nothing. It is a hint: the
-        folders on the way are entered by their names, so links in them are followed."""
+        """Return the status of a file below this folder, or of a link itself; None when it does not exist. It is only a
+        hint: parent folders are entered by name, so links among them are followed."""
         with self._lock:
             try:
                 if self._number is None:
@@ -75,16 +79,16 @@ class OpenFolder:
                 return None
 
     def add_folder(self, path: Path) -> None:
-        """Create a folder below this one, unless it exists. Only while nobody else can write here: the folders on the
-        way are entered by their names, and must exist."""
+        """Create a folder below this one unless it exists. Use it only while nobody else can write here: parent folders
+        are entered by name, and must exist."""
         with self._lock, suppress(FileExistsError):
             os.mkdir(self._name(path), dir_fd=self._number)
 
     def add_file(self, path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
-        """Create a file below this folder. Only while nobody else can write here, as for `add_folder`. Raise
+        """Create a file below this folder; use it only while nobody else can write here, like `add_folder`. Raise
         FileExistsError. `mode` is subject to the umask."""
         with self._lock:
-            number = os.open(self._name(path), _NEW, mode, dir_fd=self._number)
+            number = os.open(self._name(path), CREATE_FLAGS, mode, dir_fd=self._number)
         with os.fdopen(number, "wb", buffering=0) as file:
             file.write(data.encode() if isinstance(data, str) else data)
 
@@ -106,7 +110,7 @@ Root = Path | OpenFolder
 
 @contextmanager
 def opened_folder(path: PurePath | str, *, below: Root, create: bool = False) -> Iterator[int]:
-    """Yield the descriptor of a folder; the root for an empty path. With `create`, make what is missing."""
+    """Yield the descriptor of a folder; an empty path is the root. With `create`, create missing folders."""
     number = _open_folder(_names(path, below), below, create=create)
     try:
         yield number
@@ -122,16 +126,16 @@ def list_names(path: PurePath | str, *, below: Root) -> list[str]:
 
 def status_of(path: PurePath | str, *, below: Root) -> os.stat_result:
     """Return the status of a file, or of a link itself."""
-    with _parent(path, below) as (folder, name):
+    with opened_parent(path, below) as (folder, name):
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
 def open_regular(path: PurePath | str, *, below: Root) -> BinaryIO:
     """Open a regular file for reading. Raise NotRegular for anything else."""
-    with _parent(path, below) as (folder, name):
+    with opened_parent(path, below) as (folder, name):
         # Check the type first: opening a device may have side effects.
         _require_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), name)
-        number = os.open(name, _FILE, dir_fd=folder)
+        number = os.open(name, READ_FLAGS, dir_fd=folder)
     try:
         _require_regular(os.fstat(number), name)  # it may have been replaced in between
         return os.fdopen(number, "rb")
@@ -150,30 +154,30 @@ def read_text(path: PurePath | str, *, below: Root, max_bytes: int) -> str:
 
 
 def write_new(path: PurePath | str, data: str | bytes, *, below: Root, mode: int = 0o666) -> None:
-    """Create a file, and its folders. What had its name, such as a link, is removed first and never written to. `mode`
-    is subject to the umask."""
-    with _parent(path, below, create=True) as (folder, name):
+    """Create a file and its folders. Anything with its name, such as a link, is removed first and never written to.
+    `mode` is subject to the umask."""
+    with opened_parent(path, below, create=True) as (folder, name):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
-        with os.fdopen(os.open(name, _NEW, mode, dir_fd=folder), "wb") as file:
+        with os.fdopen(os.open(name, CREATE_FLAGS, mode, dir_fd=folder), "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
 
 
 def add(path: PurePath | str, data: bytes, *, below: Root) -> None:
     """Create a file and its folders. Raise FileExistsError when anything has its name."""
-    with _parent(path, below, create=True) as (folder, name):
-        number = os.open(name, _NEW, 0o666, dir_fd=folder)
+    with opened_parent(path, below, create=True) as (folder, name):
+        number = os.open(name, CREATE_FLAGS, 0o666, dir_fd=folder)
     with os.fdopen(number, "wb") as file:
         file.write(data)
 
 
 def replace(path: PurePath | str, source: BinaryIO, *, below: Root, is_synced: bool = False) -> None:
-    """Create or replace a file with the rest of `source`, and create its folders: the whole file or nothing. With
-    `is_synced`, also after a power failure, and errors of network file systems that they report late are raised."""
-    with _parent(path, below, create=True) as (folder, name):
+    """Atomically create or replace a file with the rest of `source`, and create its folders. With `is_synced`, the file
+    also survives a power failure, and errors that network file systems report late are raised."""
+    with opened_parent(path, below, create=True) as (folder, name):
         draft = f".{uuid.uuid4().hex}"
         try:
-            with os.fdopen(os.open(draft, _NEW, 0o666, dir_fd=folder), "wb") as file:
+            with os.fdopen(os.open(draft, CREATE_FLAGS, 0o666, dir_fd=folder), "wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
                 if is_synced:
                     file.flush()
@@ -186,15 +190,15 @@ def replace(path: PurePath | str, source: BinaryIO, *, below: Root, is_synced: b
 
 
 def list_files(path: PurePath | str, *, below: Root, max_name: int) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every entry below a folder except folders: its name from there, with slashes, and its own status (a
-    link's, not its target's). A folder whose name is longer than `max_name` is yielded itself, not entered. Folders
-    that disappear or become links meanwhile are skipped."""
+    """Yield every entry below a folder except folders: its relative name, with slashes, and its own status (a link's,
+    not its target's). A folder whose name is longer than `max_name` is yielded itself, not entered. Folders that
+    disappear or become links meanwhile are skipped."""
     folders = [""]
     while folders:
         inner = folders.pop()
         try:
             with opened_folder(os.path.join(path, inner), below=below) as number:  # noqa: PTH118
-                statuses = _statuses(number)
+                statuses = list_statuses(number)
         except (OSError, OutsideFolder):
             continue
         deeper = []
@@ -207,102 +211,12 @@ def list_files(path: PurePath | str, *, below: Root, max_name: int) -> Iterator[
         folders += reversed(deeper)
 
 
-def open_to_everyone(path: PurePath | str, *, below: Root) -> None:
-    """Let all users who can reach a folder read and write all in it: a container may have any user."""
-    folders = [PurePath(below, path)]
-    while folders:
-        folder = folders.pop()
-        with opened_folder(folder, below=below) as number:
-            os.fchmod(number, 0o777)
-            statuses = _statuses(number)
-        for name, status in statuses:
-            if stat.S_ISDIR(status.st_mode):
-                folders.append(folder / name)
-            elif stat.S_ISREG(status.st_mode):
-                with open_regular(folder / name, below=below) as file:
-                    os.fchmod(file.fileno(), 0o777 if status.st_mode & 0o100 else 0o666)
-
-
-def make_private(path: PurePath | str, *, below: Root) -> None:
-    """Take all rights of other users from a file, or from a folder and all in it. Links are left alone."""
-    with _parent(path, below) as (upper, name):
-        pending = [(PurePath(below, path), os.stat(name, dir_fd=upper, follow_symlinks=False))]
-    while pending:
-        full_path, status = pending.pop()
-        with _parent(full_path, below) as (upper, name):
-            if stat.S_ISDIR(status.st_mode):
-                number = _enter(upper, name)
-                try:
-                    pending += [(full_path / inner, status) for inner, status in _statuses(number)]
-                    os.fchmod(number, stat.S_IMODE(status.st_mode) & 0o700)
-                finally:
-                    os.close(number)
-            elif not stat.S_ISLNK(status.st_mode):
-                # A descriptor that opens nothing, so that it works for sockets and pipes, too.
-                number = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=upper)
-                try:
-                    Path(f"/proc/self/fd/{number}").chmod(stat.S_IMODE(status.st_mode) & 0o700)
-                finally:
-                    os.close(number)
-
-
-def give_to(
-    path: PurePath | str,
-    *,
-    below: Root,
-    uid: int,
-    gid: int,
-    only_of: int | None = None,
-    modes: int | None = None,
-) -> None:
-    """Make a folder and all in it belong to another user; with `only_of`, just what belongs to that user.
-
-    A file that has other names elsewhere is replaced by a copy first: those stay whose they are. With `only_of` it is
-    left alone instead: what another user linked may be anybody's. `modes`: rights to add, as for chmod, where execute
-    is added to folders and programs only. The upper folders come first: with the old owner's processes gone, nobody
-    else gets in meanwhile.
-    """
-    folders = [PurePath(below, path)]
-    while folders:
-        folder = folders.pop()
-        with opened_folder(folder, below=below) as number:
-            own = os.fstat(number)
-            if only_of in (None, own.st_uid):
-                os.fchown(number, uid, gid)
-            if modes is not None:
-                os.fchmod(number, stat.S_IMODE(own.st_mode) | modes)
-            for name, status in _statuses(number):
-                if stat.S_ISDIR(status.st_mode):
-                    folders.append(folder / name)
-                    continue
-                if only_of not in (None, status.st_uid):
-                    continue
-                if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-                    if only_of is not None:
-                        continue
-                    _copy_in_place(number, name)
-                os.chown(name, uid, gid, dir_fd=number, follow_symlinks=False)
-                if modes is not None and stat.S_ISREG(status.st_mode):
-                    added = modes if status.st_mode & 0o100 else modes & ~0o111
-                    with open_regular(folder / name, below=below) as file:
-                        os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode) | added)
-
-
-def _copy_in_place(folder: int, name: str) -> None:
-    """Replace a file in a folder by a copy of it, which has no other name."""
-    draft = f".{uuid.uuid4().hex}"
-    with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as source:
-        status = os.fstat(source.fileno())
-        with os.fdopen(os.open(draft, _NEW, 0o600, dir_fd=folder), "wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
-            os.fchmod(copy.fileno(), stat.S_IMODE(status.st_mode) & 0o777)
-        os.utime(draft, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=folder)
-    os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
 def move(source: PurePath | str, target: PurePath | str, *, below: Root) -> bool:
-    """Move a regular file to where nothing is yet, creating folders. Return whether it was moved."""
-    with _parent(source, below) as (old_folder, old), _parent(target, below, create=True) as (folder, name):
+    """Move a regular file, and create its folders, unless the target exists. Return whether it was moved."""
+    with (
+        opened_parent(source, below) as (old_folder, old),
+        opened_parent(target, below, create=True) as (folder, name),
+    ):
         _require_regular(os.stat(old, dir_fd=old_folder, follow_symlinks=False), old)
         if _exists(name, folder):
             return False
@@ -311,35 +225,38 @@ def move(source: PurePath | str, target: PurePath | str, *, below: Root) -> bool
 
 
 def link_or_copy(source: PurePath | str, target: PurePath | str, *, below: Root) -> None:
-    """Create `target` as another name of a regular file, or as its copy where the file system has no hard links."""
-    with open_regular(source, below=below) as file, _parent(target, below, create=True) as (folder, name):
+    """Create `target` as a hard link to a regular file, or as a copy where the file system has no hard links."""
+    with (
+        open_regular(source, below=below) as file,
+        opened_parent(target, below, create=True) as (folder, name),
+    ):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
         try:
             # By its descriptor: the name may refer to something else by now.
             os.link(f"/proc/self/fd/{file.fileno()}", name, dst_dir_fd=folder, follow_symlinks=True)
         except OSError:
-            with os.fdopen(os.open(name, _NEW, 0o644, dir_fd=folder), "wb") as copy:
+            with os.fdopen(os.open(name, CREATE_FLAGS, 0o644, dir_fd=folder), "wb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
 
 
 def remove(path: PurePath | str, *, below: Root) -> None:
-    """Delete a file, or a link itself, unless nothing is there."""
+    """Delete a file, or a link itself, if it exists."""
     try:
-        with _parent(path, below) as (folder, name):
+        with opened_parent(path, below) as (folder, name):
             os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
         return
 
 
 def remove_tree(path: PurePath | str, *, below: Root) -> None:
-    """Delete a folder with everything in it, or a file, or a link itself; do nothing when nothing is there."""
+    """Delete a folder with everything in it, a file, or a link itself, if it exists."""
     try:
-        with _parent(path, below) as (folder, name):
+        with opened_parent(path, below) as (folder, name):
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=folder)
                 return
-            top = _enter(folder, name)
+            top = enter_folder(folder, name)
             try:
                 _empty(top)
             finally:
@@ -350,11 +267,11 @@ def remove_tree(path: PurePath | str, *, below: Root) -> None:
 
 
 def _empty(top: int) -> None:
-    """Delete everything in a folder. Folders in folders are moved up before their turn comes, so that no depth exhausts
-    descriptors or the stack."""
+    """Delete everything in a folder. Nested folders are first moved up, so that no depth exhausts descriptors or the
+    stack."""
     for _ in range(_MAX_LEVELS):
         folders = []
-        for name, status in _statuses(top):
+        for name, status in list_statuses(top):
             if stat.S_ISDIR(status.st_mode):
                 folders.append(name)
             else:
@@ -362,7 +279,7 @@ def _empty(top: int) -> None:
         if not folders:
             return
         for name in folders:
-            number = _enter(top, name)
+            number = enter_folder(top, name)
             try:
                 _move_up(number, top)
             finally:
@@ -374,11 +291,11 @@ def _move_up(folder: int, top: int) -> None:
     """Delete the files of a folder, and move its folders to `top`."""
     with suppress(OSError):
         os.fchmod(folder, 0o700)  # package caches are read-only
-    for name, status in _statuses(folder):
+    for name, status in list_statuses(folder):
         if not stat.S_ISDIR(status.st_mode):
             os.unlink(name, dir_fd=folder)
             continue
-        inner = _enter(folder, name)
+        inner = enter_folder(folder, name)
         with suppress(OSError):
             os.fchmod(inner, 0o700)
         os.close(inner)
@@ -386,8 +303,8 @@ def _move_up(folder: int, top: int) -> None:
 
 
 @contextmanager
-def _parent(path: PurePath | str, below: Root, *, create: bool = False) -> Iterator[tuple[int, str]]:
-    """Yield the descriptor of the folder that holds `path`, and the last name."""
+def opened_parent(path: PurePath | str, below: Root, *, create: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield the descriptor of the folder that contains `path`, and the last name."""
     *upper, name = _names(path, below) or [""]
     if not name:
         raise OutsideFolder(f"{os.fspath(path)!r} is outside its folder.")
@@ -399,7 +316,7 @@ def _parent(path: PurePath | str, below: Root, *, create: bool = False) -> Itera
 
 
 def _open_folder(names: list[str], below: Root, *, create: bool) -> int:
-    """Return the descriptor of the folder with these names, one in the other."""
+    """Return the descriptor of the folder reached from the root through these names."""
     number = (
         below.descriptor()
         if isinstance(below, OpenFolder)
@@ -407,7 +324,7 @@ def _open_folder(names: list[str], below: Root, *, create: bool) -> int:
     )
     for name in names:
         try:
-            upper, number = number, _enter(number, name, create=create)
+            upper, number = number, enter_folder(number, name, create=create)
         except BaseException:
             os.close(number)
             raise
@@ -419,7 +336,7 @@ def _names(path: PurePath | str, below: Root) -> list[str]:
     text, root = os.fspath(path), os.fspath(below)
     if text.startswith(
         f"{root}/"
-    ):  # as text: a trial's files are opened a hundred times, and pathlib is slow
+    ):  # as text, because a trial's files are opened a hundred times, and pathlib is slow
         names = [name for name in text[len(root) + 1 :].split("/") if name not in ("", ".")]
     else:
         try:
@@ -431,7 +348,7 @@ def _names(path: PurePath | str, below: Root) -> list[str]:
     return names
 
 
-def _enter(folder: int, name: str, *, create: bool = False) -> int:
+def enter_folder(folder: int, name: str, *, create: bool = False) -> int:
     """Return the descriptor of a folder in a folder."""
     try:
         try:
@@ -443,14 +360,14 @@ def _enter(folder: int, name: str, *, create: bool = False) -> int:
             os.mkdir(name, dir_fd=folder)
         return os.open(name, _FOLDER, dir_fd=folder)
     except OSError as error:
-        # ENOTDIR is also what O_DIRECTORY with O_NOFOLLOW says of a link.
+        # O_DIRECTORY with O_NOFOLLOW also reports ENOTDIR for a link.
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(name, folder):
             raise OutsideFolder(f"{name!r} is a link. Links are not followed.") from error
         raise
 
 
-def _statuses(folder: int) -> list[tuple[str, os.stat_result]]:
-    """Return the names in a folder, in order, and the status of each."""
+def list_statuses(folder: int) -> list[tuple[str, os.stat_result]]:
+    """Return the names in a folder, sorted, and the status of each."""
     statuses = []
     for name in sorted(os.listdir(folder)):
         with suppress(FileNotFoundError):

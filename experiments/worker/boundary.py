@@ -11,8 +11,9 @@ from pathlib import Path
 from experiments.models import Trial
 from experiments.runner import allow_lists
 from experiments.runner.boundary import Account, Accounts, BoundaryError, Sandbox
-from experiments.runner.boundary.accounts import PASSAGE, open_passage
-from experiments.runner.safe_files import OutsideFolder, give_to, opened_folder
+from experiments.runner.boundary.accounts import TRAVERSE_MODE, allow_traversal
+from experiments.runner.file_ownership import give_to
+from experiments.runner.safe_files import OutsideFolder, opened_folder
 from experiments.runner.trial_folder import TrialFolder, package_folder
 
 logger = logging.getLogger(__name__)
@@ -40,11 +41,11 @@ class Boundary:
         package = Path(package_folder(self.data / "trials"))
         if self.accounts:
             self.accounts.check()
-            open_passage(self.data)
+            allow_traversal(self.data)
             package.chmod(0o755)
             self.accounts.check_package(package)
             self._take_back_all()
-            allow_lists.be_strict()
+            allow_lists.require_listed_folders()
         if self.sandbox:
             prefixes = self.accounts.prefixes() if self.accounts else [[]]
             for prefix in prefixes:
@@ -140,7 +141,7 @@ class TrialBoundary:
         folder = self.folder
         self._belongs_to_account = True
         self.boundary.mark(folder, uid=self.account.uid).touch()
-        folder.path.parent.chmod(PASSAGE)
+        folder.path.parent.chmod(TRAVERSE_MODE)
         relative = folder.path.relative_to(folder.root)
         give_to(relative, below=folder.root, uid=self.account.uid, gid=self.account.gid)
         with opened_folder(relative, below=folder.root) as number:

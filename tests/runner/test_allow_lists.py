@@ -15,7 +15,7 @@ from experiments.runner.destination import Store, StoreError
 def unset(monkeypatch):
     for name in ("GIT_HOSTS", "DESTINATIONS", "CONTAINER_ARGUMENTS", "NETWORKS"):
         monkeypatch.delenv(f"TRIALDECK_{name}", raising=False)
-    monkeypatch.setattr(allow_lists, "_strict", False)
+    monkeypatch.setattr(allow_lists, "_must_list_folders", False)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_no_store_of_this_machine_is_asked():
 
 def test_a_worker_of_root_needs_lists_for_folders(monkeypatch):
     """TD-Z1: it writes and reads where those who choose the folder cannot."""
-    allow_lists.be_strict()
+    allow_lists.require_listed_folders()
     for check, text in (
         (allow_lists.check_destination, "/etc/cron.d"),
         (allow_lists.check_repository, "/srv/private"),

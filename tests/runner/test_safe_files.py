@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runner import safe_files
+from experiments.runner import file_ownership, safe_files
 from experiments.runner.keeper.logs import CappedLog
 from experiments.runner.output.log import LogReader
 from experiments.runner.safe_files import NotRegular, OpenFolder, OutsideFolder, Root
@@ -52,7 +52,7 @@ VERBS: dict[str, Callable[[str, Root], object]] = {
     "link from": lambda name, root: safe_files.link_or_copy(name, "other", below=root),
     "remove": lambda name, root: safe_files.remove(name, below=root),
     "remove tree": lambda name, root: safe_files.remove_tree(name, below=root),
-    "open to everyone": lambda name, root: safe_files.open_to_everyone(Path(name).parent, below=root),
+    "open to everyone": lambda name, root: file_ownership.open_to_everyone(Path(name).parent, below=root),
 }
 LINKS = {
     "an absolute link in place of the folder": ("trial/output", "{outside}"),

@@ -19,10 +19,10 @@ from experiments.runner.tool_process import ToolError, run_tool
 
 WORKSPACE = "{workspace}"  # in a name: the workspace's slug
 PROGRAM = "setpriv"  # of util-linux
-PASSAGE = 0o711  # of a folder that others may pass through, but not list
-PASSED = ("trials", "environments", "homes")  # in the data folder
+TRAVERSE_MODE = 0o711  # of a folder that other users may traverse but not list
+SHARED_FOLDERS = ("trials", "environments", "homes")  # in the data folder
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-# Of the worker's user: where its session, its keys and its files are.
+# Variables of the worker's user that locate its session, keys and files.
 _OF_THE_WORKER = (
     "HOME", "USER", "LOGNAME", "SHELL", "MAIL", "TMPDIR", "TMP", "TEMP", "DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY",
     "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "KRB5CCNAME",
@@ -73,8 +73,8 @@ class Account:
 
     @property
     def prefix(self) -> list[str]:
-        """The beginning of a command line that runs the rest as this account, with no way to regain privileges: sudo
-        and similar programs do not work. Ends with the keeper."""
+        """The argv prefix that runs the following command as this account, without a way to regain privileges: sudo and
+        similar programs do not work. The process ends with the keeper."""
         return [
             shutil.which(PROGRAM) or PROGRAM,
             f"--reuid={self.uid}",
@@ -87,7 +87,7 @@ class Account:
         ]
 
     def environment(self, base: Mapping[str, str], *, homes: Path) -> dict[str, str]:
-        """Return the worker's environment without the variables of the worker's user, and with those of this account.
+        """Return the worker's environment with this account's variables in place of those of the worker's user.
 
         An account without a home folder of its own gets one below `homes`.
         """
@@ -106,12 +106,12 @@ class Account:
         }
 
     def home_folder(self, homes: Path) -> Path:
-        """Return the account's home folder; if it has none, one below `homes`, which is made."""
+        """Return the account's home folder. If it has none, create one below `homes`."""
         try:
             if self.home.is_dir() and self.home.stat().st_uid == self.uid:
                 return self.home
         except OSError:
-            pass  # not even readable for the worker, so of no use for a process
+            pass  # unreadable even for the worker, so useless for a process
         own = homes / self.name
         if not own.is_dir():
             own.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class Account:
 
     @property
     def _usable_shell(self) -> str:
-        """Accounts for services have none."""
+        """The login shell, or /bin/sh for an account that cannot log in, such as that of a service."""
         return "/bin/sh" if self.shell.endswith(("nologin", "/false")) else self.shell
 
     def may_enter(self, folder: Path) -> bool:
@@ -128,8 +128,8 @@ class Account:
         return self._succeeds(["test", "-x", str(folder)])
 
     def check(self, package: Path) -> str:
-        """Return why it cannot run this Python, or "". Raise BoundaryError unless it can read the folder `package` in
-        the data folder, whose content all trials may import."""
+        """Return why the account cannot run this Python, or "". Raise BoundaryError unless it can read `package`, a
+        folder in the data folder whose content all trials may import."""
         if not self.may_enter(package):
             raise BoundaryError(
                 f"The account {self.name} cannot reach {package.parent}: other users cannot enter one "
@@ -156,11 +156,11 @@ class Account:
 
 
 class Accounts:
-    """The accounts of one worker, from `--run-as`: names separated by commas, in which {workspace} stands for the
+    """The accounts of one worker, from `--run-as`: comma-separated names in which {workspace} stands for the
     workspace's slug. With several names, no two trials that run at the same time share an account. Thread-safe."""
 
     def __init__(self, text: str, *, slots: int) -> None:
-        """Raise BoundaryError for invalid names, or fewer names than slots."""
+        """Raise BoundaryError for invalid names, or for several names that are fewer than the slots."""
         self.names = [name.strip() for name in text.split(",")]
         for name in self.names:
             if not _NAME.fullmatch(name.replace(WORKSPACE, "x")):
@@ -200,7 +200,7 @@ class Accounts:
                 logger.warning(problem)
 
     def first(self) -> Account:
-        """Return one that does not depend on the workspace. Raise BoundaryError when there is none."""
+        """Return the first account that does not depend on the workspace. Raise BoundaryError when there is none."""
         for account in self._fixed():
             return account
         raise BoundaryError("Not checked: the account of trials depends on the workspace here.")
@@ -214,7 +214,7 @@ class Accounts:
 
     @contextmanager
     def held(self, workspace: str) -> Iterator[Account]:
-        """Yield the account for a trial of this workspace: of several, one that no other trial has now. Raise
+        """Yield the account for a trial of this workspace: of several, one that no other trial uses now. Raise
         BoundaryError when it does not exist."""
         name = self._take(workspace)
         try:
@@ -237,9 +237,9 @@ class Accounts:
         return name
 
 
-def open_passage(data: Path) -> None:
-    """Let other accounts pass through the data folder to their own folders. They can't list it, and everything else in
-    it stays private."""
-    for folder in (data, *(data / name for name in PASSED)):
+def allow_traversal(data: Path) -> None:
+    """Let other accounts traverse the data folder to their own folders. They cannot list it, and everything else in it
+    stays private."""
+    for folder in (data, *(data / name for name in SHARED_FOLDERS)):
         folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(PASSAGE)
+        folder.chmod(TRAVERSE_MODE)

@@ -17,8 +17,9 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from experiments.runner.boundary.accounts import PASSAGE, Account
-from experiments.runner.safe_files import give_to, write_new
+from experiments.runner.boundary.accounts import TRAVERSE_MODE, Account
+from experiments.runner.file_ownership import give_to
+from experiments.runner.safe_files import write_new
 from experiments.runner.shell_variables import inherited
 from experiments.runner.tool_process import ToolError, error_line, locked, run_tool
 
@@ -26,7 +27,7 @@ GIB = 1 << 30
 DEFAULT_LIMIT = 20 * GIB
 Check = Callable[[], bool]
 
-# Options in a list that define package sources: the resolved list needs them too.
+# Options in a list that define package sources. The resolved list needs them, too.
 _WHERE = re.compile(r"\s*(-i|-f|--(index-url|extra-index-url|find-links|no-index|no-binary|only-binary))\b")
 
 _ALWAYS = {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
@@ -40,7 +41,7 @@ class PackagesError(Exception):
 class Environments:
     """The environments on this machine, below `root`. Safe for threads and processes.
 
-    `limit` is in bytes: beyond it the least recently used environments are removed, except those that a trial uses.
+    `limit` is in bytes: above it, the least recently used environments are removed, except those in use by a trial.
     `marks` are environment variables for uv.
     """
 
@@ -55,8 +56,8 @@ class Environments:
         self.root, self.limit, self.marks, self.account = root, limit, marks, account
 
     def of(self, account: Account | None) -> "Environments":
-        """Return the environments that an account builds, and that only its trials use, because packages run code while
-        they are built. None: those of the worker's user."""
+        """Return the environments built by an account and used only by its trials, because packages run code while they
+        are built. None: those of the worker's user."""
         return Environments(self.root, limit=self.limit, marks=self.marks, account=account)
 
     def resolve(self, requirements: str | Path, *, python: str, is_cancelled: Check) -> str:
@@ -80,15 +81,16 @@ class Environments:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(requirements, "utf-8")
         if self.account:
-            file.parent.chmod(PASSAGE)
+            file.parent.chmod(TRAVERSE_MODE)
             file.chmod(0o644)
         return file
 
     @contextlib.contextmanager
     def held(self, resolved: str, *, python: str, is_cancelled: Check) -> Iterator[Path]:
-        """Yield an environment with exactly these packages (none for an empty list), kept while the block runs.
+        """Yield an environment with exactly these packages, even if there are none. It is not removed while the block
+        runs.
 
-        Raise PackagesError when it cannot be built; nothing half-built remains.
+        Raise PackagesError when it cannot be built; a partial environment is removed.
         """
         whose = [self.account.name] if self.account else []
         folder = self.root / _digest(self._version(python, is_cancelled), resolved, *whose)
@@ -164,7 +166,7 @@ class Environments:
         self.trim()
 
     def _version(self, python: str, is_cancelled: Check) -> str:
-        """Return the path of this Python; an upgraded Python gets another environment."""
+        """Return the path of this Python, which contains its version: an upgraded Python gets a new environment."""
         try:
             return self._uv(["python", "find", "--no-project", python], is_cancelled).strip()
         except ToolError as failed:
@@ -189,7 +191,7 @@ class Environments:
         )
 
     def _folder(self) -> Path:
-        """Return a folder without settings in it or above it, as uv searches upward for them."""
+        """Return a folder with no uv settings in it or above it, because uv searches upward for them."""
         self.root.mkdir(parents=True, exist_ok=True)
         return self.root
 

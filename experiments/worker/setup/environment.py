@@ -21,10 +21,10 @@ from experiments.runner.code.checkout import Repositories, SourceError
 from experiments.runner.code.packages import Environments, PackagesError, activated
 from experiments.runner.container import ContainerEngine, ContainerSpec
 from experiments.runner.dialects import clearml, nni
+from experiments.runner.file_ownership import open_to_everyone
 from experiments.runner.process import process_marks
 from experiments.runner.safe_files import (
     OutsideFolder,
-    open_to_everyone,
     opened_folder,
     read_text,
     replace,
