@@ -1,1 +1,1 @@
-"""Processes, their logs, folders and metrics. No Django and no database here."""
+"""Processes, their logs, folders and metrics. No Django, no database."""

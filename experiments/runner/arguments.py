@@ -1,4 +1,4 @@
-"""Parameters as arguments of a command line, in the styles that programs read."""
+"""Parameters as command-line arguments, in the styles that programs read."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from experiments.runner.command import text_of
 STYLES = {"option": "--name value", "equals": "--name=value", "assignment": "name=value (Hydra)"}
 BOOLEANS = {"value": "--name true", "flag": "--name or nothing", "no_flag": "--name / --no-name"}
 LISTS = {"json": "--name [1, 2]", "spread": "--name 1 2", "repeat": "--name 1 --name 2"}
-# A text that Hydra's and OmegaConf's grammar takes as it is.
+# A string that Hydra's and OmegaConf's grammar reads without quotes.
 _PLAIN = re.compile(
     r"(?!(?:true|false|null|none|nan|[-+]?inf|yes|no|on|off)$)[A-Za-z_/.][\w/.~+@%-]*", re.IGNORECASE
 )
@@ -47,7 +47,7 @@ class ArgumentStyle:
         return [f"{name}=true"] if self.style == "assignment" else [f"--{name}"]
 
     def _option(self, name: str, text: str) -> list[str]:
-        # A value that begins with a hyphen would be read as another option, a negative number apart.
+        # A value that begins with a hyphen would be read as another option, except for a negative number.
         is_ambiguous = text.startswith("-") and not re.fullmatch(r"-\d+|-\d*\.\d+", text)
         return [f"--{name}={text}"] if self.style == "equals" or is_ambiguous else [f"--{name}", text]
 
@@ -58,7 +58,7 @@ def arguments(params: Mapping[str, object], style: ArgumentStyle = ArgumentStyle
 
 
 def _assigned(value: object) -> str:
-    """Return a value in the notation of Hydra's overrides: texts are quoted where they would be read otherwise."""
+    """Return a value in Hydra's override syntax: strings are quoted where they would be read as another type."""
     if isinstance(value, str):
         if _PLAIN.fullmatch(value):
             return value

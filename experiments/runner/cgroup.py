@@ -1,8 +1,8 @@
 """Memory limits by control groups, one per trial. Standard library only; cgroup versions 1 and 2.
 
-In version 2 only groups without own processes may have limited children, so the worker first moves the processes of
-its group into a leaf, `MAIN`. It does so only when it owns the whole group: a service or scope with `Delegate=yes`, a
-container with its own hierarchy, or a group that contains only the worker.
+In version 2, only a group without processes of its own may have limited children, so the worker first moves the
+processes of its group into a leaf, `MAIN`. It does so only when it owns the whole group: a service or scope with
+`Delegate=yes`, a container with its own hierarchy, or a group that contains only the worker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from experiments.runner.keeper.trial_cgroup import remove_cgroup
 
 MIB = 1 << 20
 MAIN = "trialdeck.main"
-NO_LIMIT = 1 << 62  # version 1 represents "no limit" by a number of about this size
+NO_LIMIT = 1 << 62  # version 1 represents "no limit" as a number of about this size
 KILL_S = 2.0
 
 PROC = Path("/proc")
@@ -49,7 +49,7 @@ class Group:
                 return
 
     def pids(self) -> list[int]:
-        """Return the pids in this group, without those of its children. Raise OSError."""
+        """Return the pids in this group, without those in its children. Raise OSError."""
         return [int(line) for line in (self.path / "cgroup.procs").read_text().split()]
 
 
@@ -85,7 +85,7 @@ def memory_mib(proc: Path = PROC) -> int:
 
 
 class CgroupParent:
-    """The group in which a worker creates one for each trial with a memory limit."""
+    """The group in which a worker creates a child group for each trial with a memory limit."""
 
     def __init__(self, group: Group, installation: str) -> None:
         """`installation` distinguishes this worker's groups from others'."""
@@ -94,12 +94,12 @@ class CgroupParent:
 
     @property
     def description(self) -> str:
-        """What limits memory here, as text for users."""
+        """A phrase for users that names what limits memory."""
         return f"cgroup v{self.group.version}"
 
     @classmethod
     def prepare(cls, installation: str, *, proc: Path = PROC) -> CgroupParent:
-        """Make the group of this process one that can have limited children. Raise CgroupError when it cannot."""
+        """Prepare the group of this process to have limited children. Raise CgroupError when it cannot."""
         group = own_group(proc)
         if group.version == 2:
             group = _delegated(group)
@@ -137,9 +137,9 @@ class CgroupParent:
         ]
 
     def sweep(self, *, is_alive: Callable[[int, int], bool]) -> list[str]:
-        """End and remove the groups that dead keepers of this installation left; return their names.
+        """Remove the groups that dead keepers of this installation left, with their processes; return their names.
 
-        `is_alive(pid, ticks)` tells whether a keeper is alive; a trial's group is named after its keeper.
+        `is_alive(pid, ticks)` returns whether a keeper is alive: a trial's group is named after its keeper.
         """
         swept = []
         for path in self.group.path.glob(f"{self.mark}-*-*-*"):
@@ -187,7 +187,8 @@ def _move_to_leaf(group: Group) -> None:
 
 
 def _is_delegated(group: Group) -> bool:
-    """Return whether the group is the worker's: systemd marks delegated groups; in a container its group is the top."""
+    """Return whether the worker owns the group: systemd marks delegated groups; in a container, the group is the
+    top."""
     if group.path == group.top:
         return True
     for name in ("user.delegate", "trusted.delegate"):
@@ -219,7 +220,7 @@ def _fields_of(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class _Mount:
-    """A mounted cgroup file system: `root` is the part that is mounted at `point`. `version` 0: another file system."""
+    """A mounted cgroup file system: its subtree `root` is mounted at `point`. `version` 0: another file system."""
 
     version: int
     root: str
@@ -234,7 +235,7 @@ class _Mount:
         return cls(version, mount_fields[3], Path(mount_fields[4].replace("\\040", " ")))
 
     def inside(self, path: str) -> Path | None:
-        """Return the path of a group of this hierarchy, or None when it is outside of the mounted part."""
+        """Return the path of a group of this hierarchy, or None when it is outside the mounted subtree."""
         if ".." in path.split("/"):
             return None
         if self.root != "/" and (path == self.root or path.startswith(self.root + "/")):

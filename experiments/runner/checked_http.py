@@ -1,5 +1,5 @@
-"""Read URLs that users enter: hosts that an administrator does not allow are refused, at the first request and at each
-redirect, and connections are made only to addresses that were checked."""
+"""Open URLs that users enter. Hosts that the allow-list does not permit are refused, at the first request and at each
+redirect, and connections are made only to checked addresses."""
 
 import http.client
 import socket
@@ -44,8 +44,8 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _connect(address: tuple[str, int], timeout: Any = None, source_address: Any = None) -> socket.socket:
-    """Connect as `socket.create_connection` does, but only to addresses that are allowed. The name is resolved once,
-    here, because each lookup may return another address."""
+    """Connect as `socket.create_connection` does, but only to allowed addresses. The name is resolved only once,
+    because another lookup may return another address."""
     host, port = address
     error = OSError(f"{host} has no address")
     for each in allow_lists.addresses_of(host, port):
@@ -68,7 +68,7 @@ class _HTTPSConnection(http.client.HTTPSConnection):
         self._create_connection = _connect
 
 
-# A request through a proxy connects to the proxy, which the administrator chose, and the proxy resolves the name.
+# A request through a proxy connects to the proxy, which the administrator chose and which resolves the name.
 
 
 class _PinnedHTTP(urllib.request.HTTPHandler):
@@ -78,6 +78,6 @@ class _PinnedHTTP(urllib.request.HTTPHandler):
 
 class _PinnedHTTPS(urllib.request.HTTPSHandler):
     def https_open(self, req: Any) -> Any:
-        # A tunnel through a proxy has the name of the host in `_tunnel_host`, and that of the proxy in `host`.
+        # For a tunnel through a proxy, `_tunnel_host` is the name of the host, and `host` that of the proxy.
         is_proxied = req.has_proxy() or bool(req._tunnel_host)
         return self.do_open(http.client.HTTPSConnection if is_proxied else _HTTPSConnection, req)

@@ -2,7 +2,7 @@
 
 `${lr}` and the names in `WORDS` are placeholders; `$HOME`, `$1`, `$(...)`, `${ALL_CAPS...}`, `${files[@]}` and
 variables that the script itself sets belong to the shell, and `$${...}` is the shell's `${...}`. Each value is quoted
-for the shell, so a placeholder is allowed only where a word is: not in quotes, backticks or here-documents.
+for the shell, so a placeholder is allowed only where a shell word is: not in quotes, backticks or here-documents.
 """
 
 import difflib
@@ -21,7 +21,7 @@ _HEREDOC = re.compile(r"<<-?[ \t]*(?:'([^'\n]+)'|\"([^\"\n]+)\"|\\?([A-Za-z_][\w
 _EXPANSION = re.compile(r"([!#]?)([A-Za-z_]\w*)(.?)", re.ASCII | re.DOTALL)
 # Where a command begins; lr=1 elsewhere, as in `python train.py lr=1`, is an argument and sets nothing.
 _BEGIN = r"(?:^|[\n;&|({]|\b(?:then|do|else|while|until|if)\s)[ \t]*"
-# Each sign can be read in one way only, else a hostile text would take exponential time.
+# Each character can match in only one way; otherwise, hostile text would take exponential time.
 _VALUE = r"(?:\"[^\"]*\"|'[^']*'|\$?\([^)]*\)|[^\s;&|()\"'$]|\$(?!\())*"
 _SETTING = rf"[A-Za-z_]\w*(?:\[[^\]\n]*\])?\+?={_VALUE}"
 _ASSIGNMENTS = re.compile(rf"{_BEGIN}({_SETTING}(?:[ \t]+{_SETTING})*)", re.ASCII)
@@ -50,7 +50,7 @@ class _Script:
 
     places: list[tuple[int, int, str]] = field(
         default_factory=list
-    )  # "$" is the first sign of an escaped $${
+    )  # "$" is the first character of an escaped $${
     faults: list[tuple[int, str]] = field(default_factory=list)  # (offset, message)
     end: int = 0  # end of the last line's code, without trailing space and comments
     ends_in_heredoc: bool = False
@@ -74,7 +74,8 @@ def check(command: str, names: Collection[str], *, as_arguments: bool = False) -
 
 
 def render(command: str, values: Mapping[str, object], *, append: Sequence[str] = ()) -> str:
-    """The script with each placeholder replaced, and `append` (see `arguments.arguments`) added to its last line.
+    """Return the script with each placeholder replaced, and `append` (see `arguments.arguments`) added to its last
+    line.
 
     `values` are the parameters and the `WORDS`. Raise ValueError with a message when `check` has a fault.
     """
@@ -113,7 +114,7 @@ def text_of(value: object) -> str:
 
 @lru_cache(maxsize=32)
 def _read(command: str, names: frozenset[str]) -> _Script:
-    """Scan the command as the shell would, as far as needed to know what is quoted."""
+    """Scan the command as the shell would, as far as needed to determine what is quoted."""
     script = _Script()
     inside: list[tuple[str, int]] = []  # open delimiters (" ( { `), outermost first, with their offsets
     assigned = _assigned(command)

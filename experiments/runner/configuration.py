@@ -1,7 +1,7 @@
-"""The configuration of an experiment as a trial gets it: hyperparameters by group, and configuration objects.
+"""The experiment's configuration as a trial receives it: hyperparameters by group, and configuration objects.
 
-Groups are {group: {name: {"value": text, …}}}. A search parameter named `name`, or `Group/name`, gives a
-hyperparameter of that name its value.
+Groups are {group: {name: {"value": text, …}}}. A search parameter named `name` or `Group/name` sets the value of the
+hyperparameter of that name.
 """
 
 import json
@@ -36,7 +36,7 @@ def values(groups: Groups, params: Mapping[str, object]) -> dict[str, dict[str, 
 
 
 def variables(groups: Groups, params: Mapping[str, object]) -> dict[str, str]:
-    """Return the variables of the group Environment, without invalid names and those that Trialdeck sets itself."""
+    """Return the variables of the group Environment, without invalid names and names that Trialdeck itself sets."""
     return {
         name: text_of(value)
         for name, value in values(groups, params).get(VARIABLES, {}).items()
@@ -49,7 +49,7 @@ def arguments(
     params: Mapping[str, object],
     style: ArgumentStyle = ArgumentStyle(),  # noqa: B008 (frozen)
 ) -> list[str]:
-    """Return `--epochs 60 --amp --lr 0.1`: the group Args (an empty value as the name alone), then the search
+    """Return `--epochs 60 --amp --lr 0.1`: the group Args (for an empty value the name alone), then the search
     parameters except those of other groups. `style` is how they are written."""
     arguments: list[str] = []
     for name, parameter in groups.get(ARGUMENTS, {}).items():

@@ -1,8 +1,8 @@
 """Run trials in containers with the command line of docker or podman.
 
-The client runs under the keeper like any process; the container belongs to the engine. It has a name and labels by
-which it is removed when its trial ends, and swept when a worker starts after a crash. The engine never removes it
-(`--rm`): that would race with our own removal and delete what `inspect` returns.
+The client runs under the keeper like any process; the container belongs to the engine. By its name it is removed when
+its trial ends, and by its labels it is swept when a worker starts after a crash. The engine never removes it (`--rm`):
+that would race with our own removal and delete the state that `inspect` returns.
 
 Processes that docker's daemon starts are not descendants of the keeper; those of podman are.
 """
@@ -22,15 +22,14 @@ from experiments.runner.tool_process import ToolError, error_line, run_tool
 ENGINES = ("docker", "podman")
 REMOVE_S = 60.0
 PREPARED, OUT_OF_MEMORY = "prepared", "out of memory"  # lines in a container's progress file
-BACKGROUND = "background: "  # before the command line of each process that was left there
+BACKGROUND = "background: "  # precedes the command line of each process left in the background
 _INSTALLATION, _TRIAL = "trialdeck.installation", "trialdeck.trial"
-_MARKS = (
-    LAUNCH_MARK,
-    INSTALLATION_MARK,
-)  # by which the keeper and a sweep recognize processes in a container
+# Marks by which the keeper and a sweep recognize processes in a container.
+_MARKS = LAUNCH_MARK, INSTALLATION_MARK
 _TRAP_TERM = "trap 'exit 143' TERM"
-# On SIGTERM, what the keeper does outside of containers (Keeper.signal_mains), with nothing but a shell and /proc: the
-# programs that the command runs get it first, shells above them are held meanwhile, all others get it afterwards.
+# On SIGTERM, do what `tree_signals.signal_mains` does outside containers, with only a shell and /proc: the programs
+# that the command runs get SIGTERM first, the shells above them are stopped meanwhile, and all other processes get it
+# afterwards.
 _STOP = """\
 _children() {
   for _file in /proc/[0-9]*/stat; do
@@ -83,7 +82,7 @@ _stop() {
 trap _stop TERM"""
 # podman may miss OOM kills (4.3 does where both cgroup versions are mounted), so read the kernel's counter.
 _REPORT_OOM = """\
-_tell() {
+_report_oom() {
   _code=$?
   [ $_code = 0 ] || for _file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
     [ ! -r $_file ] || while read -r _line; do
@@ -92,9 +91,9 @@ _tell() {
   done >> PROGRESS || :
   exit $_code
 }
-trap _tell EXIT"""
-# What the command left in the background, as the keeper sees it outside of containers: half a second after its end.
-# The mark in their environment tells them from others where the container shares the machine's processes.
+trap _report_oom EXIT"""
+# Report the processes that the command left in the background half a second after its end, as the keeper does outside
+# containers. The mark in their environment distinguishes them where the container shares the machine's processes.
 _REPORT_BACKGROUND = """\
 _background() {
   [ -n "$LAUNCH" ] || return 0
@@ -113,7 +112,7 @@ _background() {
   return 0
 }"""
 _PASSED_PREFIX = "TRIALDECK_GIVEN_"
-# Variables that the client itself reads: a trial's variable with such a name is passed under another one.
+# Variables that the client itself reads. A trial's variable of that name is passed under another name.
 _CLIENT_VARIABLES = (
     "PATH", "HOME", "USER", "TMPDIR", "DOCKER_", "CONTAINER", "STORAGE_", "REGISTR", "BUILDAH_", "XDG_", "LD_", "SSH_",
     "HTTP", "http", "NO_PROXY", "no_proxy", "SSL_", "GO", "DBUS_",
@@ -146,7 +145,7 @@ class ContainerSpec:
     cores: Collection[int] = ()
     memory_mib: int | None = None
     pipefail: bool = True
-    grace_s: float = 10.0  # of a stop: its helpers are signaled a little before the end
+    grace_s: float = 10.0  # of a stop; helper processes are signaled shortly before its end
 
 
 class ContainerEngine:
@@ -166,14 +165,15 @@ class ContainerEngine:
         return ""
 
     def argv(self, job: ContainerSpec) -> list[str]:
-        """Return the command line that runs it in the foreground. Raise ContainerError for an unclosed quote."""
+        """Return the command line that runs the container in the foreground. Raise ContainerError for an unclosed
+        quote."""
         try:
             user_arguments = shlex.split(job.arguments)
         except ValueError as error:
             raise ContainerError(f"The container arguments are invalid: {error}.") from error
         own = [
             "run", *self._signal_arguments(),
-            "--log-driver", "none",  # the client gets the output; a second copy would grow without bound
+            "--log-driver", "none",  # the client gets the output; the engine's own log would grow without bound
             "--name", job.name,
             "--label", f"{_INSTALLATION}={self.installation}",
             "--label", f"{_TRIAL}={job.trial}",
@@ -204,7 +204,7 @@ class ContainerEngine:
         return {**base, **{_passed_name(name): value for name, value in job.env.items()}}
 
     def was_out_of_memory(self, name: str) -> bool:
-        """Return whether the OOM killer killed in this container, which has ended."""
+        """Return whether the OOM killer killed a process in this container, which has ended."""
         try:
             output = self._run(["inspect", "--format", "{{.State.OOMKilled}}", name])
         except ToolError:
@@ -249,7 +249,7 @@ class ContainerEngine:
         return [self.program, "rm", "--force", "--volumes", name]
 
     def _signal_arguments(self) -> list[str]:
-        """Return the arguments that make `rm` end without a grace period, and give docker's containers an init.
+        """Return the arguments that make `rm` kill without a grace period, and give docker's containers an init.
 
         podman's init is a separate package that may be missing.
         """
@@ -297,10 +297,10 @@ def _passed_name(name: str) -> str:
 
 
 def _script(job: ContainerSpec, *, times_helpers: bool) -> str:
-    """Return the script for /bin/sh, which runs the trial's command in a shell of its own and ends with it.
+    """Return the /bin/sh script that runs the trial's command in a shell of its own and exits with its code.
 
-    `times_helpers`: nobody outside sees the processes, so the script itself signals those that the command started
-    before the grace is over.
+    `times_helpers`: the keeper cannot see the processes, so the script itself signals helper processes before the grace
+    period is over.
     """
     renamed = [name for name in job.env if _passed_name(name) != name]
     progress = shlex.quote(str(job.progress))
@@ -313,7 +313,7 @@ def _script(job: ContainerSpec, *, times_helpers: bool) -> str:
         job.setup,
         f"echo {PREPARED} >> {progress}",
         f"({_TRAP_TERM}\n{PIPEFAIL_IF_KNOWN if job.pipefail else ''}{job.script}\n) &",
-        "_main=$! _code=0",  # in the background, because a shell handles no signal while it waits for a program
+        "_main=$! _code=0",  # in the background, because a shell handles no signals while it waits for a program
         _STOP.replace("HELPERS", helpers),
         _REPORT_BACKGROUND.replace("$LAUNCH", f"${LAUNCH_MARK}")
         .replace("LAUNCH=", f"{LAUNCH_MARK}=")

@@ -1,4 +1,4 @@
-"""Artifact destinations: a folder or an object store, as users write them."""
+"""Artifact destinations, as users write them: a folder or an object store."""
 
 import os
 import re
@@ -74,7 +74,7 @@ def parse(text: str) -> Destination:
 
 def _s3(host: str, port: int | None, path: str) -> Destination:
     if port is None:
-        # Without a port, a bucket and the host of an S3-like service look alike.
+        # Without a port, a bucket and the host of an S3-compatible service look the same.
         if not _BUCKET.fullmatch(host):
             raise DestinationError(
                 "Enter the bucket: s3://bucket/folder. An S3-compatible service requires a port: s3://host:port/bucket."
@@ -128,8 +128,8 @@ class Store:
         self.text, self.destination = text, parse(text)
 
     def put(self, file: Path | BinaryIO, name: str) -> None:
-        """Store a file (a path, or an open file from its position) under this name, completely or not at all; large
-        files are uploaded in parts. Raise StoreError, also for a destination that the administrator does not allow."""
+        """Store a file (a path, or an open file from its position) under this name, atomically; large files are
+        uploaded in parts. Raise StoreError, also for a destination that is not on the allow-list."""
         try:
             allow_lists.check_destination(self.text)
         except allow_lists.NotAllowed as refusal:
@@ -185,8 +185,8 @@ class Store:
         return f"{self.text.rstrip('/')}/{name}"
 
     def _folder(self) -> Path | None:
-        """Return the folder of this machine that is the destination. Trials may write to it, too: no link is followed
-        in it."""
+        """Return the folder on this machine that is the destination. Trials may write to it, too, so no link in it is
+        followed."""
         return Path(self.destination.prefix) if self.destination.kind == "folder" else None
 
     def _path(self, name: str) -> str:
@@ -216,7 +216,7 @@ def _opened(text: str) -> Any:
         return stores.AzureStore(destination.container, account_name=destination.account, **options)
     if not destination.endpoint:
         return stores.S3Store(destination.container, **options)
-    # An S3-compatible service: https on port 443, else as TRIALDECK_STORE_HTTPS is set.
+    # An S3-compatible service: https on port 443; on other ports as TRIALDECK_STORE_HTTPS says.
     is_https = destination.endpoint.endswith(":443") or os.environ.get("TRIALDECK_STORE_HTTPS") == "1"
     client_options["allow_http"] = not is_https
     endpoint = f"{'https' if is_https else 'http'}://{destination.endpoint}"

@@ -13,7 +13,7 @@ from typing import Any
 SMI = ("name", "utilization.gpu", "memory.used", "memory.total")
 SMI_TIMEOUT_S = 5.0
 MOST_GPUS = 64
-FULL_BYTES, FULL_SHARE = 256 << 20, 0.1  # of free disk space, below which no trials start
+FULL_BYTES, FULL_SHARE = 256 << 20, 0.1  # of free disk space; below it, no trials start
 
 
 class Machine:
@@ -26,16 +26,14 @@ class Machine:
 
     def measure(self) -> dict:
         """Return `cores`, `cpu` (0 to 1), `load` (1 minute), `memory_used` and `memory` (bytes), `disk_free` and `disk`
-        (bytes), `gpus` (each `name`, `use` 0 to 1, `memory_used`, `memory`). Values that cannot be read are missing."""
+        (bytes), `gpus` (each `name`, `use` 0 to 1, `memory_used`, `memory`). Values that cannot be read are omitted."""
         measured = {**self._cpu(), **self._load(), **self._memory(), **self._disk(), **self._gpus()}
         return {"cores": os.cpu_count() or 1, **measured}
 
     def _cpu(self) -> dict:
         try:
             first = (self.proc / "stat").read_text().splitlines()[0].split()[1:]
-            ticks = [
-                int(field) for field in first[:8]
-            ]  # the fields after these are included in the first two
+            ticks = [int(field) for field in first[:8]]  # the later fields are included in the first two
         except (OSError, IndexError, ValueError):
             return {}
         idle, total = ticks[3] + (ticks[4] if len(ticks) > 4 else 0), sum(ticks)
@@ -84,9 +82,9 @@ def disk_of(folder: Path) -> dict[str, int]:
 
 
 def full_disk_percent(measured: Mapping[str, Any]) -> int | None:
-    """Return how full the disk is in percent, if it is too full to start trials, because results of running ones still
-    have to be stored: less than 256 MiB free, or a tenth of a small disk. None if there is space, or nothing was
-    measured.
+    """Return the used share of the disk in percent if it is too full to start trials: less than 256 MiB free, or less
+    than a tenth of a small disk. The rest is reserved for the results of running trials. None if there is space, or
+    nothing was measured.
     """
     free, total = measured.get("disk_free"), measured.get("disk")
     if free is None or not total or free >= min(FULL_BYTES, FULL_SHARE * total):

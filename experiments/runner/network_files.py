@@ -1,4 +1,4 @@
-"""Detect files on a network filesystem, which other machines may write as well."""
+"""Detect files on a network file system, which other machines may write to, too."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _NETWORK = re.compile(
 
 
 def is_on_network(path: Path, *, mounts: str | None = None) -> bool:
-    """Tell whether the file, which need not exist, is on a network filesystem. `mounts`: the content of MOUNTS;
-    where the system has none, the answer is False."""
+    """Return whether a file, which need not exist, is on a network file system. `mounts`: the content of MOUNTS; False
+    where the system has no such file."""
     if mounts is None:
         try:
             mounts = MOUNTS.read_text(errors="surrogateescape")

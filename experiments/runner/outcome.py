@@ -23,7 +23,7 @@ _OUT_OF_MEMORY = re.compile(
     r"|MPS backend out of memory|RESOURCE_EXHAUSTED: Out of memory|std::bad_alloc|Cannot allocate memory"
     r"|JavaScript heap out of memory|fatal error: runtime: out of memory|oom-kill"
 )
-# bash exits with 128 + N when signal N ended a command. Programs use such codes too, but not these.
+# bash exits with 128 + N when signal N ended a command. Programs use some codes above 128 themselves, but not these.
 _ENDED_BY = {128 + number: number for number in (4, 6, 7, 8, 9, 11, 15)}
 
 
@@ -71,7 +71,9 @@ def find_failure(
         limit = f"its limit of {memory}" if memory else "the limit of its container"
         return Failure("out_of_memory", f"Memory use exceeded {limit}.")
     evidence = cause if _OUT_OF_MEMORY.search(cause) else ""
-    if not evidence and not is_exception:  # a later exception of another kind means that the program went on
+    if (
+        not evidence and not is_exception
+    ):  # after a later exception of another kind, the program had continued
         evidence = next((line for line in reversed(lines[-20:]) if _OUT_OF_MEMORY.search(line)), "")
     if evidence:
         return Failure("out_of_memory", one_line(evidence))
@@ -104,8 +106,8 @@ def final_value(
 ) -> float | Failure:
     """Return the objective's value by its `selection` ("final", "best" or "average"), or why there is none.
 
-    `direction` is "minimize" or "maximize". With `weights` (metric name → weight) the value is the weighted sum of
-    those metrics, each selected in this way; for a negative weight the best is the opposite extreme.
+    `direction` is "minimize" or "maximize". With `weights` {metric name: weight}, the value is the weighted sum of
+    those metrics, each selected in the same way; for a negative weight, the best value is the opposite extreme.
     """
     series: dict[str, list[Report]] = {name: [] for name in (weights or {objective: 1.0})}
     for point in points:
@@ -124,7 +126,7 @@ def final_value(
 
 
 def one_line(text: str) -> str:
-    """Return the text in one line of at most 300 characters, without control characters."""
+    """Return the text as a single line of at most 300 characters, without control characters."""
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
 

@@ -31,7 +31,7 @@ from experiments.runner.keeper.processes import (
 from experiments.runner.keeper.supervisor import CLOSE_GRACE_S, GIVE_UP_S
 
 MIB = 1 << 20
-ANSWER_S = 60.0  # a keeper that does not answer for this long is stopped or blocked by a dead disk
+ANSWER_S = 60.0  # a keeper that does not respond for this long is stopped, or blocked by a dead disk
 
 
 class LaunchError(Exception):
@@ -46,12 +46,13 @@ class KeeperDied(LaunchError):
 class Exit:
     """How a process ended, reported when its whole tree is gone.
 
-    Exactly one of `code` and `signal` is set, unless `lost`. `peak_memory_bytes` is the maximum of a single process,
+    Exactly one of `code` and `signal` is set, unless `lost`. `peak_memory_bytes` is the maximum over single processes,
     `cpu_s` the sum over all reaped processes. `gone_after_s` is the time from the first `stop()` until the tree was
     verified gone; None when it was not stopped. `survivors` are the pids still there 30 s after SIGKILL. `lost`: the
-    keeper died, so the outcome is unknown. `out_of_memory`: the OOM killer killed in its control group, because of its
-    "limit", or because the "machine" ran out of memory. `background` are the command lines of processes that still ran
-    when the main process had ended by itself. `lease_expired`: the keeper ended it, because its lease was over.
+    keeper died, so the outcome is unknown. `out_of_memory`: the OOM killer killed a process of its control group
+    because of the group's "limit", or because the "machine" ran out of memory. `background` are the command lines of
+    processes that still ran when the main process had ended by itself. `lease_expired`: the keeper ended it because its
+    lease expired.
     """
 
     code: int | None = None
@@ -88,10 +89,10 @@ class Process:
         return self._exit
 
     def stop(self, grace_s: float) -> None:
-        """Request the end of the tree: SIGTERM, `grace_s` seconds, SIGKILL. Return at once. Idempotent.
+        """Request the end of the tree: SIGTERM, `grace_s` seconds, SIGKILL. Returns immediately. Idempotent.
 
-        SIGTERM goes to the main process first: the program, or what its shell runs at that moment. All others get it
-        when that has ended, or when the grace is nearly over.
+        SIGTERM goes to the main process first: the program, or what its shell runs at that moment. All other processes
+        get it when the main process has ended or the grace period is nearly over.
 
         A later call with a shorter grace wins (0 means kill now); a longer one changes nothing.
         """
@@ -99,10 +100,10 @@ class Process:
 
 
 class Keeper:
-    """A keeper process and the processes that it runs. Thread-safe. A context manager that closes it."""
+    """A keeper process and the processes that it runs. Thread-safe. As a context manager, it closes itself."""
 
     def __init__(self, *, installation: str = "", python: str = sys.executable) -> None:
-        """`installation` is set as TRIALDECK_INSTALLATION of all launched processes, for `sweep`."""
+        """`installation` becomes TRIALDECK_INSTALLATION in the environment of all launched processes, for `sweep`."""
         self._installation, self._python = installation, python
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _runs and _alive
@@ -124,7 +125,7 @@ class Keeper:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     bufsize=0,
-                    cwd="/",  # so that it keeps no folder or file system busy
+                    cwd="/",  # so that it keeps no file system busy
                     start_new_session=True,  # Ctrl-C in a terminal goes to the owner, which closes the keeper
                 )
             except OSError as error:
@@ -203,7 +204,7 @@ class Keeper:
         if not is_sent:
             raise KeeperDied("The process supervisor of this worker died; restart the worker.")
         if not process._answered.wait(ANSWER_S):
-            self._order(do="stop", id=process._id, grace_s=0)  # handled right after the launch, if ever
+            self._order(do="stop", id=process._id, grace_s=0)  # handled right after the launch, if at all
             raise LaunchError(
                 f"{argv[0]} did not start within {ANSWER_S:.0f} s. Check whether the disk of {cwd} responds."
             )
@@ -212,15 +213,15 @@ class Keeper:
         return process
 
     def extend_lease(self, until: float, *, grace_s: float) -> None:
-        """Have the keeper end everything at `until`, in seconds of CLOCK_BOOTTIME, with this grace, unless it is
-        extended again. For an owner that may hang. Never blocks: a keeper that does not read is not waited for."""
+        """Have the keeper end everything at `until`, in seconds of CLOCK_BOOTTIME, with this grace period, unless the
+        lease is extended again. For an owner that may hang. Never blocks, even if the keeper does not read."""
         line = json.dumps({"do": "lease", "until": until, "grace_s": grace_s}).encode() + b"\n"
         if not self._writing.acquire(blocking=False):
             return  # an order is being written; the next extension comes soon
         try:
             pipe = self._child.stdin if self._alive and self._child else None
             if pipe and select.select([], [pipe], [], 0)[1]:
-                pipe.write(line)  # whole, because it is shorter than PIPE_BUF
+                pipe.write(line)  # atomic, because it is shorter than PIPE_BUF
         except (OSError, ValueError):
             pass  # it has just died; the reader marks its processes as lost
         finally:
@@ -234,7 +235,7 @@ class Keeper:
         self._order(do="close", grace_s=grace_s)
         self._reader.join(grace_s + GIVE_UP_S + 10)
         if self._reader.is_alive():
-            self._child.kill()  # it hangs; PDEATHSIG ends the main processes with it
+            self._child.kill()  # the keeper hangs; PDEATHSIG ends the main processes with it
             self._reader.join()
 
     def __enter__(self) -> "Keeper":
@@ -261,7 +262,7 @@ class Keeper:
         assert child.stdin and child.stdout  # both are pipes
         try:
             with contextlib.suppress(OSError):
-                # Buffered: a raw file reads its lines byte by byte.
+                # Buffered, because a raw file reads lines byte by byte.
                 for line in os.fdopen(child.stdout.fileno(), "rb", closefd=False):
                     self._handle(json.loads(line))
         finally:
@@ -299,14 +300,14 @@ class Keeper:
 
 
 def _environment_of_keeper() -> dict[str, str]:
-    """Return the variables that a keeper needs: a process of the same user could read all that it has."""
+    """Return only the variables that a keeper needs, because processes of the same user can read its environment."""
     names = ("PATH", "LANG", "LC_ALL", LAUNCH_MARK, INSTALLATION_MARK)
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def process_marks(installation: str) -> dict[str, str]:
-    """Return environment variables for processes that this process starts without a keeper. `sweep` finds them by
-    these when this process has died before them."""
+    """Return environment variables that mark processes started without a keeper. If this process dies before them,
+    `sweep` finds them by these marks."""
     own = stat(os.getpid())
     mark = f"{os.getpid()}-{own.ticks if own else 0}-0"
     outer = os.environ.get(LAUNCH_MARK)
@@ -324,7 +325,7 @@ def sweep(*, installation: str) -> list[int]:
     swept: dict[int, int] = {}  # pid -> ticks
     deadline = time.monotonic() + GIVE_UP_S
     quiet_looks = 0
-    # Look twice: reading /proc is not atomic, and a process during its exec shows no environment.
+    # Look twice: reading /proc is not atomic, and a process has no visible environment during its exec.
     while quiet_looks < 2 and time.monotonic() < deadline:
         processes = all_processes()
         orphans = _left_behind(installation, processes)
@@ -338,7 +339,7 @@ def sweep(*, installation: str) -> list[int]:
 
 
 def _left_behind(installation: str, processes: dict[int, Stat]) -> list[int]:
-    ancestors: set[int] = set()  # never this process, nor those that started it
+    ancestors: set[int] = set()  # this process and those that started it must never be killed
     pid = os.getpid()
     while pid in processes and pid not in ancestors:
         ancestors.add(pid)
@@ -351,8 +352,8 @@ def _left_behind(installation: str, processes: dict[int, Stat]) -> list[int]:
 
 
 def await_orphans(*, installation: str) -> None:
-    """Wait until the keepers whose owner has died have ended the processes of this installation. They began when it
-    died, so this takes a few seconds at most; `sweep` and the next start deal with what is left then."""
+    """Wait until keepers whose owner has died have ended the processes of this installation. They start when the owner
+    dies, so this takes a few seconds at most; `sweep` and the next start handle any processes left after that."""
     deadline = time.monotonic() + CLOSE_GRACE_S + GIVE_UP_S
     while _has_orphans(installation) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A metric value that a trial reported, in whatever dialect."""
+"""A metric value that a trial reported, in any dialect."""
 
 from dataclasses import dataclass, field
 
@@ -12,9 +12,10 @@ class Report:
     """One value of one metric.
 
     `value` is a finite number, or None when the reported value is not; then `text` is that value (at most 200
-    characters). A `text` beside a number is the whole number that `value` had to round. `final`: the result of the
-    trial, else a point of the series at `step`. `progress`: steps done and steps in all, where the trial told the
-    latter. `at`: when the trial reported it, in seconds since 1970 by the clock of its machine, if the report has it.
+    characters). With a number, `text` is the whole number that `value` had to round. `final`: the result of the trial,
+    otherwise a point of the series at `step`. `progress`: (steps done, steps in total), if the trial reported the
+    total. `at`: when the trial reported it, in seconds since 1970 by the clock of its machine, if the report has a
+    time.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The variables of a worker's own environment that its trials inherit: those of a person's shell.
+"""The variables of a worker's environment that its trials inherit: those of a user's shell.
 
 Everything else stays with the worker: make's variables (MAKEFLAGS would change what `make clean` in a trial removes),
 Django's, Celery's and the console's own, and secrets that were meant for the worker.
@@ -31,8 +31,8 @@ SHELL_VARIABLES = (
 
 
 def inherited(worker: Mapping[str, str]) -> dict[str, str]:
-    """Return what a trial inherits of its worker's environment: `SHELL_VARIABLES`, and what the worker names in
-    `TRIALDECK_TRIAL_ENV`."""
+    """Return what a trial inherits from its worker's environment: `SHELL_VARIABLES`, and the variables named in the
+    worker's `TRIALDECK_TRIAL_ENV`."""
     also = worker.get(ALSO, "")
     return {name: value for name, value in worker.items() if _is_inherited(name, also)}
 

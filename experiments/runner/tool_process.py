@@ -1,4 +1,4 @@
-"""Run a tool of the worker (git, uv, docker) to its end, or end it when the caller cancels."""
+"""Run a tool of the worker (git, uv, docker) to completion, or end it when the caller cancels."""
 
 import contextlib
 import fcntl
@@ -38,7 +38,7 @@ def run_tool(
 ) -> str:
     """Return the standard output. Raise ToolError with the end of standard error, or Cancelled.
 
-    The tool runs in its own session, so that whatever it starts (ssh, a build) ends with it.
+    The tool runs in its own session, so that everything it starts (ssh, a build) ends with it.
     """
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         source.write(stdin)
@@ -100,7 +100,7 @@ def locked(path: Path, *, is_cancelled: Callable[[], bool] = lambda: False) -> I
         yield
 
 
-# By the operating system, and by SQLite.
+# Messages of the operating system and of SQLite.
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 
 

@@ -15,7 +15,8 @@ _PROJECT = Path(__file__).resolve().parents[2]
 
 
 def inside(folder: Path, *names: str | int) -> Path:
-    """Return the path of `names` below `folder`, following symlinks. Raise OutsideFolder when it is not below it."""
+    """Return the path of `names` below `folder`, with symlinks resolved. Raise OutsideFolder when it is not below
+    `folder`."""
     path = folder.joinpath(*(str(name) for name in names))
     root = folder.resolve()
     if "\0" in str(path) or root not in path.resolve().parents:
@@ -30,7 +31,7 @@ def size_and_mtime(status: os.stat_result) -> tuple[int, datetime]:
 
 
 class _below(cached_property[Path]):  # noqa: N801  used like cached_property
-    """The path of a name in a trial's folder."""
+    """A property with the path of a name in a trial's folder."""
 
     def __init__(self, name: str) -> None:
         super().__init__(lambda folder: folder.path / name)
@@ -50,7 +51,7 @@ class TrialFolder:
         self.path = self.root / experiment_id / str(int(number))
         self._opened: OpenFolder | None = None
 
-    # Each path is made when it is needed: most users of this class need few of them.
+    # Each path is created on access, because most callers need only a few.
     output = _below("output")
     parameters = _below("parameters.json")
     configuration = _below("configuration.json")
@@ -68,17 +69,19 @@ class TrialFolder:
         return self._opened or self.root
 
     def open(self) -> None:
-        """Keep the folder open until `close`, because many of its files are used soon. Raise OutsideFolder, OSError."""
+        """Keep the folder open until `close`, because many of its files will be used soon. Raise OutsideFolder,
+        OSError."""
         self._opened = OpenFolder(self.path, below=self.root)
 
     def close(self) -> None:
-        """Close what `open` has opened. Idempotent."""
+        """Close the folder that `open` opened. Idempotent."""
         if self._opened:
             self._opened.close()
             self._opened = None
 
     def times(self, *paths: Path) -> list[int]:
-        """Return when these files and folders below this one were changed, in nanoseconds; 0 for what is not there."""
+        """Return the modification times of these files and folders below this one, in nanoseconds; 0 for a missing
+        one."""
         return [status.st_mtime_ns if (status := self._status_of(path)) else 0 for path in paths]
 
     def _status_of(self, path: Path) -> os.stat_result | None:
@@ -88,7 +91,7 @@ class TrialFolder:
             return None
 
     def add_folder(self, path: Path) -> None:
-        """Create a folder below this one. Before the trial starts."""
+        """Create a folder below this one. Use it only before the trial starts."""
         if self._opened and self._opened.is_own():
             self._opened.add_folder(path)
         else:
@@ -96,14 +99,14 @@ class TrialFolder:
                 pass
 
     def add_file(self, path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
-        """Create a file below this folder. Before the trial starts."""
+        """Create a file below this folder. Use it only before the trial starts."""
         if self._opened and self._opened.is_own():
             self._opened.add_file(path, data, mode=mode)
         else:
             write_new(path, data, below=self.root, mode=mode)
 
     def create(self) -> None:
-        """Create the folders unless they exist. Raise OutsideFolder when a link is in their place."""
+        """Create the folders unless they exist. Raise OutsideFolder when there is a link in their place."""
         self.root.mkdir(parents=True, exist_ok=True)
         with opened_folder(self.output, below=self.root, create=True):
             pass
@@ -121,15 +124,15 @@ def environment(
 ) -> dict[str, str]:
     """Return all environment variables of a trial's process.
 
-    `base` is the worker's own environment, of which a trial inherits what a person has in a shell, `user` the
-    experiment's Environment group, which
-    overrides `base` but not TRIALDECK_*. `metric` is the objective's name.
+    `base` is the worker's own environment, from which a trial inherits only the variables of a user's shell (see
+    `shell_variables`). `user` is the experiment's Environment group, which overrides `base` but not TRIALDECK_*.
+    `metric` is the objective's name.
     """
     env = inherited(base)
-    if "PATH" in user:  # of another Python, then
+    if "PATH" in user:  # probably of another Python
         for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
             env.pop(name, None)
-    # The project's own root must not shadow a user's modules named experiments, console or tests.
+    # The project's root must not shadow a user's modules named experiments, console or tests.
     entries = [entry for entry in env.pop("PYTHONPATH", "").split(os.pathsep) if not _is_project(entry)]
     if any(entries):
         env["PYTHONPATH"] = os.pathsep.join(entries)

@@ -1,4 +1,4 @@
-"""Isolation of a trial from the rest of its machine: another account, and a sandbox."""
+"""Isolation of a trial from the rest of its machine, by another account and a sandbox."""
 
 from .accounts import Account, Accounts, BoundaryError
 from .sandbox import Sandbox

@@ -1,4 +1,5 @@
-"""A trial's process in a sandbox of bubblewrap: it sees the system read-only, and can write to its own folder."""
+"""A bubblewrap sandbox for a trial's process: the system is mounted read-only, and only the trial's folder is
+writable."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from .accounts import BoundaryError
 
 PROGRAM = "bwrap"
 PRIVATE = ("/tmp", "/var/tmp", "/run", "/dev/shm")  # noqa: S108  an empty one for each trial
-# Which names the sandbox resolves, and the devices that GPUs need.
+# Files for name resolution, and the devices that GPUs need.
 _NAME_SERVICE = ("/run/systemd/resolve", "/run/resolvconf", "/run/nscd")
 _DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 
@@ -31,7 +32,7 @@ class Sandbox:
         return "bubblewrap" if self.has_network else "bubblewrap, no network"
 
     def check(self, prefix: Sequence[str] = ()) -> None:
-        """Raise BoundaryError unless it works, for processes that begin with `prefix` (see Account.prefix)."""
+        """Raise BoundaryError unless bubblewrap works for processes that begin with `prefix` (see Account.prefix)."""
         if os.geteuid() == 0 and not prefix:
             raise BoundaryError(
                 "--sandbox bubblewrap does not isolate root: add --run-as, or start the worker as another user."

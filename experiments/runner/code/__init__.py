@@ -1,1 +1,1 @@
-"""The code and the packages of a trial: fetch them, and reproduce them elsewhere."""
+"""The code and packages of a trial: fetch them, or reproduce them elsewhere."""

@@ -1,7 +1,7 @@
 """Check out the code of a trial: one mirror per repository, one immutable tree per commit, one copy per trial.
 
-git runs without prompts and hooks, fetches by a few protocols, and never takes user input for an option. Credentials
-are the worker's: its ssh keys, credential helper and netrc.
+git runs without prompts and hooks, fetches by a few protocols only, and never reads user input as an option.
+Credentials are the worker's: its ssh keys, credential helper and netrc.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _PIECE = re.compile(r"^(?=diff --git |--- .*\n\+\+\+ )", re.MULTILINE)
 _REDIRECTED = re.compile(r"returned error: 30[12378]\b")
 MOST_REDIRECTS = 5
 _LOCATION = re.compile(r"Recv header: location: (\S+)", re.IGNORECASE)
-_REFERENCES = "/info/refs?service=git-upload-pack"  # which git asks for first
+_REFERENCES = "/info/refs?service=git-upload-pack"  # git's first request
 Check = Callable[[], bool]
 
 
@@ -120,8 +120,8 @@ class Repositories:
             ) from failed
 
     def _apply(self, diff: str, folder: Path, is_cancelled: Check) -> None:
-        """Apply the whole diff or nothing. Run in the folder and not as a repository, so that git refuses paths that
-        lead out of it."""
+        """Apply the whole diff or nothing. git runs in the folder without a repository, so that it refuses paths
+        outside the folder."""
         self._git(
             ["apply", "--unidiff-zero", "--whitespace=nowarn", "-"],
             is_cancelled,
@@ -159,8 +159,8 @@ class Repositories:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def _reach(self, address: str, command: list[str], operands: list[str], is_cancelled: Check) -> None:
-        """Run a command of git that takes an address. Redirects are followed here, because git would follow them to
-        hosts that are not allowed."""
+        """Run a git command that takes an address. Redirects are followed by this method, because git would follow them
+        to hosts that are not allowed."""
         for _ in range(MOST_REDIRECTS):
             try:
                 self._git([*_pinned(address), *command, "--", address, *operands], is_cancelled)
@@ -174,8 +174,8 @@ class Repositories:
         raise SourceError(f"The repository {address[:150]} redirects more than {MOST_REDIRECTS} times.")
 
     def _redirected(self, address: str, is_cancelled: Check) -> str:
-        """Return the repository that this one redirects to, "" if that cannot be found out. Raise SourceError if it is
-        not allowed."""
+        """Return the repository that this one redirects to, or "" if that cannot be determined. Raise SourceError if it
+        is not allowed."""
         try:
             command = [*_pinned(address), "ls-remote", "--quiet", "--", address]
             self._git(command, is_cancelled, env={"GIT_TRACE_CURL": "1", "GIT_TRACE_CURL_NO_DATA": "1"})
@@ -197,7 +197,8 @@ class Repositories:
         return target
 
     def _remove_leftovers(self, mirror: Path) -> None:
-        """Remove what a killed git left (after a power failure, for example). We hold the lock of this mirror."""
+        """Remove the lock files that a killed git left, for example after a power failure. The caller holds the lock of
+        this mirror."""
         for leftover in self.mirrors.glob(f".{mirror.stem}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         for leftover in mirror.rglob("*.lock"):  # each would make all later fetches fail
@@ -280,8 +281,8 @@ class Repositories:
 
 
 def _pinned(address: str) -> list[str]:
-    """Return options of git for an address of http or https: connect only to the addresses that were checked, and do
-    not follow redirects. Raise SourceError for a host that is not allowed."""
+    """Return git options for an http or https address: connect only to checked addresses, and do not follow redirects.
+    Raise SourceError for a host that is not allowed."""
     if not address.startswith(("http://", "https://")):
         return []
     options = ["-c", "http.followRedirects=false"]

@@ -8,7 +8,7 @@ REFERENCE_KINDS = ("branch", "tag", "commit")
 
 _SCP = re.compile(r"(?:[A-Za-z0-9._~-]+@)?[A-Za-z0-9.\[\]:_-]+:(?!//)[^\s].*")
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,64}")
-# What git refuses in a name (git-check-ref-format), and what it could take for an option or a revision expression.
+# What git refuses in a name (git-check-ref-format), and what it could read as an option or a revision expression.
 _INVALID_NAME = re.compile(r"^[-/.]|[\x00-\x20~^:?*\[\\\x7f]|\.\.|@\{|//|/$|\.$|\.lock$|^@$|/\.")
 
 

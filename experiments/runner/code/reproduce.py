@@ -25,12 +25,12 @@ _TRIAL_HALF = ("__init__.py", "errors.py", "trial.py")
 
 
 def is_secret(name: str, value: str = "") -> bool:
-    """Return whether this variable looks like a secret, by its name or by a password in a URL."""
+    """Return whether this variable looks like a secret: by its name, or by a password in a URL."""
     return has_secret_name(name) or bool(_SECRET_VALUE.search(value))
 
 
 def without_secrets(hyperparameters: configuration.Groups) -> dict[str, dict[str, Mapping[str, str]]]:
-    """Return the hyperparameters without secrets and values that look like one."""
+    """Return the hyperparameters without values that are or look like secrets."""
     return {
         group: {
             name: parameter
@@ -81,7 +81,7 @@ def script(
     code: Code = Code(),  # noqa: B008 (frozen)
 ) -> str:
     """Return the script. `command` is the result of `command_of`. Secrets of `environment` are named without values.
-    `needs_package`: the command may import `trialdeck`, or ClearML's package, which gets `hyperparameters` and
+    `needs_package`: the command may import `trialdeck` or ClearML's package. The latter gets `hyperparameters` and
     `objects` besides the parameters. `code` is the code that the trial ran."""
     groups = without_secrets(hyperparameters)
     trial_id = f"{experiment_id}-{number}"
@@ -135,7 +135,7 @@ def _environment(environment: Mapping[str, str]) -> str:
 
 
 def _variables(groups: configuration.Groups, params: Mapping[str, object]) -> dict[str, str]:
-    """Return the group Environment, with a placeholder that looks like a secret for the value of each secret."""
+    """Return the group Environment, with a placeholder for the value of each secret."""
     parameters = groups.get(configuration.VARIABLES, {})
     masked = {
         name: parameter if "value" in parameter else {"value": _LIKE_A_SECRET}
@@ -164,7 +164,7 @@ def _package() -> list[str]:
 
 
 def _clearml(trial_id: str, task: dict[str, object]) -> list[str]:
-    """Return lines that create the files in which a script written for ClearML finds its values."""
+    """Return lines that create the files from which a script written for ClearML reads its values."""
     session = f"$CLEARML_CACHE_DIR/offline/{trial_id}"
     variables = clearml.variables("$folder/clearml", trial_id)
     return [

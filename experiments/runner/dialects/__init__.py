@@ -1,6 +1,6 @@
 """The dialects of trials: how a script gets its parameters and reports its metrics (native, NNI, ClearML).
 
-Every trial may use any of them without a setting: all are prepared and read. A dialect is a module with
-`prepare(context)`, which writes the files that the trial reads and returns environment variables, and
-`listen(context)`, which returns the reader of its reports.
+All are prepared and read for every trial, so that no setting is needed. A dialect is a module with `prepare(context)`,
+which writes the files that the trial reads and returns environment variables, and `listen(context)`, which returns the
+reader of its reports.
 """

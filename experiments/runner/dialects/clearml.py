@@ -1,4 +1,4 @@
-"""The dialect of ClearML: a folder as ClearML's agent leaves it, so that a script for ClearML runs without a server.
+"""The ClearML dialect: a folder such as ClearML's agent prepares, so that a script for ClearML runs without a server.
 
 The package `clearml` (2.0 or later) runs as a task that an agent started (CLEARML_TASK_ID), works offline, and reads
 its task from `$CLEARML_CACHE_DIR/offline/<id>/task.json`: hyperparameters by group, and configuration objects, which
@@ -28,12 +28,9 @@ from experiments.runner.safe_files import (
 )
 from experiments.runner.trial_folder import TrialFolder
 
-PLAIN = (
-    "Args",
-    "General",
-    "Hydra",
-)  # where a parameter without a group goes: argparse and click, connect, hydra
-MAX_LINE = 16 << 20  # plots are in the same lines
+# The groups of a parameter without a group: argparse and click, connect, hydra.
+PLAIN = "Args", "General", "Hydra"
+MAX_LINE = 16 << 20  # plots are in these lines, too
 MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
 CONFIG = "sdk { development { report_use_subprocess: false } }\n"
@@ -47,7 +44,7 @@ _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*/[A-Za-z0-9_.\-/]+")
 
 
 def prepare(context: RunContext) -> dict[str, str]:
-    """Write the task. Do nothing for an experiment that sets CLEARML_OFFLINE_MODE: it uses a server of its own."""
+    """Write the task. Do nothing if the experiment sets CLEARML_OFFLINE_MODE: it uses a ClearML server."""
     if "CLEARML_OFFLINE_MODE" in context.chosen:
         return {}
     path, folder = _folder(context), context.folder
@@ -72,9 +69,9 @@ def prepare(context: RunContext) -> dict[str, str]:
 
 
 def _content(context: RunContext) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the folders in the package's folder, upper ones first, and the texts of its files."""
+    """Return the subfolders of the package's folder, parents first, and its files as {name: text}."""
     session = f"offline/{context.trial_id}"
-    # At its end the package zips its folder with all artifacts; a folder with that name prevents it.
+    # When a script ends, the package zips its folder with all artifacts, unless a folder has the name of the zip file.
     # Without `data`, datasets fail because their folder is not writable.
     names = ["offline", session, f"{session}/data", f"{session}.zip"]
     task = task_of(
@@ -91,7 +88,7 @@ def _content(context: RunContext) -> tuple[list[str], dict[str, str]]:
 
 
 def variables(folder: str, trial_id: str) -> dict[str, str]:
-    """Return the variables with which the package finds its task and settings below `folder`."""
+    """Return the variables that point the package to its task and settings below `folder`."""
     return {
         "CLEARML_CACHE_DIR": folder,
         "CLEARML_TASK_ID": trial_id,
@@ -128,8 +125,8 @@ def task_of(
 
 
 def overridden_names(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of OVERRIDES: the names of what the task overrides, without the values. A script keeps its
-    own values of everything else."""
+    """Return the content of OVERRIDES: the names that the task overrides, without values. The script keeps its own
+    values of everything else."""
     groups = {group: [*values] for group, values in task["hyperparams"].items()}
     return {"hyperparams": groups, "configuration": [*task["configuration"]]}
 
@@ -147,8 +144,8 @@ def listen(context: RunContext) -> "ScalarReader":
 
 
 def declared(context: RunContext) -> dict[str, dict[str, dict[str, str]]]:
-    """Return the script's own parameters that the experiment does not set, {group: {name: {value, type, description}}},
-    from its task file, or as click and hydra declared them. Empty for scripts that do not use ClearML."""
+    """Return the script's own parameters that the experiment does not set, as {group: {name: {value, type,
+    description}}}, from its task file or as declared by click and hydra. Empty for scripts that do not use ClearML."""
     overrides = _overrides(context.params, context.hyperparameters)
     groups: dict[str, dict[str, dict[str, str]]] = {}
     count = 0
@@ -184,7 +181,8 @@ def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, An
 
 
 def last_changes(context: RunContext) -> list[int]:
-    """Return when what the package writes to was last changed. The same as before the trial: it was not used."""
+    """Return the modification times of what the package writes to. If they are the same as before the trial, it was not
+    used."""
     session = _session(context)
     return context.folder.times(_folder(context), session, session / "task.json", session / "data")
 
@@ -195,8 +193,8 @@ def publisher_of(context: RunContext) -> Publisher:
 
 
 def move_uploads(context: RunContext) -> None:
-    """Move what the script uploaded (offline: a copy in the package's folder) to the output folder, as
-    `artifacts/<name>/…` and `models/<file>`. Files that exist there stay."""
+    """Move what the script uploaded (offline, a copy in the package's folder) to the output folder, as
+    `artifacts/<name>/…` and `models/<file>`. Existing files are not replaced."""
     session, output, root = _session(context), context.folder.output, context.folder.below
     try:
         for name in _files(session / "data", root):
@@ -235,8 +233,8 @@ class ScalarReader(Reader):
     def end(self) -> list[Report]:
         return self.feed(b"\n") if self._torn else []
 
-    def begin_anew(self) -> None:
-        super().begin_anew()
+    def restart(self) -> None:
+        super().restart()
         self._is_skipping = False
 
     def implied(self) -> list[Report]:
@@ -321,7 +319,8 @@ def _overrides(
 
 
 def text_of(value: object) -> str:
-    """Return a value as ClearML writes it. Whole numbers have no decimal point, or int arguments would reject them."""
+    """Return a value as ClearML writes it. Whole numbers have no decimal point, because int arguments would reject
+    it."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -332,7 +331,7 @@ def text_of(value: object) -> str:
 
 
 def hydra_text_of(value: object) -> str:
-    """Return a value in hydra's override syntax: texts with commas, brackets or spaces are quoted."""
+    """Return a value in Hydra's override syntax: strings with commas, brackets or spaces are quoted."""
     if value is None:
         return "null"
     if not isinstance(value, str) or _PLAIN_IN_HYDRA.fullmatch(value):
@@ -343,7 +342,8 @@ def hydra_text_of(value: object) -> str:
 
 
 def _config(context: RunContext) -> str:
-    """Return the user's own settings, without the subprocess that delays the end of every trial."""
+    """Return the user's own settings, with the reporting subprocess disabled, because it delays the end of every
+    trial."""
     home = context.environment.get("HOME") or "/"
     own = Path(context.environment.get("CLEARML_CONFIG_FILE") or Path(home, "clearml.conf"))
     included = f"include {json.dumps(str(own), ensure_ascii=False)}\n" if own.is_file() else ""

@@ -33,7 +33,7 @@ class Publisher:
     """Publishes the reports of one trial: plots, tables, debug samples and `clearml.json`, see `clearml_reports`.
 
     `session` is the folder of the package's task, `output` the trial's output folder, both below `root`, in which no
-    link is followed. Files of the script's own stay as they are. Thread-safe.
+    link is followed. The script's own files are never replaced. Thread-safe.
     """
 
     def __init__(self, session: Path, output: Path, root: Root) -> None:
@@ -42,9 +42,7 @@ class Publisher:
         self._plots = PlotFiles()
         self._read_to = 0  # offset in metrics.jsonl
         self._summary = b""
-        self._samples: dict[
-            str, _Version
-        ] = {}  # those that were published, by their names in the package's folder
+        self._samples: dict[str, _Version] = {}  # published files, by their names in the package's folder
 
     def publish(self, *, quiet_s: float = 0) -> None:
         """Write new reports. `quiet_s`: while the trial runs, skip debug samples that changed in the last `quiet_s`
@@ -93,7 +91,7 @@ class Publisher:
                     continue  # it exists, or the trial made something else of the folder
 
     def _events(self, *, is_last: bool) -> str:
-        """Return the next whole lines of metrics.jsonl; with `is_last`, also what is left behind the last one."""
+        """Return the next complete lines of metrics.jsonl; with `is_last`, also an incomplete last line."""
         try:
             with open_regular(self.session / "metrics.jsonl", below=self.root) as file:
                 file.seek(self._read_to)

@@ -28,15 +28,15 @@ MAX_NAME = 60  # characters of a part of a file name
 
 
 class PlotFiles:
-    """The files of the plots and tables of one trial, whose events arrive in parts. At most MAX_PLOTS."""
+    """The plot and table files of one trial, whose events arrive in batches. At most MAX_PLOTS."""
 
     def __init__(self) -> None:
         self._names = _Names()
         self._count = 0
 
     def of(self, events: str) -> Iterator[tuple[tuple[str, ...], bytes]]:
-        """Yield (path in the output folder, content). `events` are further lines of metrics.jsonl. What cannot be read
-        is left out: the script may have written anything there."""
+        """Yield (path in the output folder, content). `events` are the next lines of metrics.jsonl. Invalid ones are
+        skipped, because the script may have written anything."""
         for plot in _plots(events):
             if self._count >= MAX_PLOTS:
                 return
@@ -45,7 +45,7 @@ class PlotFiles:
 
 
 def sample_parts(parts: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the place in the output folder of a file in the package's folder `data`, if it is a debug sample:
+    """Return the path in the output folder for a file of the package's folder `data`, if it is a debug sample:
     <project>/<task>/metrics/<title>/<series>/<file>."""
     if len(parts) < 4 or "metrics" not in parts[:3]:
         return None
@@ -171,7 +171,7 @@ def _text(value: object) -> str:
 
 
 class _Names:
-    """Folders for titles and series, different ones for different texts."""
+    """Folder names for titles and series, distinct for distinct texts."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], tuple[str, str]] = {}
@@ -191,5 +191,5 @@ class _Names:
 
 
 def _part(text: str) -> str:
-    """Return a part of a file name: no slashes, no dot at the beginning."""
+    """Return a text as a path component: without slashes and without a leading dot."""
     return re.sub(r"[/\\\0]", "_", text).strip(" .")[:MAX_NAME].strip(" .") or "_"

@@ -1,9 +1,8 @@
 """Trialdeck's native dialect: JSON lines that the trial appends to the file TRIALDECK_METRICS.
 
-`{"name": "loss", "step": 3, "value": 0.25}` is a point, `{"name": "loss", "final": true, "value": 0.2}` a final
-result. `name` is optional or "default" (the objective), `step` is optional (the next one). A point may have the total
-number of steps as `of`, by which the trial's progress is shown, and the time of the report as `time`, in seconds since
-1970.
+`{"name": "loss", "step": 3, "value": 0.25}` is a point, `{"name": "loss", "final": true, "value": 0.2}` a final result.
+`name` defaults to "default" (the objective), `step` to the next step. A point may have the total number of steps as
+`of`, for the trial's progress, and the time of the report as `time`, in seconds since 1970.
 """
 
 import json
@@ -37,7 +36,7 @@ class MetricsReader(Reader):
         super().__init__(path, objective, below=below)
         self._is_skipping = False  # inside a line that is too long
         self._lines = 0
-        self._full: set[bytes] = set()  # beginnings of lines of full series, which need no parsing
+        self._full: set[bytes] = set()  # prefixes of lines of full series, so that they need no parsing
 
     def feed(self, data: bytes) -> list[Report]:
         """Return the reports in the next bytes of the file."""
@@ -53,11 +52,11 @@ class MetricsReader(Reader):
         return reports
 
     def end(self) -> list[Report]:
-        """Return the report of a last line without a newline."""
+        """Return the report in a last line without a newline."""
         return self.feed(b"\n") if self._torn else []
 
-    def begin_anew(self) -> None:
-        super().begin_anew()
+    def restart(self) -> None:
+        super().restart()
         self._is_skipping = False
 
     def _line(self, line: bytes) -> Report | None:

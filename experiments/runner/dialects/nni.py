@@ -80,35 +80,35 @@ class FrameReader(Reader):
         buffer, begin, reports = self._torn + data, 0, []
         while head := _HEAD.search(buffer, begin):
             if head.start() > begin:
-                self._lose(begin)
+                self._count_fault(begin)
             end = head.end() + int(head[1])
             if len(buffer) < end and not is_whole:
                 begin = head.start()
                 break
             if buffer[end - 1 : end] != b"\n":  # also when the frame is cut off
-                # Torn, and perhaps followed by others: look for the next head inside of it.
-                self._lose(head.start())
+                # Torn, and perhaps followed by other frames: look for the next head in it.
+                self._count_fault(head.start())
                 begin = head.end()
                 continue
             reports += self._frame(buffer[head.end() : end], head.start())
             begin = end
         else:
-            tail = 0 if is_whole else _HEAD_BYTES - 1  # these bytes may be the beginning of a head
+            tail = 0 if is_whole else _HEAD_BYTES - 1  # these bytes may begin a head
             if len(buffer) - begin > tail:
-                self._lose(begin)
+                self._count_fault(begin)
                 begin = len(buffer) - tail
         self._offset += begin
         self._torn = buffer[begin:]
         return reports
 
-    def begin_anew(self) -> None:
-        super().begin_anew()
+    def restart(self) -> None:
+        super().restart()
         self._offset, self._is_lost = 0, False
 
     def notes(self) -> list[str]:
         return super().notes() + ([self._warning] if self._warning else [])
 
-    def _lose(self, begin: int) -> None:
+    def _count_fault(self, begin: int) -> None:
         """Count everything up to the next valid frame as one fault."""
         if not self._is_lost:
             self._is_lost = True
@@ -140,7 +140,7 @@ class FrameReader(Reader):
         return reports
 
     def _values(self, value: object, where: str) -> list[tuple[str, float | None, str]]:
-        """Return (name, number, text) of each metric in a number or dict, whose "default" is the objective."""
+        """Return (name, number, text) of each metric in a number or a dict. The key "default" is the objective."""
         if not isinstance(value, dict) or _is_object(value):
             return [(self.objective, *self._number(value))]
         if "default" not in value and self.objective not in value:

@@ -1,4 +1,4 @@
-"""The base of the dialects' readers: follow a file that a trial appends to, with limits on what it may report."""
+"""The base class of the dialects' readers: follow a file that a trial appends to, with limits on what it may report."""
 
 import json
 import math
@@ -13,18 +13,18 @@ MAX_STEP = 1 << 53
 
 
 class Reader:
-    """Follow one file of a trial. The reports do not depend on how the bytes are split into reads."""
+    """Follows one file of a trial. The reports do not depend on how the bytes are split into reads."""
 
     unit = "lines"  # what is skipped when it is invalid
 
     def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
-        """`below` is the folder in which no link is followed; the file's own by default."""
+        """No link in the folder `below` is followed; by default, that is the file's own folder."""
         self.path, self.objective = Path(path), objective
         self.below = below or self.path.parent
         self.position = 0
         self.dropped = 0  # points beyond MAX_POINTS of a series or MAX_SERIES
         self.faults = 0  # number of invalid lines or frames
-        self.first_fault = ""  # the message of the first of them
+        self.first_fault = ""  # the message for the first of them
         self._torn = b""
         self._next_step: dict[str, int] = {}
         self._counts: dict[str, int] = {}
@@ -35,7 +35,7 @@ class Reader:
         return self.feed(self._read(limit))
 
     def unread(self) -> int:
-        """Return how many bytes the file has that were not read yet."""
+        """Return the number of unread bytes in the file."""
         if (file := self._open()) is None:
             return 0
         with file:
@@ -71,8 +71,8 @@ class Reader:
         """Return implied final results, for a dialect without explicit ones; they count when the trial exits with 0."""
         return []
 
-    def begin_anew(self) -> None:
-        """Start over because the trial truncated its file."""
+    def restart(self) -> None:
+        """Start over, because the trial truncated its file."""
         self.position, self._torn = 0, b""
 
     def _read(self, limit: int) -> bytes:
@@ -83,16 +83,16 @@ class Reader:
 
     def _read_from(self, file: BinaryIO, limit: int) -> bytes:
         if os.fstat(file.fileno()).st_size < self.position:
-            self.begin_anew()
+            self.restart()
         data = os.pread(file.fileno(), limit, self.position)
         self.position += len(data)
         return data
 
     def _open(self) -> BinaryIO | None:
-        """Return the open file; None while there is none, and for anything else that the trial put there."""
+        """Return the open file; None while it does not exist, and for anything but a regular file."""
         try:
             if isinstance(self.below, OpenFolder) and self.below.status_of(self.path) is None:
-                return None  # as most of the files of most trials
+                return None  # the common case: most trials use one dialect
             return open_regular(self.path, below=self.below)
         except (OSError, OutsideFolder):
             return None
@@ -119,7 +119,8 @@ class Reader:
         first = self._first_step.setdefault(name, step)
         progress = None
         if of is not None and of > 0:
-            done = step if first > 0 else step + 1  # steps are numbered from 0, or as the trial numbers them
+            # Steps are numbered from 0, unless the trial's first step is larger.
+            done = step if first > 0 else step + 1
             progress = (min(max(done, 0), of), of)
         return Report(name, step, value, text, progress=progress, at=at)
 
@@ -133,8 +134,8 @@ class Reader:
 
 
 def number_or_text(value: object) -> tuple[float | None, str]:
-    """Return a finite number and "", or None and the text of the value. The digits of a whole number that a float
-    rounds come along as its text."""
+    """Return a finite number and "", or None and the text of the value. For a whole number that a float rounds, the
+    text has all its digits."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             if math.isfinite(number := float(value)):
@@ -153,7 +154,7 @@ def step_or_none(step: object) -> int | None:
 
 
 def time_or_none(moment: object) -> float | None:
-    """Return a time in seconds since 1970, or None when it is missing or no number."""
+    """Return a time in seconds since 1970, or None when it is missing or not a number."""
     if isinstance(moment, bool) or not isinstance(moment, (int, float)) or not 0 < moment < MAX_STEP:
         return None
     return float(moment)

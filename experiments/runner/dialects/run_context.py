@@ -10,11 +10,11 @@ from experiments.runner.trial_folder import TrialFolder
 
 @dataclass(frozen=True)
 class RunContext:
-    """The trial that is about to run. `params` are its parameters, `objective` is the metric's name, `cwd` the working
+    """A trial that is about to run. `params` are its parameters, `objective` is the metric's name, `cwd` the working
     directory of its command.
 
-    `environment` is the environment of its process, `chosen` the part that the experiment sets; `hyperparameters`
-    {group: {name: {value, type, description}}} and `objects` (texts by name) are its configuration.
+    `environment` is the environment of its process, `chosen` the part that the experiment sets. `hyperparameters`
+    {group: {name: {value, type, description}}} and `objects` {name: text} are its configuration.
     """
 
     folder: TrialFolder
@@ -27,10 +27,9 @@ class RunContext:
     chosen: Mapping[str, str] = field(default_factory=dict)
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     objects: Mapping[str, str] = field(default_factory=dict)
-    has_clearml_folder: bool = (
-        True  # else a file in its place, which becomes the folder when the package is imported
-    )
-    is_contained: bool = False  # it sees of this machine nothing but its folder
+    # Otherwise, a file in its place becomes the folder when the package is imported.
+    has_clearml_folder: bool = True
+    is_contained: bool = False  # runs in a container
 
     @property
     def trial_id(self) -> str:

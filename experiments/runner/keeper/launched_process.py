@@ -1,4 +1,4 @@
-"""A process that the keeper started: its start, and its state until its tree is gone."""
+"""A process launched by the keeper: how it is started, and its state until its process tree is gone."""
 
 import ctypes
 import os
@@ -13,11 +13,12 @@ from experiments.runner.keeper.processes import LAUNCH_MARK, stat
 
 PR_SET_PDEATHSIG = 1
 FIRST_LOOK_S = 0.5  # delay before a running tree is scanned for the first time
-LATE_SHARE, LATE_MOST_S = 0.2, 2.0  # of the grace, before its end: helpers are signaled then at the latest
+# Of the grace period, before its end: the latest time at which helpers are signaled.
+LATE_SHARE, LATE_MOST_S = 0.2, 2.0
 
 
 class StartError(Exception):
-    """The process was not started; the text is for users."""
+    """The process was not started. `str()` is a message for users."""
 
 
 class KeeperProcess:
@@ -38,31 +39,31 @@ class KeeperProcess:
         self.kill_at: float | None = None  # set when the tree is being ended
         self.killed_at: float | None = None
         self.mains: set[tuple[int, int]] = set()  # (pid, ticks) of the processes that were signaled first
-        self.readers: set[tuple[int, int]] = set()  # of those that read their output, which end by themselves
-        self.readers_at = float("inf")  # when readers that did not are signaled
+        # Processes that read the output of the mains and end by themselves.
+        self.readers: set[tuple[int, int]] = set()
+        self.readers_at = float("inf")  # when readers that did not end are signaled
         self.helpers_at = float("inf")  # when the rest of the tree is signaled at the latest
         self.is_tree_signaled = False
-        self.held: set[tuple[int, int]] = set()  # of those whose end would kill the rest of their sandbox
-        self.has_just_ended = (
-            False  # the main process: whether it left anything behind has not been looked at
-        )
+        self.held: set[tuple[int, int]] = set()  # processes whose end would kill the rest of their sandbox
+        self.has_just_ended = False  # of the main process; processes that it left behind were not looked for
         self.background_at: float | None = None  # set while processes outlive the main one
         self.background: list[str] = []
         self.has_orphans = False  # whether processes of its tree were reparented to us
-        # A container's monitor (podman's conmon) is reparented to us unnoticed: look while its origin is visible.
+        # A container's monitor (podman's conmon) is reparented to the keeper unnoticed: look while its parent is
+        # visible.
         self.look_at = self.started_at + FIRST_LOOK_S if self.last else float("inf")
         self.pause_s = 0.01
         self.quiet_looks = 0
-        self.descendants: set[tuple[int, int]] = (
-            set()
-        )  # (pid, ticks) of all ever seen in the tree but the main process
+        # (pid, ticks) of all processes ever seen in the tree, except the main process.
+        self.descendants: set[tuple[int, int]] = set()
         self.cpu_s, self.peak_kib = 0.0, 0
         self.is_past_lease = False
-        self.lease_expired = False  # it ran until then
+        self.lease_expired = False  # whether it ran until the lease expired
         self.cgroup: str = order["cgroup"]
 
     def end(self, grace_s: float, now: float) -> bool:
-        """Start to end the tree. Return False when that was under way already; then a shorter grace wins."""
+        """Start to end the tree. Return False when it was already being ended; then the shorter grace period
+        applies."""
         is_first = self.kill_at is None
         self.kill_at = now + grace_s if self.kill_at is None else min(self.kill_at, now + grace_s)
         self.helpers_at = min(self.helpers_at, self.kill_at - min(LATE_MOST_S, LATE_SHARE * grace_s))
@@ -71,7 +72,8 @@ class KeeperProcess:
 
 
 def start(order: dict, mark: str, libc: ctypes.CDLL) -> KeeperProcess:
-    """Start the process of a `launch` order, its output in a pipe. Raise StartError with nothing left behind."""
+    """Start the process of a `launch` order, with its output in a pipe. Raise StartError; then nothing is left
+    behind."""
     log = open_output(order)
     pipes: list[int] = []
     cgroup_fd = None
@@ -119,7 +121,7 @@ def open_output(order: dict) -> CappedLog | RotatingLog:
 
 
 def enter(cgroup: str) -> int:
-    """Return the descriptor by which a process puts itself into the control group."""
+    """Return a descriptor for a process to move itself into the control group."""
     try:
         return os.open(f"{cgroup}/cgroup.procs", os.O_WRONLY)
     except OSError as error:
@@ -129,8 +131,8 @@ def enter(cgroup: str) -> int:
 def prepare(
     libc: ctypes.CDLL, cores: list[int], cgroup_fd: int | None, umask: int | None
 ) -> Callable[[], None]:
-    """Return what runs in the child before exec: it requests SIGKILL for when the keeper ends, even by SIGKILL, and
-    sets the cores and the control group, which the child's own children inherit."""
+    """Return the function that runs in the child before exec. It requests a SIGKILL for when the keeper ends, even by
+    SIGKILL, and sets the cores and the control group, which the child's own children inherit."""
     keeper_pid = os.getpid()
 
     def before_exec() -> None:

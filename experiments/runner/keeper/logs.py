@@ -1,4 +1,4 @@
-"""The files that the output of processes is written to."""
+"""Log files for the output of processes."""
 
 import os
 import re
@@ -8,9 +8,9 @@ from pathlib import Path
 class CappedLog:
     """`<prefix>.head` keeps the first `cap` bytes, `<prefix>.<offset>` (two segments) the last 1 to 2 × `cap`.
 
-    A segment's name is its offset in the stream, so a reader needs no other state. The folder may be the process's own:
-    its descriptor is kept, and what the process left under the name of a segment is removed, never written to. `below`
-    is the folder in which no link is followed, by default the log's own.
+    A segment's name is its offset in the stream, so a reader needs no other state. The process may be able to write to
+    the folder: its descriptor is kept open, and anything that the process left under the name of a segment is removed,
+    never written to. No link in the folder `below` is followed; by default, that is the log's own folder.
     """
 
     def __init__(self, prefix: str, cap: int, below: str = "") -> None:
@@ -95,7 +95,7 @@ def open_log(path: str) -> int:
 
 
 def open_folder(path: Path, below: Path) -> int:
-    """Return the descriptor of a folder, whose names below `below` are entered without following links."""
+    """Return the descriptor of a folder. Links below `below` are not followed."""
     number = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
     for name in path.relative_to(below).parts:
         upper = number

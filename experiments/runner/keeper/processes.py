@@ -1,4 +1,4 @@
-"""Processes in /proc: their state, their descendants, and signals that cannot reach another process."""
+"""Processes in /proc: their state, their descendants, and signals that cannot reach a different process."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SHELLS = ("bash", "sh", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "fish", "rbash")
-# Programs that run a command as their child, and end at SIGTERM without it, or pass it on to the helpers too.
+# Programs that run a command as their child, and at SIGTERM end without it, or pass the signal on to helpers, too.
 WRAPPERS = ("xargs", "time", "timeout", "setsid", "flock", "unshare")
 SANDBOX = "bwrap"
 _HAS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()  # CONFIG_PROC_CHILDREN
@@ -42,11 +42,11 @@ def all_processes() -> dict[int, Stat]:
 
 
 def descendants_of(pid: int, children: Iterable[int]) -> dict[int, Stat]:
-    """Return the descendants of a subreaper without looking at all other processes. Of its `children` some may be
-    known: the kernel's list can leave out one while others end.
+    """Return the descendants of a subreaper without reading all processes. `children` are children that are already
+    known: the kernel's list can miss a child while others end.
 
-    A process whose parent ends meanwhile becomes a child of the subreaper, so its children are read again until there
-    is no new one. Where the kernel has no such list, all processes are looked at.
+    A process whose parent ends meanwhile becomes a child of the subreaper, so its children are read again until no new
+    child appears. Where the kernel has no such list, all processes are read.
     """
     if not _HAS_CHILDREN:
         return all_processes()
@@ -65,7 +65,7 @@ def descendants_of(pid: int, children: Iterable[int]) -> dict[int, Stat]:
 
 
 def children_of(pid: int) -> set[int]:
-    """Return the children of a process, of all its threads. Empty when it has ended."""
+    """Return the children of all threads of a process. Empty when it has ended."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
     except OSError:
@@ -93,7 +93,8 @@ def _read(path: str) -> bytes:
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    """Return our marks in the environment of a process. Empty without permission, and briefly during its exec."""
+    """Return Trialdeck's marks in the environment of a process. Empty without permission, and briefly during its
+    exec."""
     try:
         raw = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -110,7 +111,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def runs_commands(pid: int) -> bool:
-    """Return whether it is a shell or a wrapper such as timeout, which runs the actual program."""
+    """Return whether the process is a shell or a wrapper, such as timeout, that runs the actual program."""
     return _program(pid) in (*SHELLS, *WRAPPERS)
 
 
@@ -123,13 +124,13 @@ def _program(pid: int) -> str:
         program = Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
         return ""
-    if program == "busybox":  # one program for many commands
+    if program == "busybox":  # a single program with many commands
         program = Path(command_line(pid)[0].lstrip("-")).name
     return program
 
 
 def reads_from(pid: int, other_pids: list[int]) -> bool:
-    """Return whether the standard input of a process is the output of one of the others."""
+    """Return whether a process reads the output of one of the others from its standard input."""
     try:
         source = str(Path(f"/proc/{pid}/fd/0").readlink())
     except OSError:
@@ -172,6 +173,6 @@ def send(number: int, pid: int, ticks: int) -> None:
         if process and process.ticks == ticks:
             signal.pidfd_send_signal(handle, number)
     except OSError:
-        pass  # ended meanwhile, or not permitted: the next look shows
+        pass  # ended meanwhile, or not permitted: the next `look` will tell
     finally:
         os.close(handle)

@@ -25,13 +25,15 @@ from experiments.runner.keeper.tree_signals import is_rest_due, release, signal_
 from experiments.runner.keeper.trial_cgroup import out_of_memory, remove_cgroup
 
 PR_SET_CHILD_SUBREAPER = 36
-READ_BYTES = 64 << 10  # a read per process and loop: one with much output does not starve the others
+# One read per process and loop, so that a process with much output does not starve the others.
+READ_BYTES = 64 << 10
 CLOSE_GRACE_S = 3.0
-GIVE_UP_S = 30.0  # after SIGKILL: a process that is still there is blocked in the kernel
+GIVE_UP_S = 30.0  # after SIGKILL: a process that still exists is blocked in the kernel
 LAST_COMMAND_S = 30.0  # time limit of the `last` command
-LEASE_LOOK_S = 1.0  # a sleeping machine delays timers, so the lease is looked at while something runs
-BACKGROUND_LOOK_S = 0.5  # after the main process: what still runs then was left in the background
-MAX_BACKGROUND = 10  # processes that are named
+LEASE_LOOK_S = 1.0  # a sleeping machine delays timers, so the lease is checked regularly while something runs
+# After the end of the main process: processes that still run were left in the background.
+BACKGROUND_LOOK_S = 0.5
+MAX_BACKGROUND = 10  # processes that are listed
 
 
 class Keeper:
@@ -54,7 +56,7 @@ class Keeper:
         os.set_blocking(0, False)
         self.selector.register(0, selectors.EVENT_READ, self.read_orders)
         try:
-            # A child that the owner forked may hold the pipe open, so watch the owner itself as well.
+            # A child that the owner forked may hold the pipe open, so the owner itself is watched, too.
             self.selector.register(os.pidfd_open(owner), selectors.EVENT_READ, self.owner_gone)
         except ProcessLookupError:
             self.close(CLOSE_GRACE_S)
@@ -92,13 +94,13 @@ class Keeper:
     # Lease
 
     def lease_left_s(self) -> float | None:
-        """Return the time left of the lease; None while nothing runs that would be ended then."""
+        """Return the seconds until the lease expires; None while nothing runs."""
         if self.lease_until == float("inf") or all(run.is_past_lease for run in self.runs.values()):
             return None
         return self.lease_until - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def check_lease(self) -> None:
-        """End everything when the lease is over."""
+        """End everything when the lease has expired."""
         left_s = self.lease_left_s()
         if left_s is None or left_s > 0:
             return
@@ -148,7 +150,7 @@ class Keeper:
             while line:
                 line = line[os.write(1, line) :]
         except OSError:
-            pass  # the owner has exited; its end of file will arrive
+            pass  # the owner has exited; the end of file will arrive
 
     # Start
 
@@ -166,7 +168,7 @@ class Keeper:
         return self.emit(event="started", id=run.id, pid=run.pid, ticks=run.ticks)
 
     def copy_output(self, run: KeeperProcess) -> bool:
-        """Copy one read of output to the log. Return whether there may be more."""
+        """Copy one chunk of output to the log. Return whether there may be more."""
         try:
             data = os.read(run.pipe, READ_BYTES)
         except BlockingIOError:
@@ -205,8 +207,8 @@ class Keeper:
         signal_mains(run, processes)
 
     def signal_tree(self, run: KeeperProcess) -> None:
-        """SIGTERM the whole tree, once: processes that a handler starts to save its work run until the grace is
-        over."""
+        """SIGTERM the whole tree, once: processes that a signal handler starts to save work run until the grace period
+        ends."""
         if run.is_tree_signaled:
             return
         run.is_tree_signaled = True
@@ -218,10 +220,11 @@ class Keeper:
         try:
             os.killpg(run.pid, number)
         except OSError:
-            pass  # the group is empty, or not permitted: the next look shows
+            pass  # the group is empty, or not permitted: the next `look` will tell
 
     def look(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
-        """Finish the process when its tree is gone, else continue to end it. For a running one, note its tree."""
+        """Finish the process when its tree is gone; otherwise, continue to end it. For a running process, record its
+        tree."""
         if run.background_at is not None and run.kill_at is None:
             self.end_background(run, processes, now)
             return
@@ -236,7 +239,7 @@ class Keeper:
             release(run, processes)
         living = [pid for pid in self.tree_of(run, processes) if not processes[pid].is_gone]
         if not living and run.wall_s is not None:
-            # Look twice: reading /proc is not atomic, so a process that forks and exits can be missed.
+            # Read /proc twice, because reading it is not atomic: a process that forks and exits can be missed.
             run.quiet_looks += 1
             if run.quiet_looks >= 2:
                 self.finish(run)
@@ -257,7 +260,7 @@ class Keeper:
         run.pause_s = min(run.pause_s * 1.5, 0.25)
 
     def end_background(self, run: KeeperProcess, processes: dict[int, Stat], now: float) -> None:
-        """Note the processes that outlive the main process by more than the grace period, and end them."""
+        """Record the processes that outlive the main process by more than the grace period, and end them."""
         still_running = [
             pid
             for pid in sorted(self.tree_of(run, processes))
@@ -267,12 +270,12 @@ class Keeper:
             run.look_at = now + 0.02
             return
         named = [" ".join(command_line(pid))[:200] for pid in still_running]
-        # Python's own helper, which ends with its parent, but may take its time on a busy machine.
+        # Python's own helper, which ends after its parent, but slowly on a busy machine.
         run.background = [name for name in named if name and "resource_tracker" not in name][:MAX_BACKGROUND]
         self.end(run, run.leftover_grace_s)
 
     def processes(self) -> dict[int, Stat]:
-        """Return all processes that came from the keeper, and are not reaped yet."""
+        """Return all descendants of the keeper that are not reaped yet."""
         return descendants_of(self.pid, (run.pid for run in self.runs.values()))
 
     def tree_of(self, run: KeeperProcess, processes: dict[int, Stat]) -> set[int]:
@@ -287,7 +290,8 @@ class Keeper:
         return pids
 
     def belongs_to(self, run: KeeperProcess, pid: int, processes: dict[int, Stat]) -> bool:
-        """Return whether an orphan belongs to this process: by session, earlier looks, environment, output, or age."""
+        """Return whether an orphan belongs to this process, judging by session, earlier looks, environment, output or
+        age."""
         orphan = processes[pid]
         if (pid, orphan.ticks) in self.given_up:
             return False
@@ -304,11 +308,11 @@ class Keeper:
         for other in self.runs.values():
             if other.pipe_name in outputs:
                 return other is run
-        # It cleared every trace. It belongs to a process that started before it: end it with the last of those.
+        # It has none of these traces. It belongs to some process that started before it: end it with the last of those.
         return not any(other is not run and other.ticks <= orphan.ticks for other in self.runs.values())
 
     def note_exits(self) -> None:
-        """Note the exit of main processes, which `finish` reaps; reap orphans."""
+        """Record the exit of main processes, which `finish` reaps; reap orphans."""
         now = time.monotonic()
         for run in list(self.runs.values()):
             run.look_at = min(run.look_at, now + 0.005) if run.kill_at is not None else run.look_at
@@ -316,7 +320,7 @@ class Keeper:
                 run.wall_s = now - run.started_at
                 if run.kill_at is not None:
                     self.end(run, run.leftover_grace_s)
-                else:  # a helper that ends with its parent gets the time to do so
+                else:  # give a helper that ends with its parent time to do so
                     run.background_at, run.look_at = now + BACKGROUND_LOOK_S, now
                     run.has_just_ended = True
         mains = {run.pid for run in self.runs.values()}
@@ -326,12 +330,12 @@ class Keeper:
             except ChildProcessError:
                 return
             if ended is None or ended.si_pid in mains:
-                return  # those queued behind an unreaped main process follow after its `finish`
+                return  # children queued behind an unreaped main process follow after its `finish`
             self.reap(ended.si_pid)
 
     def has_only_mains(self) -> bool:
-        """Return whether all children are main processes: what one that has ended left behind would be a child, too.
-        Looks twice, as `look` does. False where that is not known."""
+        """Return whether all children are main processes: a process left behind would be a child, too. Reads the
+        children twice, for the same reason as `look`. False where the kernel does not list them."""
         mains = {run.pid for run in self.runs.values()}
         return all(
             children is not None and children <= mains for children in (own_children(), own_children())
@@ -373,7 +377,7 @@ class Keeper:
         self.note_exits()
 
     def run_last(self, run: KeeperProcess) -> None:
-        """Run the cleanup command, which the owner would have run if it were still alive."""
+        """Run the cleanup command that the owner would have run if it were still alive."""
         try:
             null = subprocess.DEVNULL
             subprocess.run(  # noqa: S603

@@ -1,20 +1,21 @@
-"""The order in which the processes of a tree get SIGTERM: first those that the command is running, then the others."""
+"""The order in which the processes of a tree get SIGTERM: first the programs that the command is running, then the
+others."""
 
 import signal
 
 from experiments.runner.keeper.launched_process import KeeperProcess
 from experiments.runner.keeper.processes import Stat, is_sandbox, reads_from, runs_commands, send, tree
 
-READER_S = 0.5  # after its writer has ended, the reading end of a pipe gets this long to end on its own
+READER_S = 0.5  # how long the reader of a pipe may take to end by itself after its writer has ended
 
 Processes = dict[int, Stat]
 Targets = set[tuple[int, int]]  # (pid, ticks)
 
 
 def signal_mains(run: KeeperProcess, processes: Processes) -> None:
-    """SIGTERM the programs that the command is running now, so that they can save their work with the help of their own
-    processes. Shells or wrappers above them are stopped meanwhile, so that they neither orphan them nor run the next
-    line. Processes that only read their output, such as tee, end with them.
+    """SIGTERM the programs that the command is running now, so that they can save their work while their own helper
+    processes still run. Shells and wrappers above them are suspended meanwhile, so that they neither orphan them nor
+    run the next line. Processes that only read their output, such as tee, end by themselves.
     """
     shells, mains = mains_of(run, processes)
     readers = [pid for pid in mains if reads_from(pid, mains)]
@@ -29,7 +30,8 @@ def signal_mains(run: KeeperProcess, processes: Processes) -> None:
 
 
 def mains_of(run: KeeperProcess, processes: Processes) -> tuple[list[int], list[int]]:
-    """Return the shells and wrappers of the command with running children, and what they run: (shells, mains)."""
+    """Return (shells, mains): the command's shells and wrappers with running children, and the programs that they
+    run."""
     children: dict[int, list[int]] = {}
     for pid, process in processes.items():
         if not process.is_gone:
@@ -56,13 +58,13 @@ def terminate(targets: Targets) -> None:
 
 
 def signal_tree(run: KeeperProcess, pids: set[int], processes: Processes) -> None:
-    """SIGTERM these processes, the tree of `run`, except for those that were signaled first.
+    """SIGTERM these processes, the tree of `run`, except those that were signaled first.
 
-    A sandbox ends with its first process and kills what still runs in it. So that one is signaled last, see
-    `release`, and the sandbox itself ends by itself.
+    A sandbox ends with its first process and kills everything that still runs in it. So its first process is signaled
+    last, by `release`, and the sandbox itself ends without a signal.
     """
     sandboxes = {pid for pid in pids if is_sandbox(pid)}
-    first: dict[int, int] = {}  # of each sandbox, the oldest process; later ones are orphans
+    first: dict[int, int] = {}  # the oldest process of each sandbox; later ones are orphans
     for pid in sorted(pids - sandboxes, key=lambda pid: (processes[pid].ticks, pid)):
         if processes[pid].parent in sandboxes:
             first.setdefault(processes[pid].parent, pid)
@@ -83,8 +85,8 @@ def release(run: KeeperProcess, processes: Processes) -> None:
 
 
 def is_rest_due(run: KeeperProcess, processes: Processes, now: float) -> bool:
-    """Return whether the rest of the tree is to be signaled: the main processes have ended, or the grace period is
-    nearly over. Readers of their output that go on are signaled in between."""
+    """Return whether to signal the rest of the tree: the main processes have ended, or the grace period is nearly over.
+    Signal readers of their output that did not end by themselves."""
     if now >= run.helpers_at:
         return True
     if _are_living(run.mains, processes):

@@ -8,7 +8,8 @@ LIMIT_SLACK = 1 << 20  # bytes below its limit at which a control group counts a
 
 
 def out_of_memory(cgroup: str) -> str:
-    """Return why the OOM killer killed in this control group: "limit" (its own), "machine" (no memory left), or ""."""
+    """Return why the OOM killer killed a process of this control group: "limit" (the group's own), "machine" (no memory
+    left), or "" if it did not."""
     if read_counter(f"{cgroup}/memory.events", r"^oom_kill (\d+)$"):  # version 2
         return "limit" if read_counter(f"{cgroup}/memory.events", r"^oom (\d+)$") else "machine"
     if read_counter(
@@ -30,7 +31,7 @@ def read_counter(path: str, pattern: str) -> int:
 
 
 def remove_cgroup(path: str) -> bool:
-    """Remove a control group and those below it. Return False while a process is in it."""
+    """Remove a control group and its child groups. Return False while there is a process in it."""
     for folder, _, _ in os.walk(path, topdown=False):
         try:
             os.rmdir(folder)  # noqa: PTH106  rmdir removes a control group despite its (virtual) files

@@ -1,1 +1,1 @@
-"""Output of a trial: its log, the numbers and the cause of a failure in it, secrets masked."""
+"""The output of a trial: its log, the metrics and the error line in it, and the masking of secrets."""

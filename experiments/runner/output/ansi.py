@@ -1,4 +1,4 @@
-"""The colors of a log: lines as a terminal would show them (see `log.plain_text`), as pieces of one style."""
+"""Colored logs: lines as a terminal would show them (see `log.plain_text`), as pieces of a single style."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _TOKENS = re.compile(
     r"|(?P<erase>\x1b\[[02]?K)"
     r"|(?P<move>\x1b\[(?P<rows>\d{0,4})(?P<way>[ABEF]))"
     r"|(?P<clear>\x1b\[0?J)"
-    r"|(?P<escape>\x1b\[[0-?]*+[ -/]*+[@-~]"  # the same as in log.py: shown as nothing
+    r"|(?P<escape>\x1b\[[0-?]*+[ -/]*+[@-~]"  # as in log.py: not shown
     r"|\x1b[\]PX^_][^\x07\x1b]*+(?:\x07|\x1b\\|$)?"
     r"|\x1b[ -/]*+[0-~]|\x1b)"
     r"|(?P<back>\x08)"
@@ -17,7 +17,8 @@ _TOKENS = re.compile(
     r"|(?P<text>[^\r\x08\x1b]+)"
 )
 _UP = re.compile(r"\x1b\[\d{0,4}[AF]")
-_SCREEN_ROWS = 100  # how far up a program can move: a terminal cannot change what has scrolled away
+# How far up a program can move the cursor: a terminal cannot change what has scrolled away.
+_SCREEN_ROWS = 100
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -41,10 +42,11 @@ PLAIN = Style()
 
 
 def styled(text: bytes | str) -> list[list[StyledText]]:
-    """Return the lines of a text as styled pieces; joined they equal `log.plain_text`. A style lasts until it is reset.
+    """Return the lines of a text as styled pieces, which joined equal `log.plain_text`. A style lasts until it is
+    reset.
 
-    Supports the 16 text colors and bold; backgrounds and other colors are ignored. Where a program moves the cursor up,
-    as nested progress bars do, its later lines replace the earlier ones. Linear time.
+    Supports the 16 text colors and bold; backgrounds and other colors are ignored. If a program moves the cursor up, as
+    nested progress bars do, later lines replace earlier ones. Linear time.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")

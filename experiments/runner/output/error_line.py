@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 _TRACEBACK = re.compile(r"^(?!\s*\+ Exception Group )(.*?)Traceback \(most recent call last\):$")
-# Lines before a traceback that did not end the program: of a thread, a child, a destructor, a log handler.
+# Lines before a traceback that did not end the program: in a thread, child process, destructor or log handler.
 _ASIDE = re.compile(
     r".*(?:Exception (?:ignored (?:in|on|while)|in thread)|Error in (?:atexit\._run_exitfuncs|sys\.excepthook)"
     r"|--- Logging error ---|Task exception was never retrieved|(?:^|\s)Process \S+:$).*"
@@ -13,11 +13,11 @@ _ASIDE = re.compile(
 _EXCEPTION = re.compile(
     r"^(?:\[?\w+\]?: )?[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Killed)\b"
 )
-# Launchers that only report that a program which they started has failed.
+# Launchers, which only report that a program that they started has failed.
 _LAUNCHER = re.compile(
     r"^(?:[\w.]*\.)?(?:ChildFailedError|CalledProcessError|SignalException|ProcessExitedException|ProcessRaisedException)\b"
 )
-# Lines at the end of a log that explain nothing.
+# Lines at the end of a log that do not explain the failure.
 _NOISE = re.compile(
     r"[\W_]+"  # rules and boxes
     r"|Set the environment variable HYDRA_FULL_ERROR=1 .*"
@@ -55,19 +55,19 @@ _LOOKS_LIKE_ERROR = re.compile(
 _OPTION_ERROR = re.compile(
     r".*\b(?:(?:illegal|invalid|unrecognized|unknown|bad) (?:option|argument)|requires an argument|missing)\b.*",
     re.IGNORECASE,
-)  # of getopt and shell scripts, whose usage follows
-_COUNT_OF_ERRORS = re.compile(r"\b\d+ validation errors? for \S")  # pydantic's: a field and its error follow
+)  # of getopt and shell scripts; the usage follows
+_COUNT_OF_ERRORS = re.compile(r"\b\d+ validation errors? for \S")  # by pydantic; a field and its error follow
 _LAST_LINES = 12
 
 
 def error_line(lines: list[str]) -> tuple[str, bool]:
     """Return the line that explains the failure, and whether it is the exception of a Python traceback.
 
-    `lines` are the end of the program's output, without blank ones at the end of lines; "" when there are none.
+    `lines` are the last lines of the program's output. The line is "" when there is none.
     """
-    at, exception = _last_exception(lines, aside=False)
+    at, exception = _last_exception(lines, include_nonfatal=False)
     if not exception:
-        at, exception = _last_exception(lines, aside=True)
+        at, exception = _last_exception(lines, include_nonfatal=True)
     after, message = _usage_error(lines)
     if message and after > at:
         return message, False
@@ -83,7 +83,7 @@ def error_line(lines: list[str]) -> tuple[str, bool]:
     for line in reversed(lines):
         if signal := _TORCHRUN.fullmatch(line):
             return signal[1], False
-    bare = [line.lstrip("| ") for line in texts[-5:]]  # exception groups are printed as a tree
+    bare = [line.lstrip("| ") for line in texts[-5:]]  # Python prints exception groups as a tree
     exception = next(
         (line for line in reversed(bare) if _EXCEPTION.match(line) and not _LAUNCHER.match(line)), ""
     )
@@ -94,16 +94,16 @@ def error_line(lines: list[str]) -> tuple[str, bool]:
     recent = range(len(texts) - 1, max(-1, len(texts) - 1 - _LAST_LINES), -1)
     index = next((each for each in recent if _LOOKS_LIKE_ERROR.match(texts[each])), len(texts) - 1)
     if index and texts[index].startswith("Caused by: ") and texts[index - 1].startswith("error: "):
-        return f"{texts[index - 1]}: {texts[index]}", False  # uv and cargo say first what failed
+        return f"{texts[index - 1]}: {texts[index]}", False  # uv and cargo print what failed first
     return _whole_message(texts, index), False
 
 
-def _last_exception(lines: list[str], *, aside: bool) -> tuple[int, str]:
-    """Return (position, message) of the last traceback's exception; (-1, "") without any. Those of launchers do not
-    count, and only with `aside` those that did not end the program."""
+def _last_exception(lines: list[str], *, include_nonfatal: bool) -> tuple[int, str]:
+    """Return (position, message) of the last traceback's exception; (-1, "") without any. Exceptions of launchers are
+    skipped; without `include_nonfatal`, also those that did not end the program."""
     for index in range(len(lines) - 1, -1, -1):
         begin = _TRACEBACK.match(lines[index])
-        if not begin or (not aside and _is_aside(lines[max(0, index - 2) : index])):
+        if not begin or (not include_nonfatal and _is_nonfatal(lines[max(0, index - 2) : index])):
             continue
         # Some launchers prefix each line ("[rank0]: "); the frames below are indented.
         unprefixed = ((at, lines[at].removeprefix(begin[1])) for at in range(index + 1, len(lines)))
@@ -116,15 +116,16 @@ def _last_exception(lines: list[str], *, aside: bool) -> tuple[int, str]:
     return -1, ""
 
 
-def _is_aside(before: list[str]) -> bool:
-    """Tell by the two lines before a traceback whether it did not end the program; asyncio has a line in between."""
+def _is_nonfatal(before: list[str]) -> bool:
+    """Return whether a traceback did not end the program, judging by the two lines `before` it: asyncio prints a line
+    in between."""
     return bool(before) and bool(
         _ASIDE.match(before[-1]) or "Task exception was never retrieved" in before[0]
     )
 
 
 def _whole_message(lines: list[str], at: int) -> str:
-    """Return the message that begins at a line: more than this line where it announces what follows."""
+    """Return the message that begins at a line, with the next lines if it announces them."""
     message = [lines[at].strip()]
     for line in lines[at + 1 : at + 4]:
         if not line.strip():
@@ -140,7 +141,7 @@ def _whole_message(lines: list[str], at: int) -> str:
 
 
 def _rich_exception(lines: list[str]) -> str:
-    """Return the exception behind the last traceback that the library rich has drawn, or ""."""
+    """Return the exception after the last traceback printed by the library rich, or ""."""
     for at in range(len(lines) - 1, -1, -1):
         if not _RICH_TRACEBACK.fullmatch(lines[at].strip()):
             continue
@@ -171,7 +172,7 @@ def _usage_error(lines: list[str]) -> tuple[int, str]:
 
 
 def _paragraph_before(lines: list[str], at: int) -> Iterator[str]:
-    """Return the lines of the paragraph above line `at`."""
+    """Return the lines of the paragraph before line `at`."""
     end = at
     while end > 0 and not lines[end - 1].strip():
         end -= 1

@@ -1,4 +1,4 @@
-"""Read metrics from a JSON file, or the lines of a JSON lines file, that a trial writes."""
+"""Read metrics from a JSON or JSON Lines file that a trial writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MISSING = object()
 
 
 class NoMetric(ValueError):
-    """There is no such metric. `str()` is a message for users; `is_bad` when it is there, but is no number."""
+    """The metric is missing or invalid. `str()` is a message for users. `is_bad`: it exists, but is not a number."""
 
     def __init__(self, message: str, *, is_bad: bool = False) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class NoMetric(ValueError):
 
 @dataclass(frozen=True)
 class Version:
-    """One state of a file on disk; another write, or another file at its path, differs."""
+    """The state of a file on disk, which changes with every write and when another file replaces it."""
 
     device: int
     inode: int
@@ -41,7 +41,7 @@ class Version:
 
     @classmethod
     def of(cls, path: Path, *, below: Root | None = None) -> Version | None:
-        """Return the version of the file, or None when there is none. No link below the folder `below` (None: the
+        """Return the version of the file, or None when it does not exist. No link below the folder `below` (None: the
         file's own) is followed."""
         try:
             status = status_of(path, below=below or path.parent)
@@ -50,7 +50,7 @@ class Version:
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns)
 
     def is_written_since(self, before: Version | None) -> bool:
-        """Return whether the file was written; a change of its mode, owner or links does not count."""
+        """Return whether the file was written since `before`; changes of its mode, owner or links do not count."""
         same = ("device", "inode", "size", "modified_ns")
         return before is None or any(getattr(self, name) != getattr(before, name) for name in same)
 
@@ -83,7 +83,7 @@ def read_json_metric(path: Path, name: str, *, below: Root | None = None) -> Rep
     """Return the final result `name` in a JSON file. Raise NoMetric.
 
     `name` is a key, or a path of keys and list indices: `val.accuracy`, `test.f1.macro` (a key may contain dots),
-    `folds.0.acc`, `folds[-1].acc`. In JSON lines the last line that has it counts. No link below the folder `below`
+    `folds.0.acc`, `folds[-1].acc`. In JSON Lines, the last line with the name counts. No link below the folder `below`
     (None: the file's own) is followed.
     """
     content, is_lines = _content(path, below or path.parent)
@@ -134,12 +134,13 @@ def _content(path: Path, below: Root) -> tuple[Any, bool]:
 
 
 def _parsed(text: str) -> Any:
-    # Python refuses to convert more digits than that into a whole number.
+    # Python refuses to convert so many digits to an int.
     return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
 
 
 def _find(content: object, name: str) -> object:
-    """Return the value at this path of keys and indices, or `_MISSING`. Longer keys go first: a key may have dots."""
+    """Return the value at this path of keys and indices, or `_MISSING`. Longer keys are tried first, because a key may
+    contain dots."""
     if isinstance(content, dict) and name in content:
         return content[name]
     keys: list[str] = []
@@ -178,7 +179,8 @@ def _available(content: object, is_lines: bool) -> str:
 
 
 def _number(path: Path, name: str, value: object) -> tuple[float | None, str]:
-    """Return the number, or None and the text of nan and inf. A text that is a number counts. Raise NoMetric."""
+    """Return the number and "", or None and the text for nan and inf. A string that holds a number counts as one. Raise
+    NoMetric."""
     if isinstance(value, str):
         number = parse_number(value)
         if number is None:

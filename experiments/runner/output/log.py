@@ -20,16 +20,15 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of the stream from `offset` on. A gap before it was dropped permanently."""
+    """Bytes of the stream from `offset` on. A gap before them was dropped permanently."""
 
     offset: int
     data: bytes
 
 
 class LogReader:
-    """Follow the log of one process by its prefix. A reader returns each byte once.
-
-    `below` is the folder in which no link is followed; the log's own by default.
+    """Follows the log of one process by its prefix. A reader returns each byte once. No link in the folder `below` is
+    followed; by default, that is the log's own folder.
     """
 
     def __init__(self, prefix: Path, *, below: Root | None = None) -> None:
@@ -40,7 +39,7 @@ class LogReader:
         self.dropped = 0  # bytes that were dropped before this reader reached them
 
     def new(self, limit: int | None = None) -> list[Piece]:
-        """Return what was logged since the last call, at most `limit` bytes. Gaps are skipped."""
+        """Return the bytes logged since the last call, at most `limit`. Gaps are skipped."""
         pieces = []
         for start, path in self._segments():
             try:
@@ -63,7 +62,7 @@ class LogReader:
         return pieces
 
     def unread(self) -> int:
-        """Return how many bytes of the stream are on the disk that were not read yet."""
+        """Return the number of unread bytes on disk."""
         size = 0
         for start, path in self._segments():
             try:
@@ -86,7 +85,7 @@ class LogReader:
         try:
             return list_names(self.prefix.parent, below=self.below)
         except (OSError, OutsideFolder):
-            return []  # not there yet
+            return []  # no log yet
 
 
 def plain_text(text: bytes | str) -> str:
@@ -120,8 +119,8 @@ def _overwrite(line: str) -> str:
         elif move == "\b":
             cursor = max(0, cursor - 1)
         elif move[0] == "\x1b":
-            # A terminal keeps the cursor where it is when it erases a whole line; in practice a carriage return
-            # follows, and starting over here keeps this linear.
+            # When a terminal erases a whole line, the cursor stays where it is. In practice a carriage return follows,
+            # and moving the cursor to the start right away keeps this linear.
             cursor = 0 if move[2] == "2" else cursor
             del cells[cursor:]
         else:

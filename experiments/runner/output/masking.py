@@ -14,8 +14,8 @@ from experiments.runner.report import Report
 
 MASK = "***"
 MIN_MARKED = 4  # characters; shorter ones would mask numbers and words everywhere
-MIN_NAMED = 8  # of a value that only its variable's name calls a secret
-MIN_ENCODED = 8  # of a secret that is masked in base64 and hexadecimal digits, too
+MIN_NAMED = 8  # of a value that is a secret only by its variable's name
+MIN_ENCODED = 8  # of a secret that is also masked in base64 and hexadecimal
 MAX_BYTES = 4096  # of one pattern; longer secrets are masked in pieces
 
 _SECRET_NAME = re.compile(
@@ -39,8 +39,8 @@ def has_secret_name(name: str) -> bool:
 
 
 def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set[str]:
-    """Return the values of variables whose name calls them a secret, and the credentials in URLs of all values and
-    `texts`. A user without a password counts where it can only be a token: in http and https."""
+    """Return the values of variables with a secret's name, and the credentials in URLs in all values and `texts`. A
+    user name without a password counts in http and https URLs, where it can only be a token."""
     secrets = {
         value
         for name, value in environment.items()
@@ -58,13 +58,13 @@ def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set
 
 
 def _is_likely_secret(name: str, value: str) -> bool:
-    """Return whether an environment variable whose name may mean a secret has a value that looks like one."""
+    """Return whether an environment variable with a secret-like name also has a value that looks like a secret."""
     return bool(_LIKELY_NAME.fullmatch(name)) and not _WORD_OR_NUMBER.fullmatch(value)
 
 
 class Masker:
-    """Masks these secrets, also as JSON, URLs, base64 and hexadecimal digits spell them, and each line of one with
-    several."""
+    """Masks these secrets, also as encoded in JSON, URLs, base64 and hexadecimal, and each line of a multi-line
+    secret."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
@@ -92,7 +92,7 @@ class Masker:
         return report if (name, text) == (report.name, report.text) else replace(report, name=name, text=text)
 
     def cut(self, data: bytes) -> int:
-        """Return how many of these bytes can be masked now: the last ones may be the beginning of a secret."""
+        """Return how many of these bytes can be masked now: the last bytes may be the beginning of a secret."""
         if self._pattern is None:
             return len(data)
         begin = max(0, len(data) - self._longest + 1)
@@ -109,7 +109,7 @@ class Masker:
 
 
 class MaskedStream:
-    """The pieces of one log with all secrets masked, wherever the pieces divide them."""
+    """The pieces of one log with all secrets masked, even those split between pieces."""
 
     def __init__(self, masker: Masker) -> None:
         self.masker = masker
@@ -117,7 +117,7 @@ class MaskedStream:
 
     def feed(self, offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (offset, bytes) that can be shown. A possible beginning of a secret waits for the next call."""
-        if offset != self._offset + len(self._held_back):  # a part was dropped
+        if offset != self._offset + len(self._held_back):  # a part of the log was dropped
             yield from self.end()
             self._offset = offset
         data = self._held_back + data
@@ -153,8 +153,8 @@ def _spellings(secret: str) -> Iterator[bytes]:
 
 
 def _encoded(data: bytes) -> Iterator[bytes]:
-    """Yield the bytes in hexadecimal digits, and those characters of their base64 that do not depend on what is around
-    them, as in `user:password` of a header, for each of the three ways in which groups of three bytes may begin."""
+    """Yield the bytes in hexadecimal, and the base64 characters that do not depend on the neighboring bytes (as in
+    `user:password` of a header), for each of the three alignments of base64's groups of three bytes."""
     yield from (data.hex().encode(), data.hex().upper().encode())
     for before in range(3):
         begin, bits = (0, 2, 3)[before], 8 * (before + len(data))

@@ -34,10 +34,10 @@ _UNSUPPORTED = (
 _PARTS = re.compile(
     r"\\Q.*?\\E|\\.|\[\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*\]|\{number\}|\(\?P?<|\(\?|\(|\)", re.DOTALL
 )
-# What a group such as ([0-9.]+) passes over. Behind a label, any number is the metric in another notation.
+# What a group such as ([0-9.]+) does not match. After a label, any number is the metric in another notation.
 _UNREAD = rf"[-+−]?(?i:nan|inf(?:inity)?|none|null|nil|undefined|n/?a)\b|[-+−]{RE2_NUMBER}"
 _UNREAD_OF_LABEL = rf"{_UNREAD}|{RE2_NUMBER}"
-LOOK_BACK = 1000  # bytes at the end of a part of an endless line, in which it may end
+LOOK_BACK = 1000  # bytes at the end of a part of an endless line, within which it may be split
 _BLANKS = r"[ \t]*"
 _LABEL = re.compile(r"[^\W\d_]{2}")
 _NO_LABEL = re.compile(r"\\.|\[[^\]]*\]|\(\?[^)>:]*[)>:]")
@@ -70,7 +70,7 @@ def check(pattern: str) -> str | None:
 
 
 def warning(pattern: str) -> str | None:
-    """Return a warning about numbers that a valid expression would read wrongly, or None."""
+    """Return a warning about numbers that a valid expression would misread, or None."""
     if check(pattern):
         return None
     bounds = _value_group(_expanded(pattern))
@@ -91,14 +91,14 @@ def warning(pattern: str) -> str | None:
 
 
 class PatternReader:
-    """Find the metric in the output, line by line; a carriage return ends a line too (progress bars)."""
+    """Finds the metric in the output, line by line. A carriage return ends a line, too (progress bars)."""
 
     def __init__(self, pattern: str, objective: str) -> None:
         """Raise ValueError with the message of `check`."""
         self.objective = objective
         self.dropped = 0  # matches beyond MAX_POINTS; the last one still counts as the final result
-        self.fault = ""  # the first match that was a part of a longer number, as a sentence
-        self._compiled, self._any_number, self._is_number = _reading(pattern)
+        self.fault = ""  # a message about the first match that was a part of a longer number
+        self._compiled, self._any_number, self._is_number = _expressions_of(pattern)
         self._group = self._compiled.groupindex.get("value", 1)
         self._torn = b""
         self._count = 0
@@ -116,7 +116,7 @@ class PatternReader:
         return [report for line in lines for report in self._line(line)]
 
     def drain(self) -> list[Report]:
-        """Return the matches in an unfinished last line, then the last match of all as the final result."""
+        """Return the matches in an unfinished last line, then the very last match as the final result."""
         reports = self.feed(b"\n")
         if self._last:
             last = self._last
@@ -165,11 +165,12 @@ class PatternReader:
 
 
 def _part_length(line: bytes) -> int:
-    """Return how much of a line is read at once: all of it, or about MAX_LINE bytes, without splitting a number."""
+    """Return how many bytes of a line to read at once: the whole line, or about MAX_LINE bytes, without splitting a
+    number."""
     if len(line) <= MAX_LINE:
         return len(line)
     window = line[MAX_LINE - LOOK_BACK : MAX_LINE]
-    # Between a label and its number only if need be.
+    # Split between a label and its number only if there is no other place.
     for end in (rb".*[\d%)\]][,;]?[ \t]+", rb".*[ \t,;|]"):
         if match := re.match(end, window, re.DOTALL):
             return MAX_LINE - LOOK_BACK + match.end()
@@ -183,9 +184,9 @@ def _compile(pattern: str) -> "re2._Regexp":
 
 
 @lru_cache(64)
-def _reading(pattern: str) -> "tuple[re2._Regexp, re2._Regexp | None, bool]":
-    """Return the expression that reads the lines, the one that reads any number behind its label, if it needs one, and
-    whether it has a `{number}`. Raise ValueError with the message of `check`."""
+def _expressions_of(pattern: str) -> "tuple[re2._Regexp, re2._Regexp | None, bool]":
+    """Return the expression for the lines, another one for any number after its label (None if not needed), and whether
+    the pattern has a `{number}`. Raise ValueError with the message of `check`."""
     if fault := check(pattern):
         raise ValueError(fault)
     has_number = _numbers(pattern) > 0
@@ -194,7 +195,7 @@ def _reading(pattern: str) -> "tuple[re2._Regexp, re2._Regexp | None, bool]":
 
 
 def _numbers(pattern: str) -> int:
-    """Return how often `{number}` occurs, escaped ones and those in character classes apart."""
+    """Return how often `{number}` occurs, except escaped and in character classes."""
     return sum(part[0] == "{number}" for part in _PARTS.finditer(pattern))
 
 
@@ -206,8 +207,8 @@ def _expanded(pattern: str) -> str:
 
 
 def _widened(pattern: str, unread: str) -> "re2._Regexp":
-    """Compile the expression so that its group also matches `unread`, such as nan and numbers with a sign: a line with
-    the metric's label counts, whatever its number is and whatever type Python prints around it."""
+    """Compile the expression so that its group also matches `unread`, such as nan and signed numbers: a line with the
+    metric's label counts, whatever its number is and whatever type name Python prints around it."""
     expanded = _expanded(pattern)
     bounds = _value_group(expanded)
     if bounds is None:
@@ -228,7 +229,7 @@ def _has_label(pattern: str) -> bool:
 
 
 def _value_group(pattern: str) -> tuple[int, int] | None:
-    """Return where the content of the group with the number begins and ends."""
+    """Return the start and end of the content of the group with the number."""
     opened: list[int | None] = []
     for part in _PARTS.finditer(pattern):
         text = part[0]

@@ -1,4 +1,4 @@
-"""The numbers in an output, each with the expression that reads it."""
+"""The numbers in an output, each with the regular expression that reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from experiments.runner.output.metric_pattern import PatternReader
 from trialdeck.script.metrics import labeled_number
 
-MAX_NUMBERS = 300  # numbers that can be chosen
+MAX_NUMBERS = 300  # that can be chosen
 MAX_LINE = 500  # characters of a line in which numbers can be chosen
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*\w)")
 _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
@@ -17,7 +17,7 @@ _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a line. A number that can be chosen has a `pattern` that reads it, and maybe a `name`."""
+    """A piece of a line. A number that can be chosen has a `pattern` that reads it, and possibly a `name`."""
 
     text: str
     name: str = ""
@@ -52,7 +52,8 @@ def _pieces(line: str, most: int) -> list[Piece]:
 
 
 def _expression(line: str, *, at_start: int, number: str) -> tuple[str, str]:
-    """Return (name, expression) for a number in a line: the shortest of a few that reads this number of the line."""
+    """Return (name, expression) for a number in a line: of several candidates, the shortest expression that reads
+    exactly this number."""
     before = line[:at_start]
     since = max((match.end() for match in _NUMBER.finditer(before)), default=0)
     name, pattern = labeled_number(before[since:])

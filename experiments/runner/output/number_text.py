@@ -1,4 +1,4 @@
-"""Numbers in text: where they begin and end, and what they are."""
+"""Numbers in text: their positions and values."""
 
 import itertools
 import math
@@ -6,21 +6,19 @@ import re
 from bisect import bisect_right
 
 _SIGN = "[-+−–‑]"  # also the typographic minus, the en dash, the non-breaking hyphen
-_SPACE = (
-    "[\u00a0\u2009\u202f]"  # that does not break a line: what groups digits; a plain one separates numbers
-)
+_SPACE = "[\u00a0\u2009\u202f]"  # no-break spaces group digits; a plain space separates numbers
 _GROUPS = rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d{{1,3}}(?:'\d{{3}})+|\d{{1,3}}(?:{_SPACE}\d{{3}})+)"
 _DIGITS = rf"(?:{_GROUPS}|\d+(?:_\d+)*)"
 _EXPONENT = rf"(?:[eE]{_SIGN}?\d+|[dD]{_SIGN}\d+)"
 _ANY_EXPONENT = rf"[eEdD]{_SIGN}?\d+"
 _NUMBER = rf"(?:(?:{_DIGITS}(?:\.\d*)?|\.\d+){_EXPONENT}?)"
-_MSVC = r"1\.#(?:QNAN|SNAN|IND|INF)"  # as Microsoft's C library prints nan and inf
+_MSVC = r"1\.#(?:QNAN|SNAN|IND|INF)"  # nan and inf as printed by Microsoft's C library
 _WORD = rf"(?:(?i:nan|inf(?:inity)?)|{_MSVC})\b"
 
 # `{number}` in a pattern. RE2 has no lookarounds, so `NumbersOfLine` checks the match.
 RE2_NUMBER = rf"{_SIGN}?(?:{_WORD}|{_NUMBER})"
 
-# What may stand between a label and its number: blanks that align it, and what Python prints around a number, such as
+# What may be between a label and its number: blanks for alignment, and what Python prints around a number, such as
 # np.float64(0.5), tensor(0.5, device='cuda:0'), Decimal('0.5'), [0.5].
 _TYPE = (
     r"(?:\w+\.)*(?:b?float(?:ing)?\d*(?:_\w+)?|half|single|double|longdouble|u?int\d*|tensor|eagertensor|d?array"
@@ -56,11 +54,9 @@ _TRAILING = ".,;:)]}>\"'%"
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that the text is, or None. nan and inf are numbers here; a whole number that a float would
-    round is an int.
-
-    Signs (the typographic minus too), exponents (Fortran's D too) and `,`, `'`, `_` or a no-break space between digits
-    are read, and the punctuation behind it and a percent sign are left out.
+    """Return the number that the text represents, or None. nan and inf are numbers here; a whole number that a float
+    would round is an int. Supports signs (also the typographic minus), exponents (also Fortran's D), and `,`, `'`, `_`
+    or a no-break space between digits. Ignores punctuation after the number and a percent sign.
     """
     text = text.strip()
     if not _FULL_NUMBER.fullmatch(text):
@@ -77,22 +73,22 @@ def parse_number(text: str) -> float | None:
 
 
 def lead_length(text: str) -> int:
-    """Return how many characters precede the number in a text: blanks, a bracket, and the type that Python prints."""
+    """Return the number of characters before the number in a text: blanks, a bracket, and the type name that Python
+    prints."""
     match = _LEAD.match(text)
     return match.end() if match else 0
 
 
 class NumbersOfLine:
-    """The numbers of one line of text, whole."""
+    """Finds the whole numbers that partial matches in a line of text belong to."""
 
     def __init__(self, line: str) -> None:
         self.line = line
         self._tokens = list(_IN_LINE.finditer(line))
 
     def cut(self, start: int, end: int, *, match: tuple[int, int]) -> str:
-        """Return the longer number of which `line[start:end]` is a part, or "" when it is whole.
-
-        `match` is where the whole match begins and ends: a pattern that names the comma around its number reads a list.
+        """Return the longer number that `line[start:end]` is a part of, or "" when it is complete. `match` is the span
+        of the whole match: a pattern with a comma next to its number reads a list.
         """
         match_start, match_end = match
         is_list = match_start < start and self.line[start - 1] in _SEPARATORS
@@ -115,7 +111,7 @@ class NumbersOfLine:
         return ""
 
     def list_of(self, start: int, end: int) -> str:
-        """Return the list in brackets that `line[start:end]` is the first number of, or "" when it is alone."""
+        """Return the bracketed list whose first number is `line[start:end]`, or "" when it is not in a list."""
         bracket = self.line[:start].rstrip(" \t\"'")[-1:]
         rest = _MORE_OF_LIST.match(self.line, end) if bracket in ("[", "(") else None
         return bracket + self.line[start:end] + rest[0] if rest else ""

@@ -1,5 +1,5 @@
-"""Is in a trial's PYTHONPATH, so that Python runs it before the script. It does nothing until ClearML's package is
-imported. Standard library only, Python 3.7 or later."""
+"""Patch ClearML's package when a script imports it. In a trial's PYTHONPATH, so that Python runs this before the
+script. Standard library only, Python 3.7 or later."""
 
 import sys
 from importlib.machinery import PathFinder  # not importlib.util: that takes as long as Python's own start
@@ -7,8 +7,8 @@ from importlib.machinery import PathFinder  # not importlib.util: that takes as 
 _FOLDER = __file__.rpartition("/")[0]
 
 
-class _Waiting:
-    """Finds the package as Python would, and patches it after its import."""
+class _PatchingFinder:
+    """Finds the package as Python would, and patches it once it is imported."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -27,14 +27,14 @@ class _Waiting:
                 run(module)
                 import trialdeck_clearml
 
-                trialdeck_clearml.mend(module)
+                trialdeck_clearml.patch(module)
 
             spec.loader.exec_module = exec_module
         return spec
 
 
-def _run_the_hidden_one():
-    """Run the sitecustomize that this one hides, because Python runs only the first."""
+def _run_shadowed_sitecustomize():
+    """Run the sitecustomize that this module shadows, because Python runs only the first."""
     spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if entry != _FOLDER])
     if spec and spec.loader:
         from importlib.util import module_from_spec
@@ -43,5 +43,5 @@ def _run_the_hidden_one():
         spec.loader.exec_module(module)
 
 
-sys.meta_path.insert(0, _Waiting)
-_run_the_hidden_one()
+sys.meta_path.insert(0, _PatchingFinder)
+_run_shadowed_sitecustomize()

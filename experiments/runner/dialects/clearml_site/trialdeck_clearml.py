@@ -1,4 +1,4 @@
-"""Patches of ClearML's package within a trial, where it runs as under an agent, but without a server.
+"""Patches of ClearML's package in a trial, where it runs as it does under an agent, but without a server.
 
 Each patch is independent: if it does not fit a version of the package, it is skipped with a message, and the others
 apply. Standard library only, Python 3.7 or later.
@@ -11,12 +11,12 @@ import os
 import sys
 from types import SimpleNamespace
 
-from trialdeck_connect import mend as connect
+from trialdeck_connect import patch as connect
 
-_declared = {}  # {group: {name: {value, type, description}}}: what the package itself does not tell
+_declared = {}  # {group: {name: {value, type, description}}}: parameters that the package itself does not record
 
 
-def mend(clearml):
+def patch(clearml):
     """Apply all patches. Called once, after the package has been imported."""
     if os.environ.get("CLEARML_OFFLINE_MODE") != "1" or "CLEARML_CACHE_DIR" not in os.environ:
         return  # the script wants a server
@@ -26,7 +26,7 @@ def mend(clearml):
         _server,
         _models,
         _design,
-        _late,
+        _stored_model,
         _metadata,
         _properties,
         _argparse,
@@ -48,7 +48,7 @@ def mend(clearml):
 
 
 def _numbers():
-    """Report NaN and infinity as such."""  # else as 0, the best of all losses
+    """Report NaN and infinity as such: the package reports 0, which would be the best loss."""
     from clearml.backend_interface.metrics.events import MetricsEventAdapter as Adapter
 
     convert = Adapter._convert_np_nan_inf
@@ -69,7 +69,7 @@ _UNAVAILABLE = (
 )
 
 
-class _NoAnswer:
+class _Unavailable:
     """Stands in for None and is false, but raises an error with the reason on any other use."""
 
     def __init__(self, request):
@@ -84,7 +84,7 @@ class _NoAnswer:
 
 
 def _server():
-    """Make requests to the server fail with a sentence."""
+    """Make requests to the server fail with a clear message."""
     from clearml import Task
     from clearml.backend_api import Session
     from clearml.backend_interface.base import InterfaceBase
@@ -94,20 +94,20 @@ def _server():
 
     def sent(cls, session, req, *args, **more):
         answer = send(cls, session, req, *args, **more)
-        return _NoAnswer(req) if answer is None and cls._offline_mode else answer
+        return _Unavailable(req) if answer is None and cls._offline_mode else answer
 
     def talked(self, req, *args, **more):
         answer = talk(self, req, *args, **more)
-        return _NoAnswer(req) if answer is None and self._offline_mode else answer
+        return _Unavailable(req) if answer is None and self._offline_mode else answer
 
     def got(cls, task_id=None, *args, **more):
         if task_id and task_id != os.environ.get("CLEARML_TASK_ID") and cls.is_offline():
-            raise ValueError(_UNAVAILABLE.format(f"task {task_id}"))  # else it is an empty one
+            raise ValueError(_UNAVAILABLE.format(f"task {task_id}"))  # the package would return an empty task
         return get(cls, task_id, *args, **more)
 
     def waited(self, *args, **more):
         if self.is_offline():
-            raise ValueError(_UNAVAILABLE.format("a task's state"))  # else it waits for ever
+            raise ValueError(_UNAVAILABLE.format("a task's state"))  # the package would wait forever
         return wait(self, *args, **more)
 
     InterfaceBase._send, Session.send, Task.get_task = classmethod(sent), talked, classmethod(got)
@@ -115,17 +115,15 @@ def _server():
 
 
 def _models():
-    """OutputModel.update_weights keeps the file."""
+    """Make OutputModel.update_weights keep the file."""
     import clearml.model as module
 
     make = module.create_dummy_model
 
     def made(*args, **more):
         model = make(*args, **more)
-        model.locked = False  # it asks whether it is published
-        model.system_tags = (
-            model.system_tags or []
-        )  # update_weights_package looks into them, and changes them
+        model.locked = False  # the package asks the server whether the model is published
+        model.system_tags = model.system_tags or []  # update_weights_package reads and changes them
         model.edit = vars(model).update
         return model
 
@@ -133,20 +131,21 @@ def _models():
 
 
 def _design():
-    """OutputModel.update_design keeps the text."""
+    """Make OutputModel.update_design keep the text."""
     from clearml.backend_interface.model import Model
 
     edit = Model._edit
 
     def edited(self, design=None, *args, **more):
-        is_text = design is not None and self._offline_mode  # which is what a server is sent
+        # The text is what the package would send to a server.
+        is_text = design is not None and self._offline_mode
         return edit(self, self._wrap_design(design) if is_text else design, *args, **more)
 
     Model._edit = edited
 
 
-def _late():
-    """Labels and design of a model count, too, when its weights are kept already."""
+def _stored_model():
+    """Store a model's labels and design even after its weights have been stored."""
     from clearml import OutputModel
 
     label, design = OutputModel.update_labels, OutputModel.update_design
@@ -170,7 +169,7 @@ def _late():
 
 
 def _metadata():
-    """Metadata of a model is kept as long as the script runs."""
+    """Keep a model's metadata while the script runs."""
     from clearml import Task
     from clearml.model import BaseModel
 
@@ -188,7 +187,7 @@ def _metadata():
 
 
 def _properties():
-    """Task.get_user_properties returns what the script has set."""
+    """Make Task.get_user_properties return what the script has set."""
     from clearml import Task
 
     get = Task.get_user_properties
@@ -203,7 +202,7 @@ def _properties():
 
 
 def _argparse():
-    """Flags of argparse take the trial's values, and are learnt."""
+    """Apply the trial's values to argparse flags, and record the flags as declared parameters."""
     # The package itself ignores flags of subparsers, counts, and --x/--no-x.
     import clearml.backend_interface.task.args as module
     from clearml.binding.args import PatchArgumentParser as Original
@@ -217,7 +216,7 @@ def _argparse():
     def copied(self, parser, *args, **more):
         names = {action.dest for action in parser._actions}
         if "hydra_help" in names or {"completion", "interactive", "separator", "trace"} <= names:
-            return None  # hydra's and Fire's own
+            return None  # Hydra's and Fire's own parsers
         before = [(action, action.const, action.default) for action in _flags(parser)]
         done = copy(self, parser, *args, **more)
         parameters, meant = self._task.get_parameters(), {}
@@ -238,7 +237,7 @@ def _argparse():
 
 
 def _flags(parser):
-    """Actions that take no value, of the parser and those below it."""
+    """Return the actions without a value, of the parser and its subparsers."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
@@ -258,7 +257,7 @@ def _flag(action, text, const):
 
 
 def _click():
-    """Options of click that the trial does not name keep their own values."""  # else they are None
+    """Keep the defaults of click options that the trial does not set: the package sets them to None."""
     try:
         from click.core import Command, Parameter
         from click.exceptions import MissingParameter
@@ -269,7 +268,7 @@ def _click():
     process, invoke = Parameter.process_value, Command.invoke
 
     def process_value(self, ctx, value):
-        """Called by click for what the command line says, then by ClearML for what the task says: None or text."""
+        """Called by click with the command line's value, then by ClearML with the task's: None or text."""
         if not ctx.resilient_parsing or self.name not in ctx.params:
             return process(self, ctx, value)
         if isinstance(value, str) and value.startswith("[") and (self.multiple or self.nargs != 1):
@@ -287,7 +286,7 @@ def _click():
     def invoked(self, ctx):
         for param in self.params:
             if not getattr(param, "expose_value", True):
-                ctx.params.pop(param.name, None)  # ClearML adds them, and the function does not take them
+                ctx.params.pop(param.name, None)  # ClearML adds them, but the function does not accept them
         _write()
         return invoke(self, ctx)
 
@@ -302,7 +301,7 @@ def _listed(text):
 
 
 def _fire():
-    """Fire takes its arguments from the command line."""
+    """Make Fire read its arguments from the command line."""
     # The package removes these, and passes only arguments that it has recorded itself.
     try:
         from fire import core
@@ -333,7 +332,7 @@ def _hydra():
 
 
 def _project():
-    """Task.init finds a project."""  # 1.x fails without one, and so do the data sets of 2.x
+    """Give Task.init a project: 1.x fails without it, and so do the datasets of 2.x."""
     from clearml import Task
 
     get_name, get_project = Task.get_project_name, Task.get_project_object
@@ -347,7 +346,7 @@ def _declare_all(prefix, values):
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             _declare_all(f"{name}.", value)
-        elif "${" not in str(value):  # an interpolation is no value
+        elif "${" not in str(value):  # an interpolation is not a value
             _declare("Hydra", name, None if value == "???" else value, type(value).__name__, None)
 
 
@@ -366,7 +365,7 @@ def _text(value):
 
 
 def _write():
-    """Write the declared parameters for the worker, which suggests them for the search space."""
+    """Write the declared parameters, which Trialdeck suggests for the search space."""
     if not _declared:
         return
     path = os.path.join(os.environ["CLEARML_CACHE_DIR"], "declared.json")

@@ -1,8 +1,8 @@
-"""Values that a script connects to its ClearML task remain its own, unless the experiment overrides them.
+"""Keep the values that a script connects to its ClearML task, unless the experiment overrides them.
 
-Under an agent, the package reads every connected value back from the task, even values that the script itself has put
-there: a later write, or a second parser, dict or file of the same name, would get the values of the first one. Standard
-library only, Python 3.7 or later.
+Under an agent, the package reads every connected value back from the task, even values that the script itself wrote: a
+later write, or a second parser, dict or file of the same name, would get the values of the first. Standard library
+only, Python 3.7 or later.
 """
 
 import json
@@ -11,7 +11,7 @@ import os
 GENERAL = "General"  # the group and the configuration without a name
 
 
-def mend():
+def patch():
     """Patch the package so that connected values remain the script's own unless the experiment overrides them."""
     with open(os.path.join(os.environ["CLEARML_CACHE_DIR"], "overrides.json"), encoding="utf-8") as file:
         overrides = json.load(file)
@@ -45,7 +45,7 @@ def _parameters(groups):
             for key, value in self.get_parameters(cast=True).items()
             if key.startswith(prefix)
         }
-        parameter_values = parameters.to_dict()  # names that it does not have, it refuses
+        parameter_values = parameters.to_dict()  # the package refuses unknown names
         overridden = {key: value for key, value in stored.items() if key in names and key in parameter_values}
         parameters.update_from_dict(_as_declared(self, parameters, overridden, name))
         own = {key: value for key, value in parameters.to_dict().items() if key not in names}
@@ -56,9 +56,9 @@ def _parameters(groups):
 
 
 def _as_declared(task, parameters, overridden, name):
-    """Return overridden values in the types of the script's own values, or else in those that it declares.
+    """Return the overridden values, cast to the types of the script's own values or to its declared types.
 
-    A task that ran before knows the types of its values; what an experiment overrides has none.
+    A task that has run before has the types of its values; an experiment's overrides have none.
     """
     from clearml.utilities.proxy_object import cast_basic_type
 
@@ -91,7 +91,7 @@ class _Overridden:
         return module.nested_from_flat_dictionary(dictionary, {**flat, **self._values})
 
     def restore(self, written):
-        """Called after a write: set overridden values again, in place, and let the task know the others."""
+        """Called after a write: set overridden values again, in place, and write the others to the task."""
         own = {}
         self._restore(written, "", own)
         self._record(own)
@@ -145,7 +145,7 @@ def _configuration(names):
     Task.connect_configuration, Task.connect_label_enumeration = connected, connected_labels
 
 
-class _Kept(dict):
+class _FixedKeys(dict):
     """An overridden configuration: existing keys cannot be changed, as under an agent, but a script may add keys."""
 
     def __init__(self, values):
@@ -161,7 +161,9 @@ class _Kept(dict):
 
 
 def _kept(values):
-    return _Kept({key: _kept(value) if isinstance(value, dict) else value for key, value in values.items()})
+    return _FixedKeys(
+        {key: _kept(value) if isinstance(value, dict) else value for key, value in values.items()}
+    )
 
 
 def _arguments(names):
@@ -178,7 +180,7 @@ def _arguments(names):
                 key: value for key, value in values.items() if not key.startswith("Args/") or key[5:] in names
             }
 
-        self._task.get_parameters = overridden  # of this task, while it is read
+        self._task.get_parameters = overridden  # only for this task, while it is read
         try:
             return copy(self, parser, *args, **more)
         finally:

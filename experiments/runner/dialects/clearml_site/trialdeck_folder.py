@@ -1,5 +1,5 @@
-"""Makes the folder of ClearML's package of the file that the worker has left in its place, since most scripts never
-need the folder. Standard library only, Python 3.7 or later.
+"""Create the folder of ClearML's package from the file that the worker left in its place: most scripts never need it.
+Standard library only, Python 3.7 or later.
 """
 
 import fcntl
@@ -7,20 +7,20 @@ import json
 import os
 import time
 
-_PATIENCE_S = 30  # for another process of the trial that is making it
+_PATIENCE_S = 30  # to wait for another process of the trial that is creating it
 
 
 def unpack():
-    """Make the folder, unless it is there. Raise OSError where that is not possible."""
+    """Create the folder unless it exists. Raise OSError when that fails."""
     path = os.environ.get("CLEARML_CACHE_DIR")
     if not path or not os.environ.get("CLEARML_CONFIG_FILE", "").startswith(path + "/"):
-        return  # a folder of the script's own
+        return  # the script created a folder itself
     deadline = time.monotonic() + _PATIENCE_S
     while not os.path.isdir(path):
         try:
             with open(path, encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                if os.fstat(file.fileno()).st_nlink:  # else another process has made it meanwhile
+                if os.fstat(file.fileno()).st_nlink:  # otherwise, another process has created it meanwhile
                     _replace(path, json.load(file))
         except (FileNotFoundError, IsADirectoryError):  # another process replaces it at this moment
             if time.monotonic() > deadline:
