@@ -29,16 +29,16 @@ BANDWIDTH = 0.07  # of each axis: the standard deviation of the kernel
 FEWEST = 3  # trials for a surface
 MOST_PINS = {510: 500, 320: 250}
 EDGES = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the values, by rank: more contrast is better
-THIN = 0.35  # of a trial's weight: where the density is lower, the surface stays blank
+THIN = 0.35  # of a trial's weight: the surface stays blank where the density is lower
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The local mean and the density of trials at `ROWS` × `COLUMNS` nodes, from the low ends of both axes."""
+    """The local mean and the density of trials at `ROWS` × `COLUMNS` nodes, starting at the low ends of both axes."""
 
     means: list[list[float]]
     density: list[list[float]]
-    edges: list[float]  # where the bands begin, the worst first
+    edges: list[float]  # the lower ends of the bands, from the worst to the best
 
 
 def contour(
@@ -53,7 +53,7 @@ def contour(
     widths: Sequence[int] = HALF_WIDTHS,
     key: str = "contour",
 ) -> Chart:
-    """Draw the value over two parameters. `total` is the number of trials from which the marks were taken."""
+    """Draw the value over two parameters. `total` is the number of trials from which the marks were sampled."""
     having = [
         mark
         for mark in marks
@@ -97,9 +97,8 @@ def contour(
 
 
 def surface_of(marks: Sequence[TrialMark], x: Parameter, y: Parameter, *, direction: str) -> Surface | None:
-    """Return the kernel mean of the values: trials are binned on the grid, then sums and counts are blurred alike.
-
-    None when all trials lie on one point, or have no place on the axes.
+    """Return the kernel mean of the values: trials are binned on the grid, then sums and counts are smoothed with the
+    same kernel. None when all trials lie on one point, or outside the axes.
     """
     import numpy as np
 
@@ -136,7 +135,7 @@ def surface_of(marks: Sequence[TrialMark], x: Parameter, y: Parameter, *, direct
 
 
 def _kernel(size: int) -> Any:
-    """Return the symmetric matrix that blurs `size` nodes with a Gaussian of height 1."""
+    """Return the symmetric matrix that smooths `size` nodes with a Gaussian of height 1."""
     import numpy as np
 
     places = np.arange(size) / (size - 1)
@@ -149,7 +148,7 @@ def _scale(parameter: Parameter, start: float, end: float) -> ParameterScale:
 
 
 def _bands(surface: Surface, box: Box, direction: str) -> Svg:
-    """Return the bands from the worst to the best, each above the previous one, then what stays blank."""
+    """Return the bands from the worst to the best, each on top of the previous one, then the blank area."""
     sign = 1.0 if direction == "maximize" else -1.0
     means = surface.means if sign > 0 else [[-mean for mean in row] for row in surface.means]
     elements = [
@@ -164,7 +163,7 @@ def _bands(surface: Surface, box: Box, direction: str) -> Svg:
 def isoband(heights: Sequence[Sequence[float]], edge: float, box: Box) -> str:
     """Return the path of the region where `heights`, bilinear between the nodes, are at least `edge`.
 
-    Marching squares: of each square the polygon inside; whole squares of a row are joined.
+    Marching squares: the polygon inside each square; full squares of a row are joined.
     """
     rows, columns = len(heights), len(heights[0])
     wide, tall = box.width / (columns - 1), box.height / (rows - 1)
@@ -193,7 +192,8 @@ CORNERS = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 
 
 def _inside(corners: Sequence[float], edge: float) -> list[tuple[float, float]]:
-    """Return the polygon of a square, in shares of its sides, where the heights of its corners are at least `edge`."""
+    """Return the polygon of a square where the heights, given at its corners, are at least `edge`, in fractions of its
+    sides."""
     points = []
     for place in range(4):
         corner, next_corner = corners[place], corners[(place + 1) % 4]

@@ -23,7 +23,7 @@ from experiments.charts.drawing.svg import (
 )
 
 MAX_SIBLINGS = 20
-MAX_POINTS = 600  # of the trial's own curve and of the best trial's
+MAX_POINTS = 600  # in the curves of the trial and of the best trial
 MAX_SIBLING_POINTS = 120
 
 DIGIT = 6.8  # approximate width of a bold digit at 11 px
@@ -86,7 +86,7 @@ def curve(
 
 
 def thinned(points: Sequence[tuple[float, float | None]], limit: int) -> list[tuple[float, float | None]]:
-    """Return at most `limit` (5 or more) points: the first, the last, and of each interval between them the lowest, the
+    """Return at most `limit` (5 or more) points: the first, the last, and in each interval between them the lowest, the
     highest and a gap."""
     if len(points) <= limit:
         return list(points)
@@ -100,7 +100,7 @@ def thinned(points: Sequence[tuple[float, float | None]], limit: int) -> list[tu
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """The ends and the baseline of a label, in pixels."""
+    """The left and right ends and the baseline of a label, in pixels."""
 
     left: float
     right: float
@@ -147,7 +147,7 @@ class _Drawing:
 
     @property
     def y(self) -> Linear | Log:
-        """The scale of the values. Only for a drawing with values."""
+        """The scale of the values. Raise ValueError for a drawing without values."""
         if self._y_scale is None:
             raise ValueError("A chart without values has no value scale.")
         return self._y_scale
@@ -200,7 +200,7 @@ class _Drawing:
             for each in drawn[:1] + drawn[len(self.siblings) + 1 :]
             for point in self._end_and_best(each)
         ]
-        # The first steps of a curve are naturally far from the rest: cut them off only when they hide everything else.
+        # The first steps of a curve are usually far from the rest: cut them off only when they hide everything else.
         low, high, is_log = linear_or_log(values, keep=keep, gain=5.0)
         self.low, self.high = low, high
         if is_log:
@@ -287,7 +287,7 @@ class _Drawing:
         return min(max(self.y.at(value), self.top), self.bottom)
 
     def _peak(self) -> list[Svg]:
-        """Mark the best point of the thick lines, where it is not their end."""
+        """Mark the best point of each thick line unless it is the last one."""
         marks = []
         for series in [self.own, *([self.best] if self.best else [])]:
             if not self._end_and_best(series) or self._best_of(series) == self._end(series):
@@ -331,8 +331,8 @@ class _Drawing:
         prefers_above: bool,
         taken: _Box | None = None,
     ) -> _Box:
-        """Return where the label of a line's end is: beside its own line, above or below, with neither the other line
-        nor the other label in between where there is such a place."""
+        """Return the place of the label at a line's end: above or below its own line, if possible with neither the
+        other line nor the other label in between."""
         step, value = self._end(series)
         length = len(text) * DIGIT
         right = min(max(self.x.at(step) + 8 + length, self.first_x + length), self.last_x)
@@ -345,7 +345,7 @@ class _Drawing:
         if below.y > self.bottom:
             places = [above]
         places = [place for place in places if not (taken and place.overlaps(taken))] or [
-            # Both lines end at the same height: one label above, one below the other line's.
+            # Both lines end at the same height: put one label above and one below.
             _Box(left, right, taken.y + (15 if taken.y < (self.top + self.bottom) / 2 else -15))
             if taken
             else above
@@ -353,7 +353,7 @@ class _Drawing:
         return next((place for place in places if not place.is_cut_off(own, foreign)), places[0])
 
     def _heights(self, series: Series, left: float, right: float) -> list[float]:
-        """Return the y coordinates of a line between these pixels, also where it only passes through."""
+        """Return the y coordinates of a line between these x pixels, including where it only passes through."""
         places = [(self.x.at(step), self._inside(v)) for step, v in series.points if v is not None]
         heights = [y for x, y in places if left <= x <= right]
         for (x1, y1), (x2, y2) in pairwise(places):

@@ -43,7 +43,7 @@ class Ended:
 def durations(
     ended: Sequence[Ended], *, widths: Sequence[int] = HALF_WIDTHS, key: str = "durations"
 ) -> Chart:
-    """Draw how many trials took how long. Run times far beyond the others share the last bar."""
+    """Draw a histogram of run times. Outliers share the last bar."""
     timed = [each for each in ended if finite(each.duration_s) is not None and each.duration_s >= 0]
     succeeded = [each.duration_s for each in timed if each.state == "succeeded"]
     middle = median(succeeded) if succeeded else None
@@ -94,7 +94,7 @@ def durations(
 
 
 def bins(values: Sequence[float]) -> list[float]:
-    """Return the edges of at most 24 bins of equal, round width, from zero; the last one may take outliers in."""
+    """Return the edges of at most 24 bins of equal, round width, from zero; the last bin may include outliers."""
     ordered = sorted(values)
     longest = ordered[-1]
     usual = ordered[min(len(ordered) - 1, int(0.98 * len(ordered)))]

@@ -71,7 +71,8 @@ def edf(
 
 
 def by_revision(marks: Sequence[TrialMark]) -> list[tuple[int | None, list[float]]]:
-    """Return (revision, sorted values): of the latest revisions with three or more trials, or (None, all values)."""
+    """Return (revision, sorted values) of the latest revisions with three or more trials, or only (None, all
+    values)."""
     groups: dict[int, list[float]] = {}
     for mark in marks:
         if (value := finite(mark.value)) is not None:
@@ -106,7 +107,7 @@ def _names(
 ) -> list[Svg]:
     names, every = [], 0.8 / len(lines)
     for place, (revision, values) in enumerate(lines):
-        share = 0.85 - every * place  # at different heights, so that labels of near lines stay apart
+        share = 0.85 - every * place  # at different heights, to separate the labels of close lines
         value = values[min(int(share * len(values)), len(values) - 1)]
         at = min(max(x.at(value), box.left), box.right)
         is_left = at - box.left > 90

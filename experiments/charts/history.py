@@ -16,7 +16,7 @@ LANES["stopping"] = LANES["running"]
 LANE_ORDER = ("early", "stopped", "failed", "running")
 LANE = 14
 
-MOST_NARROW = 400  # marks where the drawing is not the widest
+MOST_NARROW = 400  # marks in all drawings but the widest
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class _Drawing:
             margin = 0.0
         lowest = low - margin * (2.5 if self.is_down else 0.5)
         if low >= 0:
-            lowest = max(lowest, 0.0)  # no negative axis for values that are not negative
+            lowest = max(lowest, 0.0)  # no negative axis for nonnegative values
         return Linear(lowest, high + margin, start=self.bottom, end=self.top, snap=True)
 
     def _number_scale(self) -> Linear:
@@ -195,7 +195,7 @@ class _Drawing:
         if len(text) * DIGIT > self.last_x - x:
             return wash
         y = self.top + 16 if self.is_down else self.bottom - 8
-        for tick in self.y.ticks if self.y else ():  # a grid line would strike it through
+        for tick in self.y.ticks if self.y else ():  # a grid line would cross it out
             if abs(tick.at - (y - 4)) < 8:
                 y = tick.at + 16 if self.is_down else tick.at - 6
                 break
@@ -268,7 +268,7 @@ class _Drawing:
         drawn = shape(point.state, x, y, self.radius, outside=outside)
         if (tooltip := self.tooltips.get(point.number)) is None:
             tooltip = self.tooltips[point.number] = self._tooltip(point, value, outside)
-        # Where there is no best trial, the first one is the chart's tab stop.
+        # Without a best trial, the first one is the chart's tab stop.
         is_stop = not self.steps and point is self.points[0]
         return linked(drawn, tooltip, href(point.number) if href else None, is_stop=is_stop)
 

@@ -9,7 +9,7 @@ from experiments.charts.drawing.scale import finite
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label
 
 ROW = 22.0
-MONO = 6.6  # width of a letter of the names
+MONO = 6.6  # width of a character of the names
 
 
 def importance(
@@ -22,8 +22,8 @@ def importance(
 ) -> Chart:
     """Draw one bar per parameter.
 
-    `shares` are (name, number): shares from 0 to 1, or with `is_signed` correlations from -1 to 1; None: not defined
-    here. `note` is the first sentence of the description.
+    `shares` are (name, number): shares from 0 to 1, or with `is_signed` correlations from -1 to 1; None if undefined.
+    `note` is the first sentence of the description.
     """
     title = "Correlation" if is_signed else "Importance"
     ordered = sorted(

@@ -1,4 +1,4 @@
-"""Intermediate values: the curves of the best trials over the median and the quartiles of other_curves."""
+"""Intermediate values: the curves of the best trials over the median and quartiles of the others."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def intermediate(
 ) -> Chart:
     """Draw `curves`, the best ones and running ones, over the median and quartiles of `other_curves`.
 
-    `smoothing` is the weight of the past in an exponential mean, 0 to less than 1; the table has the raw values.
+    `smoothing` is the weight of the past in an exponential moving average, in [0, 1); the table has the raw values.
     """
     shown = [(curve, smooth(curve.points, smoothing)) for curve in curves]
     shown = [(curve, points) for curve, points in shown if points]
@@ -76,7 +76,7 @@ def intermediate(
 
 
 def smooth(points: Points, weight: float) -> list[tuple[int, float]]:
-    """Return the exponential mean of the values: weight × mean so far + (1 - weight) × value."""
+    """Return the exponential moving average of the values: weight × average so far + (1 - weight) × value."""
     smoothed: list[tuple[int, float]] = []
     for step, value in points:
         number = finite(value)
@@ -174,7 +174,7 @@ class _Plot:
         )
 
     def _names(self) -> list[Svg]:
-        """Return the labels at the ends of the best curve and of the median."""
+        """Return the labels at the ends of the best curve and the median."""
         names: list[tuple[float, float, str, str | None]] = []
         for curve, points in self.shown:
             if curve.number == self.best:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from experiments.charts.drawing.svg import Svg, element
 
-# (state, color role, label), from the left. The remaining budget shows the track.
+# (state, color role, label), from left to right. The remaining budget is the uncovered track.
 PARTS = (
     ("succeeded", "good", "succeeded"),
     ("early_stopped", "cut", "stopped early"),
@@ -58,7 +58,7 @@ def summary(counts: Mapping[str, int], *, left: int = 0) -> str:
 
 
 def _lengths(numbers: list[int], width: float) -> list[float]:
-    # Thin segments get the minimum length, the others share the rest, which in turn may make another part thin.
+    # Thin segments get the minimum length and the others share the rest, which may make another segment thin in turn.
     thin: set[int] = set()
     while True:
         wide_total = sum(number for index, number in enumerate(numbers) if index not in thin)

@@ -24,7 +24,7 @@ from experiments.charts.drawing.svg import (
 COLORS = 6  # of the first lines; the others are gray
 MAX_POINTS = 300  # drawn of one line
 MAX_ROWS = 20_000  # of the data table
-MAX_NAME = 14  # characters of a label beside its line; longer names are in the color key alone
+MAX_NAME = 14  # characters of a label beside its line; longer names are only in the color key
 DIGIT = 6.6  # approximate width of a character at 11 px
 
 Points = Sequence[tuple[float, float | None]]
@@ -34,7 +34,7 @@ Points = Sequence[tuple[float, float | None]]
 class Line:
     """One curve: (x, value) in rising order of x; None is a gap. `color` is 1 to 6, or 0 for gray.
 
-    `band` are (x, lowest, highest) of its replicates. `href` is where the line leads.
+    `band` are (x, lowest, highest) of its replicates. `href` is the line's link.
     """
 
     name: str
@@ -53,7 +53,7 @@ def overlay(
     key: str,
     is_step: bool = False,
 ) -> Chart:
-    """Draw `lines` over each other, the first ones on top. `is_step`: a value holds until the next one.
+    """Draw overlaid `lines`, the first ones on top. `is_step`: a value holds until the next one.
 
     `key` must be unique in the page. The table contains all points, up to 20,000 rows.
     """
@@ -118,7 +118,7 @@ class _Drawing:
         values = [value for line in self.lines for _, value in line.points if value is not None]
         values += [bound for line in self.lines for _, *bounds in line.band for bound in bounds]
         ends = [self._end(line)[1] for line in self.lines]
-        # The first values are naturally far from the rest: cut them off only when they hide everything else.
+        # The first values are usually far from the rest: cut them off only when they hide everything else.
         self.low, self.high, is_log = linear_or_log(values, keep=ends, gain=3.0)
         if is_log:
             return Log(self.low, self.high, start=self.bottom, end=self.top)
@@ -179,11 +179,11 @@ class _Drawing:
         return next((x, value) for x, value in reversed(line.points) if value is not None)
 
     def _y(self, value: float) -> float:
-        """Values beyond the axis lie on its border."""
+        """Return the pixel of a value; values beyond the axis are drawn at its border."""
         return min(max(self.y.at(value), self.top - 4), self.bottom + 4)
 
     def _labels(self) -> Iterator[Svg]:
-        """The names beside the ends of the colored lines, moved apart where they would overlap."""
+        """Return the names beside the ends of the colored lines, moved apart where they would overlap."""
         label_candidates = sorted(
             ((self._y(self._end(line)[1]), line) for line in self.labeled), key=lambda at: at[0]
         )

@@ -22,7 +22,7 @@ from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 MOST_LINES = 300
 MOST_AXES = {1070: 10, 640: 7, 320: 4}  # by width, the objective included
-LEVELS = 5  # of the ramp from the worst line to the best
+LEVELS = 5  # of the color ramp from the worst line to the best
 TITLE = "Parallel coordinates"
 
 
@@ -43,8 +43,8 @@ def parallel(
 ) -> Chart:
     """Draw each trial with a value as a line through its parameters to its value; the best ones are drawn on top.
 
-    At most 300 lines are drawn: the best ones. `total` is the number of trials from which the marks were taken. `faded`
-    trials stay in the background. `flipped`, `log` and `linear` name axes; `metric` names the last one.
+    At most 300 lines are drawn: the best ones. `total` is the number of trials from which the marks were sampled.
+    `faded` trials are drawn in the background. `flipped`, `log` and `linear` name axes; `metric` names the last one.
     """
     lines = ranked(marks, direction)[:MOST_LINES]
     behind = [mark for mark in faded if finite(mark.value) is not None][:MOST_LINES]
@@ -82,7 +82,7 @@ def ranked(marks: Sequence[TrialMark], direction: str) -> list[TrialMark]:
 
 
 def level(place: int, count: int) -> int:
-    """Return the step of the color ramp, 1 to 5, of rank `place` (from 0) among `count`: the best fifth has 5."""
+    """Return the step of the color ramp, 1 to 5, of rank `place` (from 0) among `count`: the best fifth gets 5."""
     return LEVELS - min(LEVELS - 1, place * LEVELS // max(count, 1))
 
 
@@ -173,7 +173,7 @@ class _Plot:
         return elements
 
     def _grip(self, x: float, parameter: Parameter) -> Svg:
-        """Return where the pointer draws a range; the script reads the values of both ends from it."""
+        """Return the area in which the pointer selects a range; the script reads the values of both ends from it."""
         low, high = parameter.low, parameter.high
         if parameter.name in self.flipped:
             low, high = high, low

@@ -22,9 +22,8 @@ def parameter_scale(
     kind: str, values: Sequence[Any], samples: Sequence[Any], default: float | None = None
 ) -> Svg:
     """Draw the samples of a parameter of NNI's type `kind` with these `values`: dots on its scale, linear or
-    logarithmic, or a dot per choice, the larger the more samples have it. The `default` is a tall mark.
-
-    Empty if the values cannot be drawn.
+    logarithmic; or one dot per choice, sized by its number of samples. `default` is a tall mark. Return an empty text
+    if the values cannot be drawn.
     """
     if kind == "choice":
         return _choices(values, samples)

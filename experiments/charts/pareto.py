@@ -64,9 +64,8 @@ def pareto(
     widths: Sequence[int] = HALF_WIDTHS,
     key: str = "pareto",
 ) -> Chart:
-    """Draw the objectives number `x` and `y` of trials. `total` is the number of trials from which they were taken.
-
-    With more than two objectives there is no line: a trial of the front may be behind others in these two.
+    """Draw trials at their values of objectives number `x` and `y`. `total` is the number of trials from which they
+    were sampled. With more than two objectives there is no line: a trial on the front may be dominated in these two.
     """
     front = [mark for mark in marks if mark.is_front]
     across, up = objectives[x], objectives[y]
@@ -143,7 +142,8 @@ def _line(
     scale: Scale,
     box: Box,
 ) -> str:
-    """Return the steps from the best value across to the worst: what is behind them is dominated."""
+    """Return the step line from the best value to the worst of the horizontal axis; everything behind it is
+    dominated."""
     ordered = sorted(set(points), key=lambda point: (across.loss(point[0]), up.loss(point[1])))
     worst_y = box.bottom if up.direction == "maximize" else box.top
     worst_x = box.right if across.direction == "minimize" else box.left
@@ -161,7 +161,7 @@ def _dot(x: float, y: float, *, is_front: bool, is_inside: bool) -> str:
 
 
 def _labels(places: Sequence[tuple[float, float, int]], box: Box) -> Svg:
-    """Return the numbers of trials on the front, as far as they have room."""
+    """Return the numbers of trials on the front, as far as there is space."""
     labels: list[Svg] = []
     taken: list[tuple[float, float]] = []
     for x, y, number in sorted(places):

@@ -1,4 +1,4 @@
-"""Read plotly's figures: numbers, labels and axis titles of their traces, whatever a script made of them."""
+"""Read plotly's figures leniently: the numbers, labels and axis titles of their traces."""
 
 from __future__ import annotations
 

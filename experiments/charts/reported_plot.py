@@ -45,9 +45,8 @@ class Trace:
 
 
 def plot(figure: Mapping[str, Any], *, key: str, title: str) -> Chart | None:
-    """Draw a plotly figure {"data": traces, "layout": …}; None if it has traces of other kinds.
-
-    `key` must be unique in the page. The rows of the chart are the plotted values.
+    """Draw a plotly figure {"data": traces, "layout": …}; None if it has unsupported kinds of traces. `key` must be
+    unique in the page. The rows of the chart are the plotted values.
     """
     traces = [trace for trace in values_of(figure.get("data")) if isinstance(trace, Mapping)]
     layout = figure.get("layout")
@@ -159,7 +158,7 @@ class _XY:
         return [self._grid(), *self._bars(), *self._lines(), *self._legend()]
 
     def at(self, x: Any) -> float | None:
-        """Return the pixel of a value; None for a category beyond those that are shown."""
+        """Return the pixel of a value; None for a category that is not shown."""
         if self.names is None:
             return self.x.at(x)
         return self.places.get(x if isinstance(x, str) else f"{x:g}")
@@ -347,7 +346,7 @@ class _HeatMap:
 
 
 def _pooled(rows: list[list[float | None]]) -> tuple[list[list[float | None]], int, int]:
-    """Return at most MAX_CELLS × MAX_CELLS means, and how many rows and columns each is of."""
+    """Return at most MAX_CELLS × MAX_CELLS means, and the numbers of rows and columns that each one averages."""
     down, across = math.ceil(len(rows) / MAX_CELLS), math.ceil(len(rows[0]) / MAX_CELLS)
     if down == across == 1:
         return rows, 1, 1

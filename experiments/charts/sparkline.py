@@ -9,10 +9,10 @@ WIDTH, LOW, HIGH = 72, 16.0, 2.0
 
 
 def sparkline(best_steps: Sequence[tuple[int, float]], *, last: int) -> Svg:
-    """Draw the best value so far, from its first value to trial number `last`, smaller values lower.
+    """Draw the best value so far, from its first value to trial number `last`; smaller values are lower.
 
-    `best_steps` are the (number, value) pairs where it improved, in order. Without any the drawing is empty, so that
-    the table keeps its layout. Hidden from screen readers, because the row contains the best value as text.
+    `best_steps` are the (number, value) pairs where it improved, in order. Without any, the drawing is empty, which
+    keeps the table's layout. Hidden from screen readers, because the row contains the best value as text.
     """
     steps = [(number, value) for number, value in best_steps if finite(value) is not None]
     if not steps:
@@ -30,7 +30,7 @@ def sparkline(best_steps: Sequence[tuple[int, float]], *, last: int) -> Svg:
 
 
 def level(points: Sequence[tuple[float, float | None]], *, most: float) -> Svg:
-    """Draw a level over time: (position from 0 to 1, amount from 0 to `most`) in order; None is a gap.
+    """Draw a level over time from (position from 0 to 1, amount from 0 to `most`) in order; None is a gap.
 
     Twice as wide as `sparkline`. Hidden from screen readers, because the current level is beside it as text.
     """

@@ -1,4 +1,4 @@
-"""Stacked bars over time: one bar per period, one slab per series."""
+"""Stacked bars over time: one bar per period, one segment per series."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ def stacked(
     limit: float | None = None,
     limit_name: str = "",
 ) -> Chart:
-    """Draw the series on each other, the first at the bottom. `limit` is a dashed rule. `key` must be unique in the
-    page."""
+    """Draw the series stacked, the first at the bottom. `limit` is a dashed line. `key` must be unique in the page."""
     totals = [sum(layer.values[place] for layer in series) for place in range(len(periods))]
     described = f"{title}: {sum(totals):,.1f} {unit} in {len(periods)} periods."
     if totals and max(totals) > 0:

@@ -11,7 +11,7 @@ from experiments.charts.drawing.svg import NARROW, TURN, Chart, Svg, clip, eleme
 
 ROW = 44.0  # pixels
 BROAD = 1040  # the panel has the whole width of the page
-SPREAD = (0, -6, 5, -3, 8, 3, -8, 6, -5)  # offsets of neighboring marks, so that equal values stay apart
+SPREAD = (0, -6, 5, -3, 8, 3, -8, 6, -5)  # offsets of successive marks, to separate equal values
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _draw(strips: Sequence[Strip], *, width: int, height: float) -> list[Svg]:
         middle = 4 + ROW * number + 29
 
         def place(value: float) -> float:
-            return min(max(x.at(value), first_x - 6), last_x + 6)  # outliers lie at the border
+            return min(max(x.at(value), first_x - 6), last_x + 6)  # outliers are drawn at the border
 
         marks = [
             element("circle", cx=place(value), cy=middle + SPREAD[index % len(SPREAD)] * 0.7, r=2)

@@ -41,7 +41,7 @@ def timeline(
 ) -> Chart:
     """Draw when each trial ran. `edits` are revisions with their times; `now` ends the bars of running trials.
 
-    Workers do not number their slots: a trial gets the first lane of its worker that is free when it starts.
+    Slots have no numbers: a trial gets the first lane of its worker that is free when it starts.
     """
     lanes = lanes_of(runs, now)
     hidden = max(0, len(lanes) - MOST_LANES)
@@ -96,7 +96,7 @@ def timeline(
 
 
 def lanes_of(runs: Sequence[Run], now: datetime) -> list[tuple[str, list[Run]]]:
-    """Return the lanes as (name, runs in order of their start): the slots of each worker in turn."""
+    """Return the lanes as (name, runs in order of their start), grouped by worker."""
     workers: dict[str, list[list[Run]]] = {}
     for run in sorted(runs, key=lambda run: (run.started_at, run.number)):
         slots = workers.setdefault(run.worker, [])

@@ -1,4 +1,4 @@
-"""The trend below a number: a line with its area, stretched over the width of a tile."""
+"""The trend below a number: a line and the area below it, stretched to the width of a tile."""
 
 from __future__ import annotations
 

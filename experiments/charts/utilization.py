@@ -14,7 +14,7 @@ GAP = 1.0  # between two bars
 
 
 class Bar(NamedTuple):
-    """An interval, with the mean numbers of busy slots and of available slots."""
+    """An interval with its mean numbers of busy and available slots."""
 
     start: datetime
     end: datetime
@@ -34,8 +34,8 @@ def busy(
 ) -> Chart:
     """Draw busy slots from `start` to `end`; the axis reaches at least to the current number of `slots`.
 
-    `bars` are in order; gaps between them were not measured. Times are in the reader's time zone. `width` is in pixels
-    of the viewBox; None draws for wide and for narrow panels. `key` must be unique in the page.
+    `bars` are in order; during gaps between them nothing was measured. Times are in the reader's time zone. `width` is
+    in pixels of the viewBox; None draws for wide and for narrow panels. `key` must be unique in the page.
     """
     drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
     title, description = "Busy slots", _describe(bars)

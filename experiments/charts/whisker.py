@@ -18,7 +18,7 @@ def whisker(
     high: float,
     description: str,
 ) -> Svg:
-    """Draw a ring at the best value, a dot and a bar at mean ± deviation, a dashed rule at the baseline, on a scale
+    """Draw a ring at the best value, a dot and a bar at mean ± deviation, and a dashed line at the baseline, on a scale
     from `low` to `high` that all rows share."""
 
     def at(value: float) -> float:

@@ -1,1 +1,1 @@
-"""Search spaces, algorithms, early-stopping rules and imports. No Django here."""
+"""Search spaces, algorithms, early-stopping rules and imports. No Django."""

@@ -1,6 +1,6 @@
 """Advice on what to change next, from the results of a search so far: pure functions of parameters and values.
 
-Each piece of advice has a key that stays the same while it holds, a sentence, and the settings that would follow it.
+Each piece of advice has a key that stays the same while it applies, a sentence, and the settings that follow it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from experiments.search.parameters import identity
 
-FEWEST = 5  # best trials that can show something
+FEWEST = 5  # best trials, below which there is no advice
 NEAR = 0.05  # share of the range: values this close to a bound count as at the bound
 MOST_BY_CHANCE = 0.001
 LITTLE = 0.01  # share of the variance below which a parameter has no influence
-PER_CHOICE = 10  # trials for each choice, after which one that was never tried is named
+PER_CHOICE = 10  # trials per choice, after which untried choices are reported
 MANY_REPEATED = 0.1
 
 _LOG = {"loguniform", "qloguniform", "lograndint"}
@@ -46,7 +46,7 @@ class Region:
 
 
 def at_the_edge(space: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> list[Advice]:
-    """Return advice on ranges whose bound is where the best trials are. `space` is the search space as a document,
+    """Return advice on ranges with the best trials at one of their bounds. `space` is the search space as a document,
     `best` the parameters of the best trials, the best first."""
     if len(best) < FEWEST:
         return []
@@ -79,8 +79,7 @@ def at_the_edge(space: Mapping[str, Any], best: Sequence[Mapping[str, Any]]) -> 
 
 
 def never_tried(space: Mapping[str, Any], tried: Mapping[str, Collection[str]], trials: int) -> list[Advice]:
-    """Return advice on choices that no trial has had. `tried`: the texts of the values that some trial had, by
-    parameter."""
+    """Return advice on choices that no trial has had. `tried`: the texts of tried values, by parameter."""
     advice = []
     for name, declaration in space.items():
         values = _plain_choices(declaration)
@@ -100,7 +99,7 @@ def without_influence(
     space: Mapping[str, Any], shares: Mapping[str, float], best: Mapping[str, Any], fixed: Mapping[str, Any]
 ) -> list[Advice]:
     """Return advice on parameters with little influence. `shares`: of the variance of the objective, by parameter;
-    `best`: the parameters of the best trial; `fixed`: what is held at a value already."""
+    `best`: the parameters of the best trial; `fixed`: parameters that are already held at a value."""
     names = [
         name
         for name in space
@@ -151,7 +150,7 @@ def exclude(space: Mapping[str, Any], region: Region) -> Mapping[str, Any] | Non
 
 
 def grid_left(size: int | None, proposed: int, max_trials: int | None) -> list[Advice]:
-    """Return advice on the cells of a grid that the budget cannot reach. `size` of the grid, None: not finite."""
+    """Return advice on the grid points that the budget cannot reach. `size` is that of the grid, None if infinite."""
     if size is None or max_trials is None or max_trials >= size or proposed == 0:
         return []
     remaining_points = size - max_trials
@@ -166,7 +165,7 @@ def grid_left(size: int | None, proposed: int, max_trials: int | None) -> list[A
 
 
 def repeated(digests: Sequence[str]) -> list[Advice]:
-    """Return how many of the latest proposals repeat earlier ones. `digests` are equal for equal parameters."""
+    """Return advice if many of the latest proposals repeat earlier ones. `digests` are equal for equal parameters."""
     again = len(digests) - len(set(digests))
     if len(digests) < PER_CHOICE or again < MANY_REPEATED * len(digests):
         return []
@@ -188,7 +187,7 @@ def text_of_choice(value: object) -> str:
 
 
 def _bounds(declaration: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the lowest and the highest value of a range; None for everything else."""
+    """Return the bounds of a range; None for other types."""
     kind, values = declaration["_type"], declaration["_value"]
     if kind in _INTS:
         return values[0], values[1] - 1
@@ -224,7 +223,7 @@ def _by_chance(count: int, hits: int, probability: float) -> float:
 
 
 def _wider(declaration: Mapping[str, Any], end: str) -> dict[str, Any] | None:
-    """Return a range that is wider at this end; None if it cannot be, such as a probability above 1."""
+    """Return a range that is wider at this end; None if that is impossible, such as for a probability above 1."""
     low, high = _bounds(declaration) or (0.0, 0.0)
     is_upper = end == "upper"
     if low >= high:

@@ -1,8 +1,8 @@
 """A search space restricted to the points that meet its constraints.
 
 A finite space is counted and enumerated over the parameters that occur in constraints; the others are free. With more
-than `MAX_COUNTED` combinations of the constrained parameters the points are checked one by one instead, and `size` is
-an upper bound.
+than `MAX_COUNTED` combinations of the constrained parameters, points are checked one by one instead, and `size` is an
+upper bound.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .space import Space
 
 MAX_CONSTRAINTS = 50
 MAX_COUNTED = 50_000
-DRAWS = 2_000  # random draws to find out whether any point meets the constraints
-REDRAWS = 20_000  # random draws before a point that is known to be allowed is returned
+DRAWS = 2_000  # random draws to determine whether any point meets the constraints
+REDRAWS = 20_000  # random draws before falling back to a point that is known to be allowed
 
 
 class ConstrainedSpace(Space):
@@ -87,7 +87,7 @@ class ConstrainedSpace(Space):
 
     @property
     def witness(self) -> dict | None:
-        """Raw values of one allowed point, the same each time; None when none was found."""
+        """Raw values of one allowed point, always the same; None when none was found."""
         return _witness(self)
 
     def why_none(self) -> str:

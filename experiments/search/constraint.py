@@ -1,10 +1,10 @@
 """Parser of constraints, the conditions on a trial's values: `batch * layers <= 256`, `dropout > 0 or layers < 3`.
 
 The language: numbers, "texts", true, false, null, parameter names (in backticks where they contain other characters:
-`layer/size`), + - * / // % **, comparisons (chained too), and, or, not, parentheses. Evaluation time is bounded.
-A comparison with a parameter that a draw of a nested choice does not have is unknown, and only a false constraint is
-a violation. An expression that cannot be calculated (a text times a number, a division by 0, a number above 1e300)
-is a violation.
+`layer/size`), + - * / // % **, comparisons (chained too), and, or, not, parentheses. Evaluation time is bounded. A
+comparison with a parameter that a trial lacks, because another branch of a nested choice was chosen, is unknown; only a
+false constraint is a violation. An expression that cannot be calculated (a text times a number, a division by 0, a
+number above 1e300) is a violation.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class _Parser:
         return self.chained(self.negation, "and", False)
 
     def chained(self, operand: Callable[[], _Node], sign: str, decisive: bool) -> _Node:
-        """Parse operands joined by `and` or `or`; one that evaluates to `decisive` decides the result."""
+        """Parse operands joined by `and` or `or`; an operand that evaluates to `decisive` decides the result."""
         first = operand()
         if self.word != sign or self.kind != "word":
             return first

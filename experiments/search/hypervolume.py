@@ -1,4 +1,4 @@
-"""Hypervolume history of a Pareto front: a process of its own, which reads a JSON document and writes another one."""
+"""Hypervolume history of a Pareto front, computed in a separate process that reads and writes a JSON document."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TOO_LARGE = "The values are too large for a hypervolume."
 
 
 def history(rows: Sequence[Sequence[float | None]], reference: Sequence[float]) -> list[tuple[int, float]]:
-    """Return (number of results, hypervolume of the front at that time), evenly spaced where there are many.
+    """Return (number of results, hypervolume of the front at that time), evenly spaced if there are many.
 
-    `rows` are [result at which a trial joined the front, result at which it left or None, its losses …], of every
-    trial that was ever on the front, by the first column; `reference` has a loss per objective, no smaller than those
-    of the rows. The hypervolume is that of Optuna.
+    `rows` are [result at which a trial joined the front, result at which it left or None, its losses …], for every
+    trial that was ever on the front, sorted by the first column; `reference` has a loss per objective, no smaller than
+    those of the rows. The hypervolume is computed by Optuna.
     """
     from experiments.search.engine.optuna_study import hypervolume
 

@@ -1,4 +1,5 @@
-"""Importance of each parameter, from past trials: `python -m experiments.search.importance` in a process of its own.
+"""Importance of each parameter, computed from past trials by `python -m experiments.search.importance` in a separate
+process.
 
 fANOVA takes seconds of computation, which must not delay the scheduler. The input is a JSON document
 `{"columns": {name: [value, …]}, "bounds": {name: [low, high]}, "choices": [name, …], "values": […]}`, the output
@@ -17,7 +18,7 @@ from typing import Any
 FEWEST = 10  # trials
 MOST = 200  # trials; the time grows with their square
 MOST_COLUMNS = 30
-MOST_CHOICES = 8  # that are distinguished; more are compared by their position
+MOST_CHOICES = 8  # that are distinguished; with more, their positions are compared
 
 
 class NoImportance(ValueError):
@@ -33,10 +34,10 @@ def importances(
 ) -> dict[str, float]:
     """Return the share of the variance that each parameter explains alone; the shares add up to 1.
 
-    `columns` are the values of each trial by parameter; those that are missing in some trial (conditional ones), or
-    the same in all, are left out. `bounds` are the ends of numeric ranges (default: as observed); as in Optuna, the
-    variance is taken over the range itself, whatever its scale. Columns in `choices` are compared by equality.
-    Raise `NoImportance` when there are fewer than ten trials, or nothing varies.
+    `columns` are the values of each trial by parameter; parameters that are missing in some trials (conditional ones),
+    or the same in all, are left out. `bounds` are the ends of numeric ranges (default: as observed); as in Optuna, the
+    variance is taken over the range itself, whatever its scale. Columns in `choices` are compared by equality. Raise
+    `NoImportance` when there are fewer than ten trials, or nothing varies.
     """
     if len(values) < FEWEST:
         raise NoImportance(f"Importance needs {FEWEST} succeeded trials; there are {len(values)}.")
@@ -62,7 +63,7 @@ def importances(
 
 
 def _choices(cells: Sequence[object]) -> tuple[list[float], int | None] | None:
-    """Return positions and the number of choices; None where there is one choice only."""
+    """Return the positions and the number of choices; None if there is only one choice."""
     texts = [json.dumps(cell, sort_keys=True) for cell in cells]
     positions = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     if len(positions) < 2:
@@ -73,7 +74,7 @@ def _choices(cells: Sequence[object]) -> tuple[list[float], int | None] | None:
 
 
 def _numbers(cells: Sequence[object], ends: Sequence[float]) -> tuple[list[float], None] | None:
-    """Return numbers as shares of their range, 0 to 1; None where something else is among them, or all are equal."""
+    """Return numbers as fractions of their range, 0 to 1; None if any value is not a number, or all are equal."""
     numbers: list[float] = []
     for cell in cells:
         if isinstance(cell, bool) or not isinstance(cell, int | float) or not math.isfinite(cell):

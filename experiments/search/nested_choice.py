@@ -105,7 +105,8 @@ class Group:
         return {p.name: p.at(digits[p.name]) for p in self.parameters}
 
     def index(self, raw: Mapping) -> int:
-        """Return the index of the point as which these fitting raw values are shown: the inverse of `point`."""
+        """Return the index of the point with the shown values of these raw values, which must fit: the inverse of
+        `point`."""
         index = 0
         for parameter in self.in_order:
             index = index * finite_count(parameter) + parameter.index(raw[parameter.name])
@@ -141,7 +142,7 @@ class Branch(Group):
 
 @dataclass(frozen=True)
 class Nested:
-    """A choice among branches with equal probability. As a leaf it is the position of the branch."""
+    """A choice among branches with equal probability. Its leaf value is the position of the branch."""
 
     name: str
     type: str

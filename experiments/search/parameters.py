@@ -216,7 +216,7 @@ class Normal:
 
     @property
     def count(self) -> None:
-        """Infinite, with q too."""
+        """None: a normal distribution is infinite, even with q."""
         return None
 
     def index(self, raw: Any) -> int:
@@ -280,7 +280,7 @@ def _unrounded(parameter: Uniform | Normal, shown: Any, q: float) -> Any:
 
 
 def _step(u: float, count: int) -> int:
-    """Return in which of `count` equal steps of the interval from 0 to 1 `u` lies."""
+    """Return the index of the step that contains `u`, of `count` equal steps of the interval from 0 to 1."""
     return min(int(u * count), count - 1)
 
 

@@ -1,7 +1,7 @@
 """NNI's search space: `{"lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]}, ...}`, checked strictly.
 
 `parse` collects all faults at once, each with its path. A `Space` draws values, counts and enumerates its points, and
-tells whether values fit. See `parameters` for the distribution of each type.
+checks whether values fit. See `parameters` for the distribution of each type.
 """
 
 import hashlib
@@ -54,7 +54,8 @@ class Space(Group):
         return True
 
     def violated(self, shown: Mapping) -> list[str]:
-        """Return the constraints that these values, all or some of them, violate whatever the others are."""
+        """Return the constraints that these values, which may be incomplete, violate whatever the missing values
+        are."""
         return []
 
     @cached_property

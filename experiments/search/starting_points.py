@@ -16,7 +16,7 @@ UNNUMBERED = 10**9  # the order of proposals that have no trial number yet: afte
 
 
 def fix_parameters(space: Space, fixed: Mapping[str, object]) -> Space:
-    """Return the space with these parameters fixed: the space that, with its constraints, is searched and counted."""
+    """Return the space with these parameters fixed."""
     if not fixed:
         return space
     choices = {name: {"_type": "choice", "_value": [value]} for name, value in fixed.items()}
@@ -24,8 +24,8 @@ def fix_parameters(space: Space, fixed: Mapping[str, object]) -> Space:
 
 
 def check_values(space: Space, values: Mapping[str, object]) -> tuple[dict, list[Fault]]:
-    """Return the values of some parameters as trials would get them (3 becomes 3.0 where floats are drawn), and their
-    faults; each fault's path is the parameter's name."""
+    """Return values of some parameters as trials would get them (3 becomes 3.0 if floats are drawn), and their faults;
+    each fault's path is the parameter's name."""
     documents = space.document
     shown: dict[str, object] = {}
     faults: list[Fault] = []
@@ -64,7 +64,7 @@ def propose(
             break
         if any(
             _has(trial.key, point) for trial in trials[len(past) :]
-        ):  # contained in a point proposed just now
+        ):  # contained in a point that was just proposed
             continue
         ordinal = ordinals[len(proposals)]
         shown = dict(point)
@@ -113,7 +113,8 @@ def _fits(space: Space, point: str) -> bool:
 
 
 def _has(key: str, point: Mapping[str, object]) -> bool:
-    """Return whether a trial with this key has these values. The text search first is a hundred times faster."""
+    """Return whether a trial with this key has these values. The text search in front makes it a hundred times
+    faster."""
     if not all(identity({name: value})[1:-1] in key for name, value in point.items()):
         return False
     values = json.loads(key)

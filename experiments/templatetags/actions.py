@@ -1,7 +1,7 @@
-"""Template tags of actions: buttons, the menu behind "...", and the last cell of a row.
+"""Template tags for actions: buttons, the menu behind "...", and the actions of a table row.
 
-Written in Python: a list has hundreds of them, and a template per action took most of the time of its page.
-Built into all templates (settings.py), no `load` needed.
+Written in Python because a list has hundreds of them, and rendering a template for each took most of the page's time.
+Built into all templates (settings.py), so no `load` is needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPENS_MENU = "is-quiet is-small"
 
 
 class Action(Protocol):
-    """What an action says: a link (get), a link to its question (in a dialog), or a form (post)."""
+    """An action of a page: a link (get), a link to a confirmation dialog, or a form (post)."""
 
     @property
     def label(self) -> str: ...
@@ -49,7 +49,7 @@ class Action(Protocol):
     def is_primary(self) -> bool: ...
 
     @property
-    def why_not(self) -> str: ...  # shown disabled, with this reason
+    def why_not(self) -> str: ...  # if not empty, the action is shown disabled with this reason
 
     @property
     def title(self) -> str: ...
@@ -60,7 +60,8 @@ class Action(Protocol):
 
 @register.simple_tag(takes_context=True)
 def action_control(context: Context, action: Action, css: str = "", named: str = "") -> SafeString:
-    """Return one action. `css`: the button's classes, "" in a menu; `named`: what it applies to, for screen readers."""
+    """Return the HTML of an action. `css`: the button's classes, "" in a menu; `named`: the object it applies to, for
+    screen readers."""
     return SafeString(_control(context, action, css=css, named=named))
 
 
@@ -68,7 +69,8 @@ def action_control(context: Context, action: Action, css: str = "", named: str =
 def action_menu(
     context: Context, actions: Sequence[Action], id: str, label: str, css: str = "", named: str = ""
 ) -> SafeString:
-    """Return the actions behind "...". `id` is that of the menu; `label` what they apply to; `css` of the button."""
+    """Return the "..." button with its menu of actions. `id` is the menu's ID, `label` the object that they apply to,
+    `css` the button's classes."""
     return SafeString(_menu(context, actions, id=id, label=label, css=css or OPENS_MENU, named=named))
 
 
@@ -76,7 +78,7 @@ def action_menu(
 def row_actions(
     context: Context, likely: Sequence[Action] | None, more: Sequence[Action] | None, id: str, named: str
 ) -> SafeString:
-    """Return likely actions of a row as buttons, all others behind "...". `id` is unique on the page."""
+    """Return the `likely` actions of a row as buttons, and the others behind "...". `id` must be unique in the page."""
     buttons = "".join(_control(context, action, css=IN_ROW, named=named) for action in likely or ())
     label = f"Actions for {named}"
     menu = _menu(context, more, id=id, label=label, css=OPENS_MENU, named="") if more else ""
@@ -126,7 +128,7 @@ def _class(*names: str) -> str:
 
 
 def _csrf_field(context: Context) -> str:
-    """Return the hidden field of a form: masked once for all forms of a template."""
+    """Return the hidden CSRF field of a form. The token is masked once for all forms of a template."""
     render_context = context.render_context
     if "csrf_field" not in render_context:
         token = get_token(context["request"])

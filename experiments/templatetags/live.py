@@ -1,6 +1,6 @@
 """Template tags for live fragments, which poll, and for forms that htmx posts without leaving the page.
 
-Built into all templates (settings.py), no `load` needed.
+Built into all templates (settings.py), so no `load` is needed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ register = template.Library()
 def live(
     context: Context, every: float | None, *, seconds: float | None = None, url: str = "", beside: str = ""
 ) -> SafeString:
-    """Return the attributes of a fragment that is requested again `every` so many seconds; nothing for None.
+    """Return the attributes of a fragment that polls `every` so many seconds; no attributes for None.
 
-    `seconds` is a pause of its own, while the page is live; `url` another address than that of the page; `beside` the
-    ID of the fragment whose request asks for this one, too. Without `beside` htmx asks by itself: also after an action
-    of the page (`changed`), and with `?live=off` only then.
+    `seconds` overrides that interval while the page is live; `url` is the address if it is not the page's; `beside` is
+    the ID of the fragment whose request also fetches this one. Without `beside`, htmx polls this fragment, also after
+    an action of the page (`changed`); with `?live=off`, only then.
     """
     swap = SafeString(' hx-swap-oob="morph"') if context.get("is_beside") else SafeString("")
     if not every:
@@ -50,7 +50,8 @@ def live(
 
 @register.simple_tag(takes_context=True)
 def act_in_place(context: Context, url: str) -> SafeString:
-    """Return the attributes of a form that acts while the page stays, on pages whose fragments follow."""
+    """Return the attributes of a form that htmx posts without leaving the page, on pages whose fragments then
+    refresh."""
     return posts_in_place(context, url)
 
 
@@ -62,7 +63,8 @@ def posts_in_place(context: Context, url: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def post_in_dialog(context: Context, url: str) -> SafeString:
-    """Return the attributes of a button that posts its form from a dialog: what is refused comes back into it."""
+    """Return the attributes of a button that posts its form from a dialog; a form with errors is shown in the dialog
+    again."""
     if not context["request"].htmx:
         return SafeString("")
     is_checked_here = not getattr(context.get("form"), "is_checked_by_server", False)

@@ -60,7 +60,7 @@ for text_filter in (
 register.filter("bytes", bytes_)
 
 MOST_DETAIL = 300  # characters of an entry of the activity
-PLACE_IN_LIST = ("page", "after", "before")  # reset by a new order or filter
+PLACE_IN_LIST = ("page", "after", "before")  # query parameters that a new order or filter resets
 
 
 # Marks
@@ -74,19 +74,19 @@ def prose(content: SafeString) -> SafeString:
 
 @register.simple_tag
 def icon(name: str) -> SafeString:
-    """The icon `name` of the sprite, for example {% icon "stop" %}. Hidden from screen readers."""
+    """Return the icon `name` of the sprite, for example {% icon "stop" %}. Hidden from screen readers."""
     return _symbol("icon", f"i-{name}")
 
 
 @register.simple_tag
 def glyph(name: str) -> SafeString:
-    """The glyph of a state (or "warning") without a label. Use `status` for both."""
+    """Return the glyph of a state (or "warning") without a label. Use `status` for both."""
     return _symbol("glyph", f"g-{name}")
 
 
 @register.simple_tag
 def status(state: object, label: str = "") -> SafeString:
-    """A state as glyph and label: {% status trial.state %}. `label` replaces the label, for example by a number."""
+    """Return a state as glyph and label: {% status trial.state %}. `label` replaces the label, for example by a number."""
     name = str(state)
     appearance = STATES.get(name)
     return format_html(
@@ -99,7 +99,7 @@ def status(state: object, label: str = "") -> SafeString:
 
 @register.simple_tag
 def experiment_status(experiment: Experiment) -> SafeString:
-    """An experiment's state; of a completed one with failures their number as well, as a warning."""
+    """Return an experiment's state; for a completed one with failures, a warning with their number."""
     failures = failures_of(experiment)
     if not failures:
         return status(experiment.state)
@@ -113,7 +113,8 @@ def experiment_status(experiment: Experiment) -> SafeString:
 
 @register.simple_tag
 def short_status(experiment: Experiment) -> SafeString:
-    """An experiment's state where there is little space: a warning whose title has the failures of a completed one."""
+    """Return an experiment's state for small spaces; for a completed one with failures, a warning with their number in
+    its title."""
     failures = failures_of(experiment)
     if not failures:
         return status(experiment.state)
@@ -128,7 +129,7 @@ def short_status(experiment: Experiment) -> SafeString:
 
 @register.simple_tag
 def meter(value: float, of: float = 100, label: str = "") -> SafeString:
-    """A bar filled to value/of. With a label it is a progress bar, without one it is decoration."""
+    """Return a bar filled to value/of: with a label a progress bar, without one a decoration."""
     share = min(max(value / of, 0), 1) if of else 0
     attributes = (
         format_html(
@@ -147,7 +148,7 @@ def meter(value: float, of: float = 100, label: str = "") -> SafeString:
 
 @register.simple_tag
 def place(share: float) -> SafeString:
-    """The position of a value in its range: `share` is 0 to 1."""
+    """Return a mark of a value's position in its range: `share` is 0 to 1."""
     at = f"{min(max(share, 0), 1) * 100:.1f}%"
     return format_html(
         '<svg class="place" aria-hidden="true"><line x1="0" x2="100%" y1="6" y2="6"/>'
@@ -158,12 +159,12 @@ def place(share: float) -> SafeString:
 
 @register.filter
 def slot_marks(busy: int, slots: int) -> list[bool]:
-    """One mark per slot, busy slots first."""
+    """Return one mark per slot, busy slots first."""
     return [slot < busy for slot in range(slots)]
 
 
 class FeedEntry(Protocol):
-    """The words of an entry of the activity around the link to its trial."""
+    """The text of an activity entry, before and after the link to its trial."""
 
     before: str
     after: str
@@ -175,7 +176,7 @@ class FeedEntry(Protocol):
 
 @register.simple_tag
 def feed_entry(entry: FeedEntry, trials_url: str) -> SafeString:
-    """Return the words of an entry. Written in Python: the overview has 60 of them."""
+    """Return the text of an entry. Written in Python because the overview has 60 of them."""
     number = entry.trial.number if entry.trial else None
     trial = "" if number is None else format_html('<a href="{}{}/">#{}</a>', trials_url, number, number)
     detail = Truncator(entry.detail).chars(MOST_DETAIL)
@@ -183,7 +184,7 @@ def feed_entry(entry: FeedEntry, trials_url: str) -> SafeString:
     return format_html("<span>{}</span>", format_html_join(" ", "{}", ((part,) for part in parts if part)))
 
 
-@cache  # a table has hundreds of them, and the sprite's address does not change while a process lives
+@cache  # a table has hundreds of icons, and the sprite's URL never changes within a process
 def _symbol(css_class: str, symbol: str) -> SafeString:
     address = f"{static('glyphs.svg')}#{symbol}"
     return format_html('<svg class="{}" aria-hidden="true"><use href="{}"/></svg>', css_class, address)
@@ -194,7 +195,7 @@ def _symbol(css_class: str, symbol: str) -> SafeString:
 
 @register.filter
 def control(field: BoundField) -> SafeString:
-    """The field's widget with its CSS classes. Django adds aria-invalid and aria-describedby."""
+    """Return the field's widget with its CSS classes. Django adds aria-invalid and aria-describedby."""
     widget = field.field.widget
     kinds = (
         (forms.RadioSelect | forms.CheckboxSelectMultiple | forms.CheckboxInput, ""),
@@ -209,7 +210,7 @@ def control(field: BoundField) -> SafeString:
 
 @register.filter
 def selected_label(field: BoundField) -> str:
-    """Return the label of the option that a select shows: the chosen one, else the first."""
+    """Return the label of the option that a select shows: the selected one, else the first."""
     options = [option.data for option in field.subwidgets]
     shown = [option for option in options if option["selected"]] or options[:1]
     return str(shown[0]["label"]) if shown else ""
@@ -217,13 +218,13 @@ def selected_label(field: BoundField) -> str:
 
 @register.filter
 def is_choice(field: BoundField) -> bool:
-    """Whether the field is a single checkbox, whose label follows it."""
+    """Return whether the field is a single checkbox, whose label follows it."""
     return isinstance(field.field.widget, forms.CheckboxInput)
 
 
 @register.filter
 def is_group(field: BoundField) -> bool:
-    """Whether the field has several radio buttons or checkboxes, which need a legend."""
+    """Return whether the field has several radio buttons or checkboxes, which need a legend."""
     return isinstance(field.field.widget, forms.RadioSelect | forms.CheckboxSelectMultiple)
 
 
@@ -241,14 +242,12 @@ def sort_head(
     css: str = "",
     menu: str = "",
 ) -> SafeString:
-    """A table head that sorts by `key`: ?sort=lr ascending, ?sort=-lr descending; `first="-"` starts with descending.
-    `menu` is the ID of a menu of the column.
-
-    Filters stay, the page resets. A view can pass its default order as `sort` in the context. Written in Python: a
-    table has dozens of them.
+    """Return a table head that sorts by `key`: ?sort=lr ascending, ?sort=-lr descending; `first="-"` starts with
+    descending. `menu` is the ID of the column's menu. Filters are preserved, the page number is reset. A view can pass
+    its default order as `sort` in the context. Written in Python because a table has dozens of them.
     """
     render_context = context.render_context
-    if "around_order" not in render_context:  # once for all heads of a template
+    if "around_order" not in render_context:  # computed once for all heads of a template
         render_context["around_order"] = around_order(context["request"].GET)
     before, after = render_context["around_order"]
     current = context["request"].GET.get("sort") or str(context.get("sort") or "")
@@ -271,8 +270,7 @@ def sort_head(
 
 
 def around_order(query: QueryDict) -> tuple[str, str]:
-    """Return the address of a sorted table, as HTML, before and after the value of `sort`. It begins at the first
-    page."""
+    """Return the URL of a sorted table, as HTML, before and after the value of `sort`. It opens the first page."""
     parts: list[str] = []
     place = None
     for name, values in query.lists():

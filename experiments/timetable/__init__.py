@@ -1,1 +1,2 @@
-"""When experiments may start: start windows, cron expressions, time zones. Pure functions of instants."""
+"""When trials may start and schedules are due: start windows, cron expressions, time zones. Pure functions of
+instants."""

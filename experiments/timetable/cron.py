@@ -1,5 +1,5 @@
-"""Cron expressions: when a schedule is due. What they mean is cronsim's, which follows Debian's cron, also where clocks
-are set forward or back."""
+"""Cron expressions: when a schedule is due. Parsed by cronsim, which follows Debian's cron, also when clocks are set
+forward or back."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ALIASES = {
 }
 FIELDS = "minute, hour, day of month, month and day of week, for example 0 2 * * 1-5"
 LEAST = timedelta(minutes=5)
-_CHECKED = timedelta(days=40)  # within which the distance of due times is checked
+_CHECKED = timedelta(days=40)  # within which the intervals between due times are checked
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def canonical(text: str) -> str:
-    """Return the expression with single spaces and without aliases. Raise `TimetableError` for one that cannot be read,
-    is never due, or is due more often than every `LEAST`."""
+    """Return the expression with single spaces and without aliases. Raise `TimetableError` for an expression that is
+    invalid, never due, or due more often than every `LEAST`."""
     cron_fields = text.split()
     expression = ALIASES.get(text.strip().casefold(), " ".join(cron_fields))
     if expression.startswith("@"):
@@ -55,12 +55,12 @@ def canonical(text: str) -> str:
 
 
 def next_after(expression: str, zone_name: str, after: datetime) -> datetime:
-    """Return the first due time (UTC) later than `after`. A time that clocks skip is due when they are set forward, a
+    """Return the first due time (UTC) later than `after`. A time that clocks skip is due when they are set forward; a
     time that they show twice is due the first time."""
     local = after.astimezone(zone(zone_name)) if zone_name != "UTC" else after.astimezone(UTC)
     for due in CronSim(expression, local):
         instant = due.astimezone(UTC)
-        if instant > after:  # not so in the second of two equal hours, which cronsim does not tell apart
+        if instant > after:  # false in the second of two equal hours, which cronsim does not distinguish
             return instant
     raise TimetableError("This date never occurs. Check the day and the month.")
 

@@ -38,7 +38,7 @@ class Part:
 
 @dataclass(frozen=True)
 class StartWindow:
-    """The parts of a start window. Each belongs to the day on which it starts, also where it ends after midnight."""
+    """The parts of a start window. Each belongs to the day on which it starts, even if it ends after midnight."""
 
     parts: tuple[Part, ...]
 
@@ -46,8 +46,8 @@ class StartWindow:
         return "; ".join(map(str, self.parts))
 
     def opening(self, now: datetime, zone_name: str) -> tuple[datetime, datetime]:
-        """Return the instants (UTC) at which the window opens and closes that is open at `now`, else those of the next
-        one. Hours that follow each other without a pause are one window, at most until `AHEAD_DAYS` from now."""
+        """Return the instants (UTC) at which the window that is open at `now`, or else the next one, opens and closes.
+        Adjacent hours are one window, which ends at most `AHEAD_DAYS` from now."""
         opens: datetime | None = None
         closes = now
         for start, end in sorted(self._openings(now, zone_name)):
@@ -79,7 +79,7 @@ class StartWindow:
 
 @lru_cache(maxsize=256)
 def parse(text: str) -> StartWindow:
-    """Read a start window: parts separated by semicolons or new lines, each with days, hours or both. Raise
+    """Parse a start window: parts separated by semicolons or newlines, each with days, hours or both. Raise
     `TimetableError`."""
     pieces = [
         piece for piece in re.split(r"[;\n]", text.replace("–", "-").replace("—", "-")) if piece.strip()
@@ -94,7 +94,7 @@ def parse(text: str) -> StartWindow:
 def current_or_next(
     text: str, zone_name: str, now: datetime
 ) -> tuple[datetime, datetime] | tuple[None, None]:
-    """Return when the start window `text` opens and closes; (None, None): there is none."""
+    """Return the instants (UTC) at which the start window `text` opens and closes; (None, None) if there is none."""
     return parse(text).opening(now.astimezone(UTC), zone_name) if text else (None, None)
 
 

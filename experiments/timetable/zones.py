@@ -1,4 +1,4 @@
-"""Time zones by name, and instants of wall clocks that were set forward or back."""
+"""Time zones by name, and the instants of local times, also when clocks are set forward or back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ SECOND = timedelta(seconds=1)
 
 
 class TimetableError(Exception):
-    """A time zone, start window or cron expression that cannot be read, as a sentence."""
+    """An invalid time zone, start window or cron expression. `str()` is a message for users."""
 
 
 @lru_cache(maxsize=1)
 def zone_names() -> tuple[str, ...]:
-    """The names of all time zones, in order."""
+    """Return the names of all time zones, sorted."""
     return tuple(sorted(name for name in available_timezones() if name not in ("localtime", "Factory")))
 
 
 @lru_cache(maxsize=64)
 def zone(name: str) -> ZoneInfo:
-    """Return the time zone. Raise `TimetableError` with the closest names for an unknown one."""
+    """Return the time zone. Raise `TimetableError`, which suggests the closest name, for an unknown one."""
     names = zone_names()
     if name in names:
         return ZoneInfo(name)
@@ -38,8 +38,8 @@ def zone(name: str) -> ZoneInfo:
 def instant_of(wall: datetime, zone: ZoneInfo, *, is_last: bool = False) -> datetime:
     """Return the UTC instant at which clocks of the zone show `wall`, a naive time.
 
-    Where clocks show it twice, because they are set back: the first, or with `is_last` the second instant. Where they
-    skip it, because they are set forward: the instant at which they are set.
+    If clocks show it twice because they are set back: the first instant, or with `is_last` the second. If they skip it
+    because they are set forward: the instant of the change.
     """
     earlier, later = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if earlier <= later:

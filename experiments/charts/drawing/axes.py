@@ -1,4 +1,4 @@
-"""The frame of a plot: its box in pixels, the scale of values, grid lines, tick labels, and one drawing per width."""
+"""The frame of a plot: its box in pixels, the value scale, grid lines and tick labels; and one drawing per width."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from experiments.charts.drawing.scale import Linear, Log, Tick, linear_or_log
 from experiments.charts.drawing.svg import TURN, Svg, element, frame, join, label
 
 DIGIT = 6.6  # approximate width of a digit at 11 px
-FULL_WIDTHS = (1070, 640, 320)  # the widths of a panel over the whole page
-HALF_WIDTHS = (510, 320)  # those of a panel that has a neighbor
+FULL_WIDTHS = (1070, 640, 320)  # the widths of a full-width panel
+HALF_WIDTHS = (510, 320)  # the widths of a panel with a neighbor
 BESIDE_RAIL = (640, 320)
 
 Scale = Linear | Log
@@ -45,7 +45,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What a chart draws for one width: the elements from back to front, and its height in pixels."""
+    """A chart drawn for one width: its elements from back to front, and its height in pixels."""
 
     elements: list[Svg]
     height: float
@@ -95,7 +95,8 @@ def value_scale(
 ) -> tuple[Scale, float, float]:
     """Return the vertical scale for these finite values (at least one), and the range that it shows without margins.
 
-    `is_log` None: logarithmic when the values ask for it. Outliers are outside; `keep` is inside.
+    `is_log` None: logarithmic if the values span several decades (see `linear_or_log`). Outliers may be outside; values
+    in `keep` are inside.
     """
     keep = list(keep)
     low, high, wants_log = linear_or_log(values, keep=keep)
@@ -121,12 +122,12 @@ def value_scale(
 
 
 def left_of(ticks: Iterable[str], *, narrow: bool) -> float:
-    """Return the space for the longest label at the left of an axis, in pixels."""
+    """Return the width in pixels for the longest label on the left of an axis."""
     return max(30.0 if narrow else 40.0, 12 + DIGIT * max((len(text) for text in ticks), default=0))
 
 
 def grid(ticks: Sequence[Tick], box: Box) -> Svg:
-    """Return horizontal grid lines with their labels at the left."""
+    """Return horizontal grid lines with their labels on the left."""
     lines = []
     for tick in ticks:
         lines.append(element("line", class_="grid-line", x1=box.left, x2=box.right, y1=tick.at, y2=tick.at))
@@ -153,5 +154,5 @@ def caption(text: str, box: Box, y: float, *, mono: bool = False) -> Svg:
 
 
 def empty(text: str, width: float, height: float) -> Drawing:
-    """Return a drawing that says why there is nothing to see."""
+    """Return a drawing that only says why it is empty."""
     return Drawing([label(width / 2, height / 2, text, anchor="middle")], height)

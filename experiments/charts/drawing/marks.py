@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from experiments.charts.drawing.svg import Svg, px, safe
 
-# The words for trial states. A state that is not listed (waiting) is not shown.
+# Labels of trial states. A state that is not listed (waiting) is not shown.
 WORDS = {
     "succeeded": "succeeded",
     "early_stopped": "stopped early",
@@ -23,10 +23,8 @@ STOPPED = ' class="gone" fill="var(--quiet)"'
 
 @dataclass(frozen=True, slots=True)
 class TrialMark:
-    """A trial as charts draw it: its number, value, state, parameters by column name, and the texts about it.
-
-    `value` is None when there is none. `tooltip` is the whole text that hover and focus show; `describe` makes it for
-    the marks that are drawn.
+    """A trial as charts draw it: its number, value (None if missing), state, parameters by column name, and tooltip.
+    `tooltip` is the whole text shown on hover and focus; `describe` creates it only for marks that are drawn.
     """
 
     number: int
@@ -46,8 +44,8 @@ class TrialMark:
 def linked(drawn: str, tooltip: str, href: str | None, *, is_stop: bool = False) -> Svg:
     """Return a mark with its tooltip, as a link if there is a URL.
 
-    Of a chart's links only one can be reached with the Tab key (`is_stop`): hundreds of stops would trap keyboard
-    users. The arrow keys go through the others.
+    Only one of a chart's links is a tab stop (`is_stop`), because hundreds would trap keyboard users. The arrow keys
+    move between links.
     """
     title = f"<title>{safe(tooltip)}</title>"
     if not href:
@@ -74,7 +72,7 @@ def shape(state: str, x: float, y: float, radius: float, *, outside: int = 0, is
 
 
 def thinned(marks: Sequence[TrialMark], most: int, *, best: int | None = None) -> list[TrialMark]:
-    """Return at most `most` marks at equal distances, the last one and number `best` included."""
+    """Return at most `most` marks at equal distances, including the last one and number `best`."""
     if len(marks) <= most:
         return list(marks)
     step = (len(marks) - 1) / (most - 1)
@@ -83,7 +81,7 @@ def thinned(marks: Sequence[TrialMark], most: int, *, best: int | None = None) -
 
 
 def spread(number: int) -> float:
-    """Return a fixed offset between -0.5 and 0.5 for a trial, which sets marks of one choice apart."""
+    """Return a fixed offset between -0.5 and 0.5 for a trial, to separate marks of the same choice."""
     return (number * 7919) % 101 / 100 - 0.5
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from experiments.charts.drawing.scale import Category, Linear, Log, Tick, finite, power
 from experiments.charts.drawing.svg import clip
 
-MOST_CHOICES = 40  # places of an axis; the last one is for all others
+MOST_CHOICES = 40  # on an axis; the last place is for all others
 OTHERS = "others"
 LONGEST_CHOICE = 24  # characters of a label
 
@@ -27,7 +27,8 @@ class Parameter:
     choices: tuple[str, ...] | None = None
 
     def covering(self, values: Iterable[object]) -> Parameter:
-        """Return the parameter with a range or choices that cover these values, too: those of earlier revisions."""
+        """Return the parameter with its range or choices extended to these values, which may be of earlier
+        revisions."""
         if self.choices is not None:
             unknown_values = sorted({text_of(value) for value in values} - set(self.choices))
             every = [*self.choices, *unknown_values]
@@ -52,7 +53,7 @@ class Parameter:
 
 
 class ParameterScale:
-    """From a parameter's values to pixels."""
+    """Maps a parameter's values to pixels."""
 
     def __init__(self, parameter: Parameter, scale: Linear | Log | Category) -> None:
         self.parameter, self.scale = parameter, scale
@@ -65,7 +66,7 @@ class ParameterScale:
         return self.scale.ticks
 
     def at(self, value: object) -> float | None:
-        """Return the pixel of a value; None where it is missing or no number of this axis."""
+        """Return the pixel of a value; None if it is missing or not on this axis."""
         if isinstance(self.scale, Category):
             if value is None and "null" not in self._places:
                 return None
@@ -97,7 +98,7 @@ def number_of(value: object) -> float | None:
 
 
 def text_of(value: object) -> str:
-    """Return a choice as text: a text itself, anything else as JSON writes it."""
+    """Return a choice as text: a string as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

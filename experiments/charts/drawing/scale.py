@@ -53,7 +53,7 @@ class Linear:
         self.ticks = [Tick(tick, self.at(tick), self._numbers.short(tick)) for tick in ticks]
 
     def at(self, value: float) -> float:
-        """Return the pixel of a value, also outside of the scale."""
+        """Return the pixel of a value, which may be outside the scale."""
         return self.start + (value / 2 - self.low / 2) * self._pixels_per_half
 
     def text(self, value: float) -> str:
@@ -65,7 +65,7 @@ class Log:
     """A logarithmic scale; `low` and `high` must be above zero. One tick per decade, thinned to about `count`."""
 
     def __init__(self, low: float, high: float, *, start: float, end: float, count: int = 4) -> None:
-        if math.log10(high) - math.log10(low) < 1e-9:  # so close that they share a pixel
+        if math.log10(high) - math.log10(low) < 1e-9:  # so close that they would share a pixel
             low, high = max(low / 2, float_info.min), min(high * 2, float_info.max)
         self.low, self.high, self.start, self.end = low, high, start, end
         self._low = math.log10(low)

@@ -1,4 +1,4 @@
-"""Charts as files: SVG with a light style sheet of its own, without links, that any viewer can draw."""
+"""Charts as files: self-contained SVG with the light theme and without links, for any viewer."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ def frame(
     height: float,
     fit: str | None,
 ) -> Svg:
-    """Return the `<svg>` of a drawing, with title and description for screen readers.
-    A drawing with links is a group for screen readers: a picture has no elements.
+    """Return the `<svg>` of a drawing, with title and description for screen readers. A drawing with links has the role
+    of a group, because screen readers ignore the elements of an image.
 
     `key` is the prefix of its IDs; it must be one word and unique in the page. `fit` is `is-wide` or `is-narrow` for a
     drawing with a counterpart for the other width, else None.

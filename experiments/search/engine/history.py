@@ -1,4 +1,4 @@
-"""The past trials as an algorithm sees them: which inform the search, and which points have been tried.
+"""The past trials as an algorithm sees them: which of them inform the search, and which points have been tried.
 
 Finished trials that fit the current space completely inform the search. While fewer of those exist than TPE needs to
 start, partly fitting trials inform it too, with the parameters that fit; they are dropped when there are enough,

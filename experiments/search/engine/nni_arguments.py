@@ -1,7 +1,7 @@
 """Arguments of NNI's tuners that Trialdeck's algorithms name differently, or do not have.
 
-`translate` renames arguments that have an equivalent, and drops those that are set to a default which changes nothing;
-the others stay, and `REFUSED` has a sentence for each. Source: the constructors of NNI 3.0's tuners.
+`translate` renames arguments that have an equivalent, and drops those with a default value that changes nothing; the
+others remain, and `REFUSED` has an error message for each. Source: the constructors of NNI 3.0's tuners.
 """
 
 from collections.abc import Mapping
@@ -74,8 +74,8 @@ _SAME["BOHB"] |= _SAME["TPE"]
 
 
 def translate(algorithm: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments without those of NNI that describe what the algorithm does anyway, and with `constant_liar`
-    for NNI's ways of counting running trials. `algorithm` is the canonical name."""
+    """Return the arguments without NNI's arguments for default behavior, and with `constant_liar` for NNI's ways of
+    counting running trials. `algorithm` is the canonical name."""
     values = dict(arguments)
     if algorithm in ("TPE", "BOHB"):
         _spread(values, "tpe_args")
@@ -90,7 +90,7 @@ def translate(algorithm: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spread(values: dict[str, Any], name: str) -> None:
-    """Replace an object of arguments by the arguments. An argument that is set twice stays, so that it is refused."""
+    """Replace an object of arguments by its items. An argument that is set twice remains, so that it is refused."""
     inner = values.get(name)
     if isinstance(inner, Mapping) and not inner.keys() & values.keys():
         del values[name]
@@ -98,7 +98,7 @@ def _spread(values: dict[str, Any], name: str) -> None:
 
 
 def _translate_liar(values: dict[str, Any]) -> None:
-    """NNI imagines the result of each running trial: the best, mean or worst so far. Optuna uses the worst."""
+    """Translate NNI's assumed result of a running trial: the best, mean or worst so far. Optuna uses the worst."""
     kind = values.get("constant_liar_type", "best")
     is_known = kind in (None, "best", "worst", "mean", "min", "max")
     if (

@@ -1,12 +1,11 @@
 """The algorithms that use Optuna's samplers. This is the only file that imports Optuna.
 
-For every proposal an in-memory study is made of the informing trials in number order, running ones included. What
+For every proposal, an in-memory study is built from the informing trials in number order, including running ones. What
 Optuna derives from each past trial (its copy in a storage, the parameters that all share, their internal values) is
-kept with the trial instead; the proposals are the same.
-Infeasible trials are pruned ones without a value for TPE, which ranks them behind all results; samplers that look at
-complete trials only see them with the worst value so far.
-Each proposal gets a sampler with its own seed; otherwise the new sampler would draw the same numbers again. Parameters
-are suggested one by one, those of a nested choice only when their branch was chosen.
+cached with the trial; the proposals are the same. For TPE, infeasible trials are pruned trials without a value, which
+it ranks after all results. For samplers that read only complete trials, they have the worst value so far. Each proposal
+gets a sampler with its own seed; otherwise the new sampler would draw the same numbers again. Parameters are suggested
+one by one, those of a nested choice only when their branch was chosen.
 """
 
 import warnings
@@ -127,7 +126,7 @@ def _distributions(space: Space) -> dict[Path, tuple[Parameter, Any]]:
 
 @lru_cache(maxsize=1024)
 def _distributions_of(space: Space, paths: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the distributions of these parameters: one object for all trials that have them."""
+    """Return the distributions of these parameters: the same object for all trials that have them."""
     return {_name(path): _distributions(space)[path][1] for path in paths}
 
 
@@ -228,13 +227,13 @@ def _frozen_trial_class() -> type:
 
 @cache
 def _storage_class() -> type:
-    """Return an in-memory storage that takes all past trials at once: `create_new_trial` would copy each of them, and
-    compare it with the best."""
+    """Return an in-memory storage class that adds all past trials at once: `create_new_trial` would copy each of them,
+    and compare it with the best."""
     from optuna.storages import InMemoryStorage
 
     class PastStorage(InMemoryStorage):
         def fill(self, study_id: int, trials: list[Any]) -> None:
-            """Add trials to an empty study. They are renumbered, and never changed otherwise."""
+            """Add trials to an empty study. They are renumbered, but otherwise unchanged."""
             for number, trial in enumerate(trials):
                 trial.number = trial._trial_id = number
                 self._trial_id_to_study_id_and_number[number] = (study_id, number)
@@ -281,7 +280,7 @@ def _picker(names: Iterable[str], picked_names: Iterable[str]) -> Callable[[tupl
 
 
 class _SharedParameters:
-    """The parameters that all finished trials have, in place of Optuna's IntersectionSearchSpace, which compares every
+    """The parameters that all finished trials have. Replaces Optuna's IntersectionSearchSpace, which compares every
     distribution of every trial."""
 
     def calculate(self, study: Any, use_cache: bool = False) -> dict[str, Any]:

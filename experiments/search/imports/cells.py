@@ -13,12 +13,12 @@ OWN_PREFIX, OPTUNA_PREFIX = "p.", "params_"  # of parameter columns in exports
 NUMBER = re.compile(r"[+-]?(\d+|\d*\.\d+|\d+\.)([eE][+-]?\d+)?", re.ASCII)
 QUOTED = re.compile(
     r"'[=+\-@\t\r]"
-)  # how our export escapes a text that a spreadsheet would take for a formula
+)  # how our export escapes a text that a spreadsheet would read as a formula
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*", re.ASCII)
 SEPARATORS = ",;\t"
 WAITING = "waiting"
 
-# The states of trials and runs in the words of Trialdeck, Optuna, NNI, MLflow and W&B, in lower case.
+# The names of trial and run states in Trialdeck, Optuna, NNI, MLflow and W&B, in lower case.
 STATES = {
     **dict.fromkeys(("succeeded", "complete", "completed", "finished", "success", "done"), "succeeded"),
     **dict.fromkeys(("early_stopped", "pruned"), "early_stopped"),
@@ -42,8 +42,7 @@ STATES = {
 
 
 def separator_of(header: str) -> str:
-    """Return the separator of the columns: the candidate that occurs most often in the first line, outside of
-    quotes."""
+    """Return the separator of the columns: the candidate that occurs most often in the first line, outside quotes."""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=bare.count)
 

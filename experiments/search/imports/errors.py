@@ -2,4 +2,4 @@
 
 
 class ReadError(ValueError):
-    """The file cannot be imported. `str()` is one sentence for people: what is wrong, where, and what to do."""
+    """The file cannot be imported. `str()` is a message for users: what is wrong, where, and what to do."""

@@ -26,7 +26,7 @@ FORMATS = {
 def read_file(path: Path, staging: Staging, *, file_name: str, roles: Mapping[str, str] | None = None) -> str:
     """Copy the history in a file, and return its format, one of `FORMATS`. Raise ReadError.
 
-    `roles`: those of columns of a table that differ from the guess.
+    `roles`: roles of table columns that differ from the guess.
     """
     name = PurePosixPath(file_name).stem[:200] or "Import"
     with path.open("rb") as file:
@@ -87,7 +87,7 @@ def _read_text(path: Path, staging: Staging, *, name: str, roles: Mapping[str, s
 
 
 def _record(line: bytes) -> dict | None:
-    """Return the object that a line holds as a whole, if it does."""
+    """Return the JSON object that a line consists of; None for any other line."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

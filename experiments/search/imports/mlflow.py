@@ -114,7 +114,7 @@ def _seconds(milliseconds: object) -> float | None:
 
 
 def _elapsed(at_ms: object, started: float | None) -> float | None:
-    """Return the seconds from the start of a run to a time of MLflow; None where one of them is not known."""
+    """Return the seconds from the start of a run to an MLflow time; None if either is missing."""
     at = _seconds(at_ms)
     return None if at is None or started is None or at < started else round(at - started, 3)
 
@@ -175,7 +175,7 @@ def read_archive(archive: Archive, staging: Staging) -> None:
 
 
 def _layout(archive: Archive) -> tuple[list[PurePosixPath], set[PurePosixPath]]:
-    """Return the folders of runs and of experiments. Only the meta data of a run names its `run_id`."""
+    """Return the folders of runs and of experiments. Only a run's metadata has a `run_id`."""
     runs, experiments = [], set()
     for name in archive.entries:
         path = PurePosixPath(name)
@@ -193,7 +193,7 @@ def _layout(archive: Archive) -> tuple[list[PurePosixPath], set[PurePosixPath]]:
 
 
 def _unreadable_runs(archive: Archive, runs: set[PurePosixPath]) -> set[PurePosixPath]:
-    """Return the folders that have parameters or metrics as runs do, but no valid meta data."""
+    """Return the folders that have parameters or metrics, like runs, but no valid metadata."""
     folders = set()
     for path in map(PurePosixPath, archive.entries):
         if path.parent.name in ("params", "metrics") and not {".trash", "__MACOSX"} & set(path.parts):
@@ -202,7 +202,7 @@ def _unreadable_runs(archive: Archive, runs: set[PurePosixPath]) -> set[PurePosi
 
 
 def _meta(archive: Archive, path: PurePosixPath) -> dict[str, str]:
-    """Return the plain values of a meta.yaml, which MLflow writes one in a line."""
+    """Return the plain values of a meta.yaml; MLflow writes one per line."""
     text = archive.read(str(path), at_most=1 << 20).decode("utf-8", "replace")
     pairs = (match.groups() for line in text.splitlines() if (match := _LINE.match(line)))
     return {name: _unquoted(value) for name, value in pairs}

@@ -30,7 +30,7 @@ _NOT_FINITE = {"INF_POS": "inf", "INF_NEG": "-inf", "NAN": "nan"}
 
 
 class Distribution:
-    """A distribution: our definition, and how a stored number becomes a value."""
+    """A distribution: our definition, and the conversion of stored numbers to values."""
 
     def __init__(self, text: object) -> None:
         document = json_value(text, "A distribution") if isinstance(text, str) else None
@@ -282,7 +282,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 class _Journal:
-    """The state that a journal leads to. Trials are numbered in the order in which they were created."""
+    """The state that results from a journal. Trials are numbered in the order of their creation."""
 
     def __init__(self, staging: Staging) -> None:
         self.staging = staging
@@ -292,7 +292,7 @@ class _Journal:
         self.trials: dict[int, int] = {}  # its study, by trial
         self.waiting: set[int] = set()
         self.distributions: dict[str, Distribution] = {}
-        self.metric_names: dict[int, object] = {}  # by study, also where they were set after the first trial
+        self.metric_names: dict[int, object] = {}  # by study, even if set after the first trial
         self.study_count = self.trial_count = 0
 
     def apply(self, operation: dict[str, Any]) -> None:

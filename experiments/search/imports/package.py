@@ -57,7 +57,7 @@ def _is_text(limit: int) -> Check:
 
 
 def is_storable(text: str) -> bool:
-    """Whether a text has no NUL and no lone surrogate."""
+    """Return whether a text has no NUL and no lone surrogate."""
     return UNSTORABLE.search(text) is None
 
 
@@ -93,7 +93,7 @@ def _is_instant(value: Any) -> bool:
 
 
 def _is_document(value: Any) -> bool:
-    """Whether it is a JSON object that can be stored: not too deep, no NUL."""
+    """Return whether the value is a JSON object that can be stored: not too deep, no NUL."""
     if not isinstance(value, dict) or depth_of(value) > MAX_DEPTH:
         return False
     pending: list[Any] = [value]
@@ -146,7 +146,7 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
-# What an experiment and its trials have, and how each value is checked.
+# The fields of an experiment and its trials, with the check of each value.
 EXPERIMENT_FIELDS: dict[str, Check] = {
     "name": _is_text(200),
     "description": _is_text(100_000),
@@ -237,7 +237,7 @@ ARTIFACT_FIELDS: dict[str, Check] = {
 
 
 def checked(document: Any, fields: dict[str, Check], where: str) -> dict[str, Any]:
-    """Return the document if it has exactly these fields. Raise ReadError with the first that is wrong."""
+    """Return the document if it has exactly these fields. Raise ReadError for the first invalid one."""
     if not isinstance(document, dict):
         raise ReadError(f"{where} is not a JSON object.")
     for name, check in fields.items():
@@ -251,7 +251,7 @@ def checked(document: Any, fields: dict[str, Check], where: str) -> dict[str, An
 
 
 def manifest_of(archive: Archive) -> dict[str, Any]:
-    """Return the manifest. Raise ReadError for another format and another version."""
+    """Return the manifest. Raise ReadError for another format or version."""
     manifest = archive.document(MANIFEST)
     if manifest.get("format") != FORMAT:
         raise ReadError("The archive is not an exported experiment: its manifest has another format.")

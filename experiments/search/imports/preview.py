@@ -14,7 +14,7 @@ from experiments.search.space import SpaceError, parse
 from .staging import Staging, Study
 
 FEW = 6  # up to this many different whole numbers are treated as choices
-WIDE = 100.0  # from this ratio on, a range of positive numbers is treated as logarithmic
+WIDE = 100.0  # from this ratio of bounds on, a range of positive numbers is treated as logarithmic
 MAX_STEP = 2**50
 _INVALID = re.compile(r"[^A-Za-z0-9_.\-/]")
 
@@ -63,9 +63,9 @@ def _identity(value: Any) -> str:
 def summary(staging: Staging, study: Study, *, reserved: Collection[str] = ()) -> dict[str, Any]:
     """Return the preview of one study as a JSON document.
 
-    `parameters`: [{source, name, definition, guessed, why}], where `name` is valid in our search spaces, and empty with
-    a reason `why` for what is left out of the search space; `metrics`: [{name, count}]; `states`; `points`; `left_out`:
-    [[what, count]].
+    `parameters`: [{source, name, definition, guessed, why}], where `name` is valid in our search spaces, or empty, with
+    a reason `why`, if the parameter is left out of the search space; `metrics`: [{name, count}]; `states`; `points`;
+    `left_out`: [[what, count]].
     """
     stated = staging.definitions(study.id)
     values: dict[str, Values] = {}
@@ -111,7 +111,7 @@ def summary(staging: Staging, study: Study, *, reserved: Collection[str] = ()) -
 def _definition(
     name: str, stated: dict[str, dict[str, Any]], values: Values
 ) -> tuple[dict[str, Any] | None, bool]:
-    """Return the definition that the file has, if it is valid here, else a guess, and whether it is guessed."""
+    """Return the file's definition if it is valid here, otherwise a guess; and whether it is a guess."""
     for definition, is_guessed in ((stated.get(name), False), (values.definition(), True)):
         if definition is None:
             continue

@@ -33,8 +33,8 @@ class Database:
         return {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}
 
     def rows(self, table: str, *names: str, order: str = "") -> Iterator[tuple]:
-        """Yield these columns of all rows. A column that only later versions of the format have is None without it;
-        raise ReadError if another one is missing."""
+        """Yield these columns of all rows. A missing column that only later versions of the format have is None; raise
+        ReadError if any other is missing."""
         present = self.columns(table) if table in self.tables else set()
         if lacking := [name for name in names if name not in present and name not in ADDED]:
             raise ReadError(

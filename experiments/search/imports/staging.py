@@ -53,13 +53,13 @@ CREATE INDEX metric_by_trial ON metric (trial);
 CREATE INDEX point_by_trial ON point (trial, name, step);
 """
 
-# name, step, value, text of a value that is no finite number, seconds since the start of the trial
+# name, step, value, text of a value that is not a finite number, seconds since the start of the trial
 Point = tuple[str, int, float | None, str, float | None]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study of the file: the rows of one experiment. `directions` are those that the file names, by metric."""
+    """A study of the file: the rows of one experiment. `directions` by metric, as far as the file has them."""
 
     id: int
     name: str
@@ -79,7 +79,7 @@ class StagedTrial:
     ended: float | None
     detail: str
     params: dict[str, Any]
-    metrics: dict[str, float | str]  # not finite ones as text
+    metrics: dict[str, float | str]  # values that are not finite as text
     extra: dict[str, Any]
 
 
@@ -145,7 +145,7 @@ class Staging:
         return int(cursor.lastrowid or 0)
 
     def update_trial(self, trial: int, **columns: Any) -> None:
-        """Change `state`, `started`, `ended` or `detail` of a trial."""
+        """Change the `state`, `started`, `ended` or `detail` of a trial."""
         names = ", ".join(
             f"{name} = ?" for name in columns if name in ("state", "started", "ended", "detail")
         )
@@ -170,7 +170,7 @@ class Staging:
             self._flush()
 
     def add_metric(self, trial: int, name: str, value: float | None, text: str = "") -> None:
-        """Add a final value. None: it was not a finite number, `text` says what."""
+        """Add a final value. None: the value was not a finite number; `text` is the original."""
         self._metrics.append((trial, clean(name, limit=MAX_NAME), value, clean(text, limit=200)))
         if len(self._metrics) >= BATCH:
             self._flush()
@@ -209,7 +209,7 @@ class Staging:
         self._renames.append((study, names))
 
     def remove_blank_trials(self, description: str) -> None:
-        """Omit succeeded trials without any parameter, metric and point; `description` says what they are."""
+        """Remove succeeded trials without any parameter, metric or point; `description` is a phrase for `leave_out`."""
         self._flush()
         blank = (
             "state = 'succeeded' AND id NOT IN (SELECT trial FROM param) AND id NOT IN (SELECT trial FROM metric) "
@@ -230,7 +230,7 @@ class Staging:
         self._db.execute("COMMIT")
         self._db.executescript(_INDEXES)
         for study, names in self._renames:
-            cases = " ".join("WHEN ? THEN ?" for _ in names)  # at once: names may be exchanged
+            cases = " ".join("WHEN ? THEN ?" for _ in names)  # in one statement, because names may be swapped
             values = [text for pair in names.items() for text in pair]
             for table in ("metric", "point"):
                 self._db.execute(
@@ -319,7 +319,8 @@ class Staging:
             )
 
     def points(self, trial: int) -> Iterator[Point]:
-        """Yield the intermediate values of a trial by name and step. Of several with the same step the last counts."""
+        """Yield the intermediate values of a trial by name and step. If several have the same step, the last one
+        counts."""
         sql = "SELECT name, step, value, text, elapsed FROM point WHERE trial = ? ORDER BY name, step, rowid"
         pending: Point | None = None
         for row in self._db.execute(sql, [trial]):
@@ -340,7 +341,7 @@ def clean(text: str, *, limit: int) -> str:
 
 
 def number_and_text(value: object) -> tuple[float | None, str]:
-    """Return a reported value as (finite number or None, text of one that is no finite number)."""
+    """Return a reported value as (finite number, "") or (None, text of the value)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None, str(value)[:200]
     try:

@@ -237,7 +237,7 @@ def _add_metric(staging: Staging, study: int, trial: int, name: str, value: obje
 
 
 def _add_points(staging: Staging, trial: int, value: object) -> None:
-    """Add NNI's list of intermediate results, which may be its text."""
+    """Add NNI's list of intermediate results, which may be JSON text."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -285,7 +285,7 @@ def read_json_lines(path: Path, staging: Staging, *, name: str) -> str:
 
 
 def _lenient(data: bytes, where: str = "The file") -> Any:
-    """Return a JSON value, in which Python's NaN and Infinity may stand for results."""
+    """Return a JSON value that may contain Python's NaN and Infinity as results."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -370,7 +370,7 @@ def _final_metric(record: dict[str, Any]) -> Any:
     metrics = record.get("finalMetricData")
     last = metrics[-1] if isinstance(metrics, list) and metrics else None
     data = last.get("data") if isinstance(last, dict) else None
-    return _lenient_or_none(data) if isinstance(data, str) else data  # NNI quotes them twice
+    return _lenient_or_none(data) if isinstance(data, str) else data  # NNI encodes them twice
 
 
 def _add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]) -> int:
