@@ -1,1 +1,1 @@
-"""What Trialdeck costs, measured. Run from the project's folder: python -m benchmarks.throughput"""
+"""Benchmarks of Trialdeck. Run them from the project's root: python -m benchmarks.throughput"""

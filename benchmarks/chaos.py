@@ -1,12 +1,12 @@
-"""Breaks a running installation at random, again and again, and counts what that cost. All counts must be 0.
+"""Inject random faults into a running installation, and count lost or wrong results. All counts must be 0.
 
     python -m benchmarks.chaos [--minutes 5] [--seed 1] [--pg] [--json] [--log FILE] [--only FAULT …]
 
 SQLite: one control, one worker and an embedded broker. With --pg: PostgreSQL, two control, three worker and two web
-processes. Faults: SIGKILL, SIGTERM and SIGSTOP of processes; a broker that is killed, hangs, forgets everything, is
-full, read-only or a replica without its primary; doubled and dropped messages; on PostgreSQL cut connections and lost
-answers to COMMITs; on SQLite a full disk, where a tmpfs can be mounted.
-Recovery is the time from the end of a fault to the next result of a trial.
+processes. Faults: SIGKILL, SIGTERM and SIGSTOP of processes; a broker that is killed, hangs, loses all data, is full,
+read-only or a replica without its primary; duplicated and dropped messages; on PostgreSQL closed connections and lost
+responses to COMMIT; on SQLite a full disk, where a tmpfs can be mounted. Recovery is the time from the end of a fault
+to the next result of a trial.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TRIALS, CONCURRENCY = 24, 6  # of one experiment; another one follows
 LEASE_S = 5
 RECOVERS_WITHIN_S = 90.0
 DISK = "512m"
-# Writes its ID when it begins. The lock of its values is held as long as any process of it lives.
+# Writes its ID when it starts. Its lock on the values is held while any of its processes lives.
 NO_SPACE = 28  # the exit code of a script that could not write
 SCRIPT = """\
 command exec 9>>{locks}/${{x}} || exit {no_space}
@@ -54,7 +54,7 @@ echo "{{\\"value\\": "${{x}}", \\"final\\": true}}" >> "$TRIALDECK_METRICS" || e
 
 @dataclass
 class Report:
-    """What was done, and what it cost."""
+    """The injected faults and their consequences."""
 
     seed: int
     minutes: float
@@ -127,7 +127,7 @@ def main() -> None:
 
 @contextmanager
 def small_disk() -> Iterator[Path | None]:
-    """Mount a small file system for all data, and yield its folder; None where that is not permitted."""
+    """Mount a small file system for all data, and yield its folder; None if that is not permitted."""
     folder = Path(tempfile.mkdtemp(prefix="chaos-disk-"))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -145,7 +145,7 @@ def small_disk() -> Iterator[Path | None]:
 
 
 class Chaos:
-    """One run on an installation of its own."""
+    """One run, on a separate installation."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class Chaos:
         disk: Path | None,
         only: Sequence[str] = (),
     ) -> None:
-        """`only`: names of the faults; empty: all that are possible here."""
+        """`only`: names of the faults; empty: all that are possible on this machine."""
         self.data, self.disk, self.uses_postgres = data, disk, uses_postgres
         self.random = random.Random(seed)  # noqa: S311 (to be repeated, not to be secret)
         self.report = Report(seed, minutes)
@@ -211,7 +211,7 @@ class Chaos:
         self.services[name] = process
 
     def start_again(self) -> None:
-        """Start what has ended by itself, as a service manager does."""
+        """Restart processes that have ended by themselves, like a service manager."""
         for name, process in list(self.services.items()):
             if process.poll() is not None:
                 self.report.faults["ended by itself"] += 1
@@ -225,7 +225,7 @@ class Chaos:
         return process
 
     def keep_busy(self) -> None:
-        """Begin another experiment when none is active."""
+        """Start another experiment if none is active."""
         from experiments.models import Experiment, Settings
 
         if Experiment.objects.active().exists():
@@ -277,7 +277,7 @@ class Chaos:
         return faults
 
     def break_something(self) -> None:
-        """One fault, from its beginning to the next result."""
+        """Inject one fault, and wait for the next result."""
         name = self.random.choice(sorted(self.faults))
         time.sleep(self.random.uniform(0, 1.5))
         self.faults[name]()
@@ -330,7 +330,7 @@ class Chaos:
         self.broker.accept()
 
     def double(self) -> None:
-        """Deliver each message that waits once more, and send all hints of the scheduler twice."""
+        """Duplicate each waiting message, and send all of the scheduler's hints twice."""
         from experiments import dispatch
         from experiments.models import Experiment, Queue
 
@@ -341,14 +341,14 @@ class Chaos:
                 dispatch.queue(queue.routing_key)
 
     def drop(self) -> None:
-        """Throw away for a while what waits in the broker, as if it had never been sent."""
+        """For a while, delete the waiting messages in the broker, as if they had never been sent."""
         until = time.monotonic() + self.random.uniform(0.5, 3)
         while time.monotonic() < until:
             self.broker.wipe()
             time.sleep(0.02)
 
     def cut(self) -> None:
-        """End all connections to the database but this one."""
+        """Close all connections to the database except this one."""
         from django.db import connection
 
         with connection.cursor() as cursor:
@@ -358,7 +358,7 @@ class Chaos:
             )
 
     def lose_answers(self) -> None:
-        """Let the next COMMITs have their effect, of whichever service, and their answers not arrive."""
+        """Let the next COMMITs of any service take effect, but drop their responses."""
         assert self.proxy
         self.proxy.lose(self.random.randint(1, 12))
         time.sleep(self.random.uniform(0.5, 3))
@@ -375,10 +375,10 @@ class Chaos:
         finally:
             filler.unlink()
 
-    # --- counted -------------------------------------------------------------------------------------------
+    # --- results -------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Let what has begun end, without further faults."""
+        """Let started work end, without further faults."""
         deadline = time.monotonic() + RECOVERS_WITHIN_S
         for experiment in self.experiments:
             while experiment.is_active and time.monotonic() < deadline:

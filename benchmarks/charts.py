@@ -1,11 +1,11 @@
-"""How long each chart of an experiment takes with 1,000, 10,000 and 100,000 trials.
+"""The time of each chart of an experiment with 1,000, 10,000 and 100,000 trials.
 
     python -m benchmarks.charts [--trials 1000 10000 100000] [--pg] [--repeats 15] [--json]
 
 The rows are those of benchmarks.rows, written straight into the database. Each chart is requested as the Charts tab
 polls it: one panel, through Django's test client with middleware, queries, drawing and template, but no network. The
-cache of drawn charts is emptied before each request. One request to warm up, then 15. Beside the p50 is the processor
-time of this process, which depends less on what else the machine does.
+cache of drawn charts is emptied before each request. One request to warm up, then 15. Besides the p50, it reports this
+process's CPU time, which depends less on other load on the machine.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How right the estimated ends are: the share of ends inside of the range, and how far its middle was off.
+"""Accuracy of the estimated ends: the share of ends within the range, and the error of its middle.
 
     python -m benchmarks.estimate [--rounds 40] [--json]
     TRIALDECK_DATA=… python -m benchmarks.estimate --past    # the completed experiments of a console instead
 
-Without `--past`, experiments are made up: durations of several kinds, on several slots. Each is looked at when 10, 25,
-50, 75 and 90 % of its trials have ended. The estimate sees what the console would: the latest durations, and for how
-long running trials have run. The range should contain the end in about 80 % of the cases.
+Without `--past`, experiments are made up: durations of several kinds, on several slots. Each is estimated when 10, 25,
+50, 75 and 90 % of its trials have ended. The estimate gets the same data as in the console: the latest durations, and
+how long running trials have run. The range should contain the end in about 80 % of the cases.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Interval = tuple[float, float]  # start and end of a trial, in seconds
 
 
 def kinds() -> dict[str, Callable[[Random, float], float]]:
-    """Return how long a trial takes, by name: a function of chance and of the share of trials before it."""
+    """Return the kinds of durations by name: functions of a random generator and the share of earlier trials."""
     return {
         "all alike": lambda random, _: random.gauss(60, 2),
         "lognormal": lambda random, _: random.lognormvariate(4, 0.5),
@@ -38,7 +38,7 @@ def kinds() -> dict[str, Callable[[Random, float], float]]:
 
 
 def schedule(seconds: list[float], slots: int) -> list[Interval]:
-    """Return when each trial starts and ends, if each slot takes the next one at once."""
+    """Return the start and end of each trial if each free slot immediately starts the next one."""
     free = [0.0] * slots
     intervals = []
     for span in seconds:
@@ -49,7 +49,7 @@ def schedule(seconds: list[float], slots: int) -> list[Interval]:
 
 
 def looks(intervals: list[Interval], slots: int, seed: int) -> Iterator[tuple[float, float, float, float]]:
-    """Yield share, low, high and the actual rest of the time, in seconds."""
+    """Yield share, low, high and actual remaining time, in seconds."""
     from experiments.scheduler.estimate import MOST_FINISHED, Finished, Running, simulate
 
     last = max(end for _, end in intervals)
@@ -65,7 +65,7 @@ def looks(intervals: list[Interval], slots: int, seed: int) -> Iterator[tuple[fl
 
 
 def made_up(rounds: int) -> Iterator[tuple[str, float, float, float, float]]:
-    """Yield (kind, share, low, high, actual) of experiments that are made up."""
+    """Yield (kind, share, low, high, actual) of synthetic experiments."""
     for name, draw in kinds().items():
         for seed in range(rounds):
             random = Random(seed)

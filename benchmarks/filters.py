@@ -1,9 +1,9 @@
-"""How long the filters and the orders of the trials table take: the count by state, and the keys of the first page.
+"""The time of filters and orders of the trials table: the counts by state, and the keys of the first page.
 
     python -m benchmarks.filters [--trials 100000] [--pg] [--slow 50] [--json]
 
-Each pair is asked for once to warm up, then 5 times; the time is that of the queries through Django's ORM, after
-ANALYZE. `--slow`: print the query plan where the median is above so many milliseconds.
+Each pair is queried once to warm up, then 5 times, through Django's ORM, after ANALYZE. `--slow`: print the query plan
+if the median exceeds this many milliseconds.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def measure(experiment: Experiment, filter: str, sort: str) -> dict[str, Any]:
 
 
 def show(experiment: Experiment, figures: dict[str, Any], *, slow_ms: float) -> None:
-    """Print the figures, and the plan of the keys' query where one of the times is above `slow_ms`."""
+    """Print the figures, and the plan of the keys' query if one of the times exceeds `slow_ms`."""
     from django.db import connection
     from django.http import QueryDict
     from django.test.utils import CaptureQueriesContext

@@ -1,9 +1,9 @@
-"""How many slots a fleet keeps busy: many workers on PostgreSQL and one broker, on one machine.
+"""Utilization of a fleet: many workers with PostgreSQL and a single broker, on one machine.
 
     python -m benchmarks.fleet [--workers 8] [--slots 25] [--trial-seconds 20] [--seconds 60] [--json]
 
-Trials only sleep, so that what is measured is the console. `slots in use` is the median share of slots with a trial;
-CPU is in percent of one core, of control and of all workers without their trials.
+Trials only sleep, so that only the console is measured. `slots in use` is the median share of slots with a trial; CPU
+is in percent of one core, of control and of all workers without their trials.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def begin(slots: int, trial_s: float) -> None:
-    """Enqueue experiments that together want all slots, for longer than is measured."""
+    """Enqueue experiments that together fill all slots for longer than the measurement."""
     from experiments.models import Experiment, Queue, Settings, User, Workspace
 
     Queue.default()
@@ -122,7 +122,7 @@ def started() -> int:
 
 
 def connections_by_name() -> dict[str, int]:
-    """Connections to the database by the name of their application, without this one."""
+    """Return the number of database connections by application name, without this one."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -134,7 +134,7 @@ def connections_by_name() -> dict[str, int]:
 
 
 def cpu_s(processes: list[subprocess.Popen]) -> float:
-    """CPU time of these processes so far, in seconds, without that of their children."""
+    """Return the CPU time of these processes so far, in seconds, without that of their children."""
     ticks = 0
     for process in processes:
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()

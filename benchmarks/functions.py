@@ -1,4 +1,4 @@
-"""Standard functions to be minimized, with search spaces in NNI's dialect: flat, mixed, nested.
+"""Standard functions to minimize, with search spaces in NNI's format: flat, mixed, nested.
 
 Each also has an initial space (`before`): too small, too large, or without the best values.
 """
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Function:
-    """`of` gives the value for a trial's parameters; `least` is the smallest there is in `space`. `second` gives a
-    second one, to be minimized as well; `reference` is then the point up to which the hypervolume is taken, and `least`
-    the negative hypervolume of the whole front."""
+    """`of` returns the value for a trial's parameters; `least` is the minimum in `space`. `second` gives a second one,
+    to be minimized as well; `reference` is then the point up to which the hypervolume is taken, and `least` the
+    negative hypervolume of the whole front."""
 
     name: str
     of: Callable[[Mapping], float]
@@ -23,7 +23,7 @@ class Function:
     least: float = 0.0
     is_flat: bool = True  # numbers only
     is_nested: bool = False
-    fails: Callable[[Mapping], bool] | None = None  # a trial with these parameters fails
+    fails: Callable[[Mapping], bool] | None = None  # whether a trial with these parameters fails
     second: Callable[[Mapping], float] | None = None
     reference: tuple[float, float] = (0.0, 0.0)
 
@@ -74,7 +74,8 @@ def _valley(x: Sequence[float]) -> float:
 
 
 def training(p: Mapping) -> float:
-    """As the loss of a training: the best learning rate depends on the optimizer, which is a choice; least 0."""
+    """Like the loss of a training: the best learning rate depends on the optimizer, which is a choice; the minimum is
+    0."""
     penalty, best = {"sgd": (0.6, -1.0), "adam": (0.0, -3.0), "rmsprop": (0.2, -3.5), "lbfgs": (1.0, -0.5)}[
         p["optimizer"]
     ]
@@ -84,7 +85,8 @@ def training(p: Mapping) -> float:
 
 
 def models(p: Mapping) -> float:
-    """Three kinds of model, each with parameters of its own, one of them nested once more; least 0, by the net."""
+    """Three kinds of model, each with its own parameters, one with another nested choice; the minimum is 0, for the
+    net."""
     model = p["model"]
     if model["_name"] == "linear":
         return 1.5 + 0.2 * (math.log10(model["alpha"]) + 1) ** 2
@@ -157,14 +159,14 @@ FUNCTIONS = (
 
 
 def rate(p: Mapping) -> float:
-    """As the loss by learning rate alone, best at 0.01, not far from where it diverges; least 0."""
+    """Like the loss by learning rate: best at 0.01, close to where it diverges; the minimum is 0."""
     return (math.log10(p["lr"]) + 2) ** 2
 
 
 RATE = {"lr": {"_type": "loguniform", "_value": [1e-4, 1e-1]}}
 BRANIN, HARTMANN, _, MIXED, _ = FUNCTIONS
 
-# The same and one more, where a part of the space fails; `before` is not used.
+# The same functions and one more, each failing in a part of the space; `before` is not used.
 FAILING = (
     Function("rate, fails above 0.03", rate, space=RATE, before=RATE, fails=lambda p: p["lr"] > 0.03),
     replace(BRANIN, name="Branin, a third fails", fails=lambda p: p["x"] + p["y"] > 15 or p["x"] < -3.5),
@@ -189,7 +191,7 @@ def fonseca(p: Mapping, sign: float) -> float:
     return 1 - math.exp(-sum((x - sign / math.sqrt(3)) ** 2 for x in p.values()))
 
 
-# Two values to be minimized; `before` is not used.
+# Functions with two values to minimize; `before` is not used.
 TWO_VALUES = (
     Function(
         "ZDT1, two objectives",

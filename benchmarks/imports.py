@@ -1,4 +1,4 @@
-"""What `import trialdeck` costs a trial: `python -m benchmarks.imports` (--python PROGRAM, --times 40, --json)."""
+"""The time of `import trialdeck` in a trial: `python -m benchmarks.imports` (--python PROGRAM, --times 40, --json)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def once(python: str, script: str) -> float:
-    """Seconds from its start to its end."""
+    """Return the seconds from the process's start to its end."""
     began = time.perf_counter()
     subprocess.run([python, "-S", "-c", script], env={"PYTHONPATH": str(ROOT)}, check=True)
     return time.perf_counter() - began

@@ -1,9 +1,9 @@
-"""How many points a second one worker stores, what each costs, and whether heartbeats are late meanwhile.
+"""How many points per second a worker stores, their CPU time, and whether heartbeats are late meanwhile.
 
     python -m benchmarks.metrics [--trials 8] [--points 100000] [--names 2] [--pg] [--json]
 
-Each trial writes its points as fast as it can, all trials at the same time, as JSON lines. The rate is that from the
-first start to the last end; the processor time that of the worker; the beat the longest time between two heartbeats.
+Each trial writes its points as fast as it can, all trials at the same time, as JSON lines. The rate is measured from
+the first start to the last end, the CPU time in the worker; the beat is the longest time between two heartbeats.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def sentence(result: dict[str, Any]) -> str:
 
 
 class HeartbeatGaps(threading.Thread):
-    """Looks at the worker's row many times a second, and keeps the longest time without a change."""
+    """Polls the worker's row many times per second, and records the longest time without a change."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""What pages cost with 10,000 and 100,000 trials: processor time, queries, and bytes on the wire.
+"""The cost of pages with 10,000 and 100,000 trials: CPU time, queries, and bytes on the wire.
 
     python -m benchmarks.pages [--trials 10000 100000] [--pg] [--repeats 15] [--only overview trials] [--json]
 
@@ -148,7 +148,7 @@ def addresses(experiment: Experiment, other: Experiment, dashboard: Dashboard, t
 def measure(
     web: WebProcess, client: Client, experiment: Experiment, name: str, url: str, repeats: int
 ) -> dict[str, Any]:
-    """Return the figures of one page. Raise SystemExit where it does not answer 200."""
+    """Return the figures of one page. Raise SystemExit unless the response is 200."""
     from benchmarks.query_times import query_times
 
     first = web.get(url)
@@ -187,7 +187,7 @@ def after_changes(web: WebProcess, experiment: Experiment, url: str, repeats: in
 
 
 def idle_polls(web: WebProcess, url: str, html: str, repeats: int) -> Iterator[Answer]:
-    """Ask for the page's first live fragment as a browser does that has it already."""
+    """Poll the page's first live fragment like a browser that already has it."""
     fragment = re.search(r'<\w+[^>]*\bid="([\w-]+)"[^>]*\bdata-live=', html)
     if fragment is None:
         return
@@ -230,7 +230,7 @@ def write_audit(workspace: Workspace, user: User) -> None:
 
 
 def make_dashboard(workspace: Workspace, user: User, experiment: Experiment) -> Dashboard:
-    """A dashboard with the charts of the large experiment, a leaderboard and a number."""
+    """Return a dashboard with charts of the large experiment, a leaderboard and a number."""
     from experiments.models import Dashboard
 
     dashboard = Dashboard.create(workspace, by=user, name=f"of {experiment.name}", is_shared=True)

@@ -1,5 +1,5 @@
-"""The two other programs of benchmarks.peers, each in a process of its own. They print a line of JSON: the lines that
-the trials printed.
+"""The two other programs of benchmarks.peers, each in a separate process. They print the trials' output lines as one
+line of JSON.
 
     python -m benchmarks.peer_programs optuna FOLDER SCRIPT COUNT SLOTS
     python -m benchmarks.peer_programs celery FOLDER SCRIPT COUNT SLOTS      # FOLDER: that of the embedded broker
@@ -27,12 +27,12 @@ def main() -> None:
 
 
 def run(script: str) -> str:
-    """Run a trial; return what it printed."""
+    """Run a trial and return its output."""
     return subprocess.run(["bash", "-e", "-c", script], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def through_optuna(folder: Path, script: str, count: int, slots: int) -> list[str]:
-    """A study in an SQLite file with random search, one thread for each slot."""
+    """Run trials by an Optuna study in an SQLite file with random search, with one thread per slot."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -55,7 +55,7 @@ def through_optuna(folder: Path, script: str, count: int, slots: int) -> list[st
 
 
 def through_celery(folder: Path, script: str, count: int, slots: int) -> list[str]:
-    """A worker with one thread for each slot, and a message for each trial. Nothing is stored."""
+    """Run trials by a Celery worker with one thread per slot and one message per trial. Nothing is stored."""
     app = Celery("peers", broker=broker.url(folder).replace("virtual_host=0", "virtual_host=9"))
     app.conf.update(worker_prefetch_multiplier=1, task_ignore_result=True, worker_hijack_root_logger=False)
     outputs: list[str] = []

@@ -80,7 +80,7 @@ def rounds(data: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def programs_of(data: Path, script: str, options: argparse.Namespace) -> dict[str, Callable[[], list[Span]]]:
-    """Return what runs `script` as often as asked, by name, the limit first."""
+    """Return the functions that run `script` repeatedly, by name, the limit first."""
 
     def trialdeck(algorithm: str) -> Callable[[], list[Span]]:
         return lambda: through_trialdeck(script, options.trials, options.slots, algorithm)
@@ -117,7 +117,7 @@ def through_peer(name: str, data: Path, script: str, count: int, slots: int) -> 
 
 
 def in_turn(names: list[str], number: int) -> list[str]:
-    """Return the names in an order that another of them begins in each round."""
+    """Return the names rotated, so that a different one is first in each round."""
     first = number % len(names)
     return names[first:] + names[:first]
 

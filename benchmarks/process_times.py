@@ -1,4 +1,4 @@
-"""The processor time of Trialdeck's own processes, so that a busy machine does not blur what a trial costs."""
+"""The CPU time of Trialdeck's own processes, so that other load on the machine does not distort the cost of a trial."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def processor_times(pids: Mapping[str, int]) -> dict[str, float]:
-    """Return the seconds of processor time that these processes have used, by the same names, and those of the keepers
-    below them as `keeper`. What a trial's own process uses is not in it."""
+    """Return the CPU time in seconds of these processes, by the same names, and that of the keepers below them as
+    `keeper`. It excludes the trials' own processes."""
     times = {name: _seconds(pid) for name, pid in pids.items()}
     times["keeper"] = sum(_seconds(pid) for parent in pids.values() for pid in _keepers_of(parent))
     return times

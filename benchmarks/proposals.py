@@ -1,4 +1,4 @@
-"""How much processor time a proposal costs with many trials behind it.
+"""The CPU time of a proposal after many past trials.
 
     python -m benchmarks.proposals [--trials 100 1000 10000] [--algorithms TPE Random] [--json]
 
@@ -72,7 +72,7 @@ def past_of(space: Space, count: int) -> list[PastTrial]:
 
 
 def asking(algorithm: str, past: list[PastTrial]) -> Callable[[int], object]:
-    """Return Optuna's own way to the next proposal."""
+    """Return a function that asks Optuna itself for the next proposal."""
     samplers = optuna.samplers
     sampler = samplers.TPESampler(seed=1) if algorithm == "TPE" else samplers.RandomSampler(seed=1)
     study = optuna.create_study(direction="maximize", sampler=sampler)

@@ -1,4 +1,4 @@
-"""How long each query of a block takes, with fetching its rows: SQLite does much of its work only then."""
+"""The time of each query in a block, including fetching its rows, because SQLite does much of its work only then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 
 @dataclass(slots=True)
 class Timed:
-    """A query and the milliseconds that it took until its last row was read."""
+    """A query and its time in milliseconds until the last row was fetched."""
 
     sql: str
     ms: float = 0.0

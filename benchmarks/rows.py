@@ -1,5 +1,5 @@
-"""Experiments with many trials, written straight into the database, counters and best values included, as if the trials
-had run. For benchmarks of pages, charts and filters."""
+"""Experiments with many trials, written directly into the database, including counters and best values, as if the
+trials had run. For benchmarks of pages, charts and filters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARAMETERS = {
 
 
 def settle_in() -> None:
-    """What a database does by itself once in a while: it looks at its tables, so that it plans well."""
+    """Run ANALYZE, which databases do by themselves from time to time, so that queries are planned well."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -35,7 +35,7 @@ def settle_in() -> None:
 
 
 def seed(workspace: Workspace, user: User, *, trials: int, name: str) -> Experiment:
-    """An experiment that runs, with `trials` trials of every kind."""
+    """Create a running experiment with `trials` trials of every kind."""
     from django.utils import timezone
 
     from experiments.models import Experiment, Queue, Settings
@@ -68,7 +68,7 @@ def seed(workspace: Workspace, user: User, *, trials: int, name: str) -> Experim
 
 
 def write_events(experiment: Experiment, user: User, count: int) -> None:
-    """Write what stands in the activity: trials that failed, and updates by a person."""
+    """Write activity: failed trials, and updates by a user."""
     from experiments.models import Event
 
     keys = list(experiment.trials.order_by("-number").values_list("pk", flat=True)[:count])
@@ -94,7 +94,8 @@ def write_metrics(experiment: Experiment) -> None:
 
 
 def write_trials(experiment: Experiment, count: int) -> tuple[dict[str, int], tuple, list]:
-    """Rows of trials and their parameters; curves and logs for the last ones. Counts, best and trace."""
+    """Write trials and their parameters, curves and logs of the last ones, and the experiment's counts, best values and
+    trace."""
     from experiments.models import LogPiece, Point, Trial, TrialParameter
     from experiments.models.trial.parameter import digest
 

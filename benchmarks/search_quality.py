@@ -1,4 +1,4 @@
-"""How good a search is: the same number of trials here, in a study of Optuna's, and at random, over many seeds.
+"""Search quality: the same number of trials in Trialdeck, in an Optuna study, and at random, over many seeds.
 
     python -m benchmarks.search_quality [--quick] [--seeds 40] [--trials 60] [--only Branin TPE "8 at a time"] [--pg]
                                         [--json]
@@ -48,7 +48,7 @@ from benchmarks.stage import machine, stage
 from tests.support.valkey import Valkey
 
 WORSE_P = 0.01
-RIVALS = 3  # as many seeds for those that cost little
+RIVALS = 3  # factor for the number of seeds of cheap searches
 FORGETS_EVERY = 7  # results
 WAYS = {"1 at a time": (1, False), "8 at a time": (8, False), "edited": (1, True)}  # concurrency, is edited
 
@@ -67,10 +67,15 @@ SAMPLERS: dict[str, Sampler] = {
 }
 FLAT_ONLY = ("CMA-ES",)
 NOT_NESTED = ("NSGA-II", "GP")
-LEARNING = ("TPE", "CMA-ES", "NSGA-II", "GP", "Evolution", "Anneal")  # those that failures inform
-SEVERAL = ("TPE", "NSGA-II")  # those for several objectives
-NO_RESULT = 1e9  # the distance of a search without any
-TIMES = {"CMA-ES": 3, "NSGA-II": 5, "Evolution": 5, "Anneal": 3}  # as many trials: they need more to begin
+LEARNING = ("TPE", "CMA-ES", "NSGA-II", "GP", "Evolution", "Anneal")  # algorithms that learn from failures
+SEVERAL = ("TPE", "NSGA-II")  # algorithms for several objectives
+NO_RESULT = 1e9  # the distance of a search without a result
+TIMES = {
+    "CMA-ES": 3,
+    "NSGA-II": 5,
+    "Evolution": 5,
+    "Anneal": 3,
+}  # factors for the number of trials: these algorithms need more to start
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ def cases(trials: int, *, is_quick: bool) -> list[Case]:
     )
 
 
-# --- what is found -----------------------------------------------------------------------------------------
+# --- results -----------------------------------------------------------------------------------------
 
 HEAD = """
 | function | trials | way | algorithm | Trialdeck | Optuna | Optuna (FAIL) | at random | ratio to Optuna | p | failed: Trialdeck | Optuna | Optuna (FAIL) | at random | p | |
@@ -175,7 +180,7 @@ HEAD = """
 
 
 def report(case: Case, seeds: range, *, as_json: bool) -> bool:
-    """Prints one line; True when ours is worse."""
+    """Print one line; return whether Trialdeck is worse."""
     ours = [ours_of(case, seed) for seed in seeds]
     sampler = SAMPLERS[case.algorithm]
     theirs = [theirs_of(case, seed, sampler) for seed in more_than(seeds)]
@@ -227,7 +232,7 @@ def report(case: Case, seeds: range, *, as_json: bool) -> bool:
 
 
 def p_of(ours: list[float], theirs: list[float]) -> float:
-    """How likely chance alone would make ours as much greater."""
+    """Return the probability that chance alone would make ours this much greater."""
     if len({*ours, *theirs}) == 1:
         return 1.0
     return float(mannwhitneyu(ours, theirs, alternative="greater").pvalue)
@@ -242,7 +247,7 @@ def more_than(seeds: range) -> range:
 
 
 def distance(case: Case, values: Values) -> float:
-    """From the minimum, of the best value found."""
+    """Return the distance of the best value from the minimum."""
     assert len(values) == case.trials
     if case.function.second:
         return max(-hypervolume(values, case.function.reference) - case.function.least, 0.0)
@@ -251,7 +256,7 @@ def distance(case: Case, values: Values) -> float:
 
 
 def hypervolume(values: Values, reference: tuple[float, float]) -> float:
-    """What these points dominate up to the reference point."""
+    """Return the hypervolume that these points dominate up to the reference point."""
     points = [value for value in values if isinstance(value, tuple)]
     inside = [point for point in points if point[0] <= reference[0] and point[1] <= reference[1]]
     return float(compute_hypervolume(numpy.array(inside), numpy.array(reference))) if inside else 0.0
@@ -262,7 +267,7 @@ def failure_share(values: Values) -> float:
 
 
 def quartiles(distances_found: list[float]) -> list[float]:
-    """[lower quartile, median, upper quartile]"""
+    """Return [lower quartile, median, upper quartile]."""
     return statistics.quantiles(distances_found, n=4, method="inclusive")
 
 
@@ -272,7 +277,7 @@ def spread(distances_found: list[float]) -> str:
 
 
 def value_of(function: Function, params: Mapping) -> Value:
-    """The value or both values, or None where the trial fails."""
+    """Return the value or both values; None if the trial fails."""
     if function.fails and function.fails(params):
         return None
     value = function.of(params)
@@ -291,7 +296,7 @@ def prepare() -> None:
 
 
 def ours_of(case: Case, seed: int) -> Values:
-    """Values of all trials, in the order of their ends."""
+    """Return the values of all trials of Trialdeck, in the order of their ends."""
     from experiments.models import Experiment, Failure, Outcome, Settings, Trial, User, Worker, Workspace
     from experiments.scheduler.conductor import schedule
 
@@ -339,7 +344,7 @@ def ours_of(case: Case, seed: int) -> Values:
 
 
 def forget() -> None:
-    """As a control worker that starts anew."""
+    """Clear all caches, like a restarted control worker."""
     from experiments.scheduler import experiment_cache
     from experiments.search import engine
 
@@ -351,8 +356,8 @@ def forget() -> None:
 
 
 def theirs_of(case: Case, seed: int, sampler: Sampler, *, failure: TrialState = TrialState.PRUNED) -> Values:
-    """The same by a study of Optuna's, with as many trials asked for before the first is told; failed trials are told
-    as `failure`."""
+    """Return the same from an Optuna study with the same concurrency; failed trials are told with the state
+    `failure`."""
     directions = ["minimize"] * (2 if case.function.second else 1)
     study = optuna.create_study(sampler=sampler(seed=seed), directions=directions)
     document, chance = case.first_space, Random(seed)
@@ -378,7 +383,7 @@ def theirs_of(case: Case, seed: int, sampler: Sampler, *, failure: TrialState = 
 
 
 def moved(study: optuna.Study, document: dict, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-    """A new study of another space, with the trials that fit it."""
+    """Return a new study of another space, with the trials that fit it."""
     new = optuna.create_study(sampler=sampler)
     for trial in study.trials:
         fixed = optuna.trial.FixedTrial(trial.params)

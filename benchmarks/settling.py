@@ -1,9 +1,9 @@
-"""How many trials of one experiment are settled, and the next ones claimed, per second.
+"""The number of trials of one experiment that are settled, and next ones claimed, per second.
 
     python -m benchmarks.settling [--pairs 400] [--processes 4] [--pg] [--json]
 
-Each process stands for a slot: it settles a trial and claims the next one in one transaction, over and over, without
-running anything. A thread of the first process does what control does. Beside it, one process with the ordinary verbs.
+Each process simulates a slot: it repeatedly settles a trial and claims the next one in one transaction, without running
+anything. A thread of the first process does the work of control. For comparison, one process uses the ordinary verbs.
 """
 
 from __future__ import annotations

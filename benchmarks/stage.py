@@ -1,4 +1,4 @@
-"""An installation of its own for a benchmark: an empty data folder, database and broker, gone at the end."""
+"""A separate installation for a benchmark: an empty data folder, database and broker, removed at the end."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from pathlib import Path
 from tests.support.postgres import Postgres
 from tests.support.valkey import Valkey
 
-brokers: dict[Path, Valkey] = {}  # by data folder, of the stages that are set up
+brokers: dict[Path, Valkey] = {}  # by data folder, of active stages
 
 SETTINGS = ("DATABASE_URL", "REDIS_URL", "TRIALDECK_SECRET_KEY")
 
 
 @contextmanager
 def stage(*, uses_postgres: bool) -> Iterator[Path]:
-    """Sets Django up on an empty installation, migrated, with its broker; yields its data folder.
-
-    Everything that needs Django's settings must be imported within.
+    """Set up Django on an empty, migrated installation with its broker, and yield its data folder. Import modules that
+    need Django's settings only within the block.
     """
     data = Path(tempfile.mkdtemp(prefix="trialdeck-benchmark-")).resolve()
     postgres, broker = None, Valkey(data)
@@ -39,7 +38,7 @@ def stage(*, uses_postgres: bool) -> Iterator[Path]:
         from django.conf import settings
         from django.core.management import call_command
 
-        # Collecting static files would take longer than some of what is measured.
+        # Collecting static files would take longer than some measurements.
         settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
         django.setup()
         call_command("migrate", verbosity=0)
@@ -56,7 +55,7 @@ def stage(*, uses_postgres: bool) -> Iterator[Path]:
 
 
 def machine(*, uses_postgres: bool) -> str:
-    """One line: what it was measured on."""
+    """Return one line that describes the machine."""
     import platform
 
     cores = len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""How fast trials follow one another, and what each costs: through a real broker, a control worker and a trial worker.
+"""The throughput and cost of short trials, with a real broker, a control worker and a trial worker.
 
     python -m benchmarks.throughput [--trials 200] [--slots 2] [--seconds 0 1] [--algorithms Random TPE] [--pg] [--json]
 
@@ -128,7 +128,7 @@ def prepare() -> None:
 
 
 def through_trialdeck(script: str, count: int, slots: int, algorithm: str) -> list[Span]:
-    """Begin and end of each trial's process, in seconds since 1970, as it printed them."""
+    """Return the start and end of each trial's process, in seconds since 1970, as it printed them."""
     from experiments.models import Experiment, LogPiece, Settings, User, Workspace
 
     user = User.objects.get()
@@ -157,8 +157,8 @@ def has_ended(experiment: Experiment) -> bool:
 
 
 def through_xargs(script: str, count: int, slots: int) -> list[Span]:
-    """The same, started by xargs."""
-    time.sleep(1)  # what Trialdeck does afterwards is not xargs's load
+    """Return the same for processes started by xargs."""
+    time.sleep(1)  # so that Trialdeck's remaining work does not affect xargs
     names = "".join(f"{number}\n" for number in range(count))
     done = subprocess.run(
         ["xargs", f"-P{slots}", "-I{}", "bash", "-e", "-c", script, "{}"],
@@ -167,7 +167,7 @@ def through_xargs(script: str, count: int, slots: int) -> list[Span]:
         text=True,
         check=True,
     )
-    # Lines of two processes mix: only the whole matters here.
+    # Lines of two processes are mixed; only all of them together matter.
     began = sorted(float(at) for at in re.findall(r"began ([\d.]+)", done.stdout))
     ended = sorted(float(at) for at in re.findall(r"ended ([\d.]+)", done.stdout))
     return list(zip(began, ended, strict=True))
@@ -179,12 +179,13 @@ def span_of(printed: str) -> Span:
 
 
 def rate(spans: list[Span]) -> float:
-    """Trials a second, from the first begin to the last end."""
+    """Return trials per second, from the first start to the last end."""
     return len(spans) / (max(end for _, end in spans) - min(begin for begin, _ in spans))
 
 
 def gaps(spans: list[Span], slots: int) -> list[float]:
-    """Seconds from an end to the next begin on the same slot. The slot that is free longest is taken first."""
+    """Return the seconds from an end to the next start on the same slot. The slot that has been free longest is used
+    first."""
     free: list[float] = []
     seconds = []
     for begin, end in sorted(spans):

@@ -1,4 +1,4 @@
-"""The console's web process of a benchmark, asked over HTTP as a browser asks: one connection, compressed answers."""
+"""The console's web process in a benchmark, requested like by a browser: one connection, compressed responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Django project: wiring only."""
+"""The Django project: settings, entry points and the supervisor behind `up`."""
 
 from console.celery import app
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-# Commands that are called `trialdeck NAME`; any other command is `trialdeck manage NAME`.
+# Commands available as `trialdeck NAME`; any other command is `trialdeck manage NAME`.
 OWN = ("up", "worker", "control", "demo", "token", "backup", "restore", "move-to-postgres")
-WITH_DATA = (
-    "up",
-    "worker",
-    "control",
-    "backup",
-    "restore",
-    "move-to-postgres",
-)  # that have the option --data
+# Commands with the option --data.
+WITH_DATA = "up", "worker", "control", "backup", "restore", "move-to-postgres"
 
 
 def main(argv: list[str]) -> None:
@@ -42,7 +36,7 @@ def main(argv: list[str]) -> None:
 
 
 def _with_module_name(argv: list[str]) -> list[str]:
-    """Return `argv` with the command `move-to-postgres` spelled as its module, as Django requires."""
+    """Return `argv` with `move-to-postgres` replaced by the module name that Django requires."""
     return [word.replace("-", "_") if place == 1 and word in OWN else word for place, word in enumerate(argv)]
 
 

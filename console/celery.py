@@ -11,11 +11,11 @@ from celery.signals import setup_logging, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
-# Celery would run Django's checks before it imports its tasks, and those import every page and the API: a second of
-# start-up time and tens of megabytes in each worker, which needs neither.
+# Celery would run Django's checks before it imports its tasks. They import every page and the API, which workers do not
+# need: a second of startup time and tens of megabytes each.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
-# Celery warns when it runs as root, because a pickled message could run code. We accept only JSON messages
+# Celery warns when it runs as root, because a pickled message could run code. Only JSON messages are accepted
 # (CELERY_ACCEPT_CONTENT), and root is the usual user in a container.
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
@@ -29,11 +29,11 @@ app.autodiscover_tasks(["experiments"])
 
 
 def outlive_the_broker() -> None:
-    """Make a Celery worker of this process reconnect whenever its broker dies.
+    """Make this process's Celery worker reconnect whenever its broker dies.
 
-    Kombu (5.6) uses a channel that it has just closed: to return the message that was being processed, and to read on.
-    The AttributeError would end the process. A lost message only delays work by a second, so it is not returned; and a
-    closed channel raises an error that Celery handles as a lost connection.
+    Kombu (5.6) uses a channel that it has just closed: to restore the message that was being processed, and to continue
+    reading. The AttributeError would end the process. A lost message only delays work by a second, so it is not
+    restored, and a closed channel raises an error that Celery handles as a lost connection.
     """
     from kombu.transport.redis import Channel
     from redis.exceptions import ConnectionError
@@ -56,7 +56,7 @@ def keep_djangos_logging(**_: object) -> None:
 
 @worker_ready.connect
 def say_ready(**_: object) -> None:
-    """Touch the file TRIALDECK_READY: the process that started this worker waits for it."""
+    """Touch the file TRIALDECK_READY, for which the process that started this worker waits."""
     path = os.environ.get("TRIALDECK_READY")
     if path:
         Path(path).touch()

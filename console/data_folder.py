@@ -15,7 +15,7 @@ PRIVATE, OTHERS = 0o700, 0o077
 OWN = {"secret", "db.sqlite3", "broker", "log", "models", "trials", "workers", "up.lock"}
 NOT_FILES = {"lost+found"}  # of a fresh file system
 UMASK_NAME = "TRIALDECK_UMASK"
-LEAST_FREE_BYTES = 1 << 20  # without which nothing can be started
+LEAST_FREE_BYTES = 1 << 20  # less free space than this: nothing can be started
 
 
 class NotPrivate(Exception):
@@ -23,14 +23,14 @@ class NotPrivate(Exception):
 
 
 def prepare(data: Path) -> int:
-    """Create the data folder, or close it to other users when it was open. Everything that this process creates from
-    now on is private. Return the umask of the person who started the console, for the processes of trials.
+    """Create the data folder, or make it private if it was open to other users. Everything that this process creates
+    from now on is private. Return the umask of the person who started the console, for the processes of trials.
 
     As PostgreSQL does, check at every start: a folder that someone opened would expose the database, the secret key,
-    logs and outputs. Raise NotPrivate for a folder that is not Trialdeck's alone, OSError when it cannot be used.
+    logs and outputs. Raise NotPrivate for a folder that is not Trialdeck's alone, OSError if it cannot be used.
     """
     umask = os.umask(OTHERS)
-    os.environ.setdefault(UMASK_NAME, f"{umask:03o}")  # the processes that we start inherit the private one
+    os.environ.setdefault(UMASK_NAME, f"{umask:03o}")  # started processes inherit the private umask
     data.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     status = data.stat()
     if status.st_uid != os.geteuid() and os.geteuid() != 0:
@@ -44,8 +44,8 @@ def prepare(data: Path) -> int:
 
 
 def why_not_writable(data: Path, *, choose_by: str) -> str:
-    """Return why nothing can be written to the data folder (a read-only file system, a full disk), with the next step;
-    "" if something can. `choose_by`: how another folder is chosen."""
+    """Return why the data folder is not writable (a read-only file system, a full disk), with the next step; "" if it
+    is. `choose_by`: how to choose another folder."""
     probe = data / f".probe-{os.getpid()}"
     try:
         probe.write_bytes(bytes(LEAST_FREE_BYTES))
@@ -62,8 +62,8 @@ def why_not_writable(data: Path, *, choose_by: str) -> str:
 
 
 def _is_passage(data: Path, mode: int) -> bool:
-    """Return whether other users can only pass through to the folders that a worker with --run-as has given them: they
-    can't list the data folder, or reach anything else in it."""
+    """Return whether other users can only traverse the data folder to the folders that a worker with --run-as shares
+    with them: they cannot list it, or reach anything else in it."""
     if mode != TRAVERSE_MODE:
         return False
     reachable = (path.lstat() for path in data.iterdir() if path.name not in SHARED_FOLDERS)
@@ -79,7 +79,7 @@ def _close(data: Path, mode: int) -> None:
             f"one private first: chmod 700 {data}"
         )
     data.chmod(PRIVATE)
-    if data.stat().st_mode & OTHERS:  # some network and Windows file systems ignore it
+    if data.stat().st_mode & OTHERS:  # some network and Windows file systems ignore chmod
         raise NotPrivate(
             f"The folder {data} is open to other users (mode {mode:o}), and its file system does not "
             "allow changing that. Choose another folder with TRIALDECK_DATA."

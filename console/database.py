@@ -57,7 +57,9 @@ def sqlite(path: Path) -> dict[str, object]:
         "NAME": str(path),
         "OPTIONS": SQLITE_OPTIONS,
         "CONN_MAX_AGE": 300,
-        "TEST": {"NAME": str(path.with_name("test.sqlite3"))},  # a file: workers of the tests must see it too
+        "TEST": {
+            "NAME": str(path.with_name("test.sqlite3"))
+        },  # a file, because the workers in tests must see it, too
     }
 
 

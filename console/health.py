@@ -12,11 +12,11 @@ from experiments import migration_check
 
 LEAST_FREE_BYTES = 1 << 20  # in the data folder: SQLite, secrets and logs are written there
 
-_is_current = False  # stays true: a schema does not become outdated while this process runs
+_is_current = False  # never reset: a schema does not become outdated while this process runs
 
 
 def problems() -> list[str]:
-    """Return the problems as sentences; empty if there are none."""
+    """Return the problems as messages for users; empty if there are none."""
     wrong = []
     try:
         with connection.cursor() as cursor:
@@ -34,7 +34,7 @@ def problems() -> list[str]:
 
 
 def schema_problems() -> list[str]:
-    """Return the problems of the database's schema. Once it was correct, it is not checked again."""
+    """Return the problems of the database schema. Once it is up to date, it is not checked again."""
     global _is_current
     if _is_current:
         return []

@@ -1,4 +1,4 @@
-"""Logs for machines: one JSON object in each line (TRIALDECK_LOG_FORMAT=json)."""
+"""Machine-readable logs: one JSON object per line (TRIALDECK_LOG_FORMAT=json)."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def _subject(record: logging.LogRecord) -> dict[str, str]:
     """Return the public IDs of the first trial or experiment among the arguments."""
     arguments = record.args.values() if isinstance(record.args, dict) else record.args or ()
     for value in (getattr(record, "trial", None), getattr(record, "experiment", None), *arguments):
-        # Models have `public_id`; a plain text counts where it has the form of a trial's.
+        # Models have `public_id`; a string counts if it has the form of a trial's ID.
         text = getattr(value, "public_id", None) or (value if isinstance(value, str) and "-" in value else "")
         if isinstance(text, str) and (match := PUBLIC_ID.fullmatch(text)):
             return {"experiment": match[1], **({"trial": text} if "-" in text else {})}

@@ -1,4 +1,4 @@
-"""Filters of the log."""
+"""Logging filters."""
 
 import logging
 
@@ -8,7 +8,7 @@ from experiments.runner.tool_process import is_disk_full
 
 
 class BriefAboutFullDisks(logging.Filter):
-    """Leave out the traceback of what a full disk has raised: the error says it in one sentence."""
+    """Omits the traceback of errors caused by a full disk, because the message says enough."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

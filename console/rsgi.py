@@ -1,7 +1,7 @@
 """The RSGI entry point behind a proxy: console.wsgi, after a check of the names of headers.
 
 WSGI maps `X-Remote-User` and `X_Remote_User` to the same name, and the last one wins: a client could send the second
-one through a proxy that replaces only the first. RSGI has the names as they were sent.
+one through a proxy that replaces only the first. RSGI has the original names.
 
     granian --interface rsgi console.rsgi:application
 """
@@ -32,11 +32,11 @@ FORWARDED = (
 PLAIN_TEXT = [("content-type", "text/plain; charset=utf-8")]
 
 log = logging.getLogger(__name__)
-Wait = Callable[..., Any]  # calls an async function with arguments in the event loop, from a thread
+Wait = Callable[..., Any]  # calls an async function in the event loop, from a thread
 
 
 class Body(io.RawIOBase):
-    """The body of a request, read in a thread while it arrives."""
+    """The body of a request, read by a thread as it arrives."""
 
     def __init__(self, chunks: AsyncIterator[bytes], wait: Wait) -> None:
         self._chunks, self._wait, self._rest = chunks, wait, b""
@@ -56,7 +56,7 @@ class Body(io.RawIOBase):
 
 
 class Application:
-    """Runs the WSGI application in threads, as granian's own WSGI interface does."""
+    """Runs the WSGI application in threads, like granian's own WSGI interface."""
 
     def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
         self.application = application
@@ -80,7 +80,7 @@ class Application:
         await loop.run_in_executor(self.threads, self.respond, scope, protocol, wait)
 
     def spoofed(self, names: Iterable[str]) -> str:
-        """Return the first name that WSGI would take for a header that only the proxy may send, or ""."""
+        """Return the first header name that WSGI would map to a header that only the proxy may send, or ""."""
         return next(
             (name for name in names if "_" in name and name.upper().replace("-", "_") in self.trusted), ""
         )

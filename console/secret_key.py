@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def read_or_make(path: Path) -> str:
-    """Return the secret in `path`, and generate it on the first call: 384 bits, file mode 600.
+    """Return the secret in `path`; the first call generates it, with 384 bits and file mode 600.
 
-    Safe for concurrent processes: all of them return the same secret. Raise OSError when the folder is not writable.
+    Safe for concurrent processes: all of them return the same secret. Raise OSError if the folder is not writable.
     """
     if not path.exists():
         _make(path)

@@ -54,7 +54,7 @@ def _chosen(name: str) -> str:
 
 
 def _networks(name: str, advice: str) -> list[IPv4Network | IPv6Network]:
-    """Return the networks of an environment variable."""
+    """Return the networks in an environment variable."""
     try:
         return [ip_network(network) for network in _listed(name)]
     except ValueError as error:
@@ -62,7 +62,8 @@ def _networks(name: str, advice: str) -> list[IPv4Network | IPv6Network]:
 
 
 def _default_data() -> Path:
-    """Return the folder beside manage.py in a checkout, else the one where the Python client starts a console."""
+    """Return the folder beside manage.py in a checkout, otherwise the folder in which the Python client starts a
+    console."""
     if not IS_INSTALLED:
         return ROOT / "var"
     from trialdeck import discovery  # imported here, because a checkout does not need it
@@ -71,14 +72,14 @@ def _default_data() -> Path:
 
 
 PACKAGE = Path(__file__).resolve().parent
-IS_INSTALLED = (PACKAGE / "templates").is_dir()  # by its wheel, which carries them inside the package
+IS_INSTALLED = (PACKAGE / "templates").is_dir()  # from a wheel, which contains them in the package
 ROOT = PACKAGE if IS_INSTALLED else PACKAGE.parent  # where templates, static files and examples are
 DEFAULT_DATA = _default_data()
 DATA = Path(os.environ.get("TRIALDECK_DATA") or DEFAULT_DATA).expanduser().absolute()
 DEBUG = os.environ.get("TRIALDECK_DEBUG") == "1"
 
 try:
-    TRIAL_UMASK = data_folder.prepare(DATA)  # of the person who started the console
+    TRIAL_UMASK = data_folder.prepare(DATA)  # of the user who started the console
     SECRET_KEY = os.environ.get("TRIALDECK_SECRET_KEY") or secret_key.read_or_make(DATA / "secret")
 except OSError as error:
     raise ImproperlyConfigured(
@@ -100,13 +101,13 @@ CONSOLE_URL = (_chosen("TRIALDECK_URL") or next(iter(CSRF_TRUSTED_ORIGINS), ""))
 if CONSOLE_URL and not (urlsplit(CONSOLE_URL).scheme in ("http", "https") and urlsplit(CONSOLE_URL).hostname):
     raise ImproperlyConfigured("TRIALDECK_URL must look like https://trialdeck.example.org.")
 
-# Notifications post to public addresses only, unless their network is listed here.
+# Webhooks may post to public addresses only, unless their network is listed here.
 WEBHOOK_NETWORKS = _networks(
     "TRIALDECK_WEBHOOK_NETWORKS", "Give networks such as 10.0.0.0/8, separated by commas."
 )
 
-# Trusted proxies: for the address of the client (X-Forwarded-For), and with
-# TRIALDECK_REMOTE_USER_HEADER for the signed-in user.
+# Proxies trusted for the client address (X-Forwarded-For), and with TRIALDECK_REMOTE_USER_HEADER for the signed-in
+# user.
 TRUSTED_PROXIES = _networks(
     "TRIALDECK_TRUSTED_PROXIES",
     "Give addresses such as 10.0.0.5, or networks such as 10.0.0.0/24, separated by commas.",
@@ -185,7 +186,7 @@ TEMPLATES = [
     },
 ]
 
-# ATOMIC_REQUESTS stays off: with IMMEDIATE every GET would take SQLite's one write lock.
+# ATOMIC_REQUESTS stays off: with IMMEDIATE, every GET would take SQLite's only write lock.
 _database_url = os.environ.get("DATABASE_URL", "").strip()
 DATABASES = {
     "default": database.postgres(_database_url) if _database_url else database.sqlite(DATA / "db.sqlite3")
@@ -213,7 +214,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 10_000},
     },
-    # Drawn charts, up to half a megabyte each; a new version of the data has a new key.
+    # Rendered charts, up to half a megabyte each; a new version of the data has a new key.
     "charts": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "charts",
@@ -225,8 +226,8 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 
-# Browsers share cookies between the ports of a host: two consoles on one machine must not sign each other
-# out. A new secret key does not sign anybody out either, while the oldest one is still named.
+# Browsers share cookies between the ports of a host: two consoles on one machine must not sign each other out. A new
+# secret key does not sign anybody out either, as long as the oldest one is still listed.
 _mark = hashlib.sha256(b"cookie:" + [SECRET_KEY, *SECRET_KEY_FALLBACKS][-1].encode()).hexdigest()[:8]
 SESSION_COOKIE_NAME = f"trialdeck_session_{_mark}"
 CSRF_COOKIE_NAME = f"trialdeck_csrf_{_mark}"
@@ -237,7 +238,7 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if IS_BEHIND_HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 SILENCED_SYSTEM_CHECKS = [  # of `check --deploy`
     "security.W005",  # other hosts below this name, and
-    "security.W021",  # browsers' preload lists: not for one console of an organization to decide
+    "security.W021",  # browsers' preload lists: not for one console to decide
     "security.W008",  # the proxy redirects to https; programs on this machine use http
 ]
 X_FRAME_OPTIONS = "DENY"
@@ -252,7 +253,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# E-mail. Without a server, EMAIL_HOST is empty and no page offers to send one.
+# Email. Without a server, EMAIL_HOST is empty and no page offers to send email.
 _email = urlsplit(_chosen("TRIALDECK_EMAIL_URL"))
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 try:
@@ -272,7 +273,7 @@ DEFAULT_FROM_EMAIL = _chosen("TRIALDECK_EMAIL_FROM") or (
     EMAIL_HOST_USER if "@" in EMAIL_HOST_USER else f"trialdeck@{EMAIL_HOST or 'localhost'}"
 )
 
-# Requests to the API by one token, or by one person's session.
+# API requests per token, or per user's session.
 API_RATE = _chosen("TRIALDECK_API_RATE") or "600/min"
 if not re.fullmatch("[0-9]{1,9}(/(s|min|h))?", API_RATE):
     raise ImproperlyConfigured("TRIALDECK_API_RATE must look like 600/min, 20/s or 5000/h; 0 means no limit.")
@@ -298,7 +299,7 @@ AUDIT_DAYS = int(_audit_days)
 # Prometheus sends it as a bearer token.
 METRICS_TOKEN = _chosen("TRIALDECK_METRICS_TOKEN")
 
-# A diff of a million characters, and groups of a thousand rows, as forms send them.
+# For forms with a diff of a million characters, or groups of a thousand rows.
 FILE_UPLOAD_HANDLERS = [
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "experiments.web.ui.upload_handler.TidyUploadHandler",
@@ -325,17 +326,17 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = DEBUG
 
-# Celery only carries notifications: what must happen is a row. So a message is acknowledged when it arrives (early),
-# nothing is stored about its result, and a lost one is no loss.
+# Celery messages are only hints: work that must happen is a row. So messages are acknowledged early, no results are
+# stored, and a lost message only causes a delay.
 CELERY_BROKER_URL = os.environ.get("REDIS_URL") or broker.url(DATA)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 5,
-    # How long one wait at the broker lasts, in seconds. A worker that is asked to stop waits for the current one.
+    # How long one poll of the broker lasts, in seconds. A worker that is asked to stop waits for the current one.
     "polling_interval": 0.3,
-    # For senders: a web request must not wait for an unavailable broker; the beat finds the work in the rows.
+    # For senders: a web request must not wait for an unavailable broker; the beat discovers the work in the rows.
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0.2,
@@ -343,9 +344,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker retries forever
-CELERY_BROKER_CHANNEL_ERROR_RETRY = (
-    True  # also of a broker that answers with errors: full, read-only, failing over
-)
+# Also if the broker answers with errors: full, read-only, failing over.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_WORKER_CONSUMER = "console.consumer:PatientConsumer"
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 1,

@@ -1,4 +1,4 @@
-"""Collect static files, only when they have changed, because it takes seconds."""
+"""Collect static files only if they have changed, because it takes seconds."""
 
 import fcntl
 import hashlib
@@ -11,7 +11,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class Storage(CompressedManifestStaticFilesStorage):
-    """File names with content hashes, so that browsers can cache them forever; JavaScript imports are rewritten too."""
+    """Adds content hashes to file names, so that browsers can cache them forever; rewrites JavaScript imports, too."""
 
     support_js_module_import_aggregation = True
     # Only our own scripts: third-party scripts mention modules that they do not ship.

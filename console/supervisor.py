@@ -1,7 +1,7 @@
-"""Supervise the processes of the console: start them, wait until they are ready, restart them, stop them in order.
+"""Supervise the console's processes: start them, wait until they are ready, restart them, and stop them in order.
 
-They run under a keeper (experiments/runner/keeper/), each in its own session: Ctrl-C reaches only the supervisor,
-and when the supervisor is killed, the keeper ends them all.
+They run under a keeper (experiments/runner/keeper/), each in its own session: Ctrl-C reaches only the supervisor, and
+if the supervisor is killed, the keeper ends them all.
 """
 
 import math
@@ -18,10 +18,10 @@ from experiments.runner.keeper.processes import send
 from experiments.runner.process import Exit, Keeper, LaunchError, Process, sweep
 
 RESTARTS = 3
-RESTARTS_WITHIN_S = 60.0  # more than RESTARTS within this are too many
+RESTARTS_WITHIN_S = 60.0  # more than RESTARTS within this time are too many
 BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 20.0  # the delay before another restart, doubled each time
 READY_WITHIN_S = 60.0
-END_WITHIN_S = 4.7  # all of them together; `up` must end within 5 s
+END_WITHIN_S = 4.7  # for all of them together; `up` must end within 5 s
 LOG_BYTES = 8 << 20
 
 
@@ -45,11 +45,11 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
     process: Process | None = None
     started_at: deque[float] = field(default_factory=deque)  # restarts, monotonic
-    restart_at: float = math.inf  # monotonic, if it is due
+    restart_at: float = math.inf  # monotonic; inf if none is due
 
 
 class Supervisor:
-    """Run services in the order of `start`, and stop them in the order of `end`."""
+    """Runs services, and stops them in the order passed to `end`."""
 
     def __init__(
         self, *, folder: Path, env: Mapping[str, str], installation: str, say: Callable[[str], None]
@@ -63,7 +63,7 @@ class Supervisor:
         self.is_hurried = False
         self._inbox: SimpleQueue[tuple[Service, Process, Exit] | None] = SimpleQueue()
         self._is_ending = False
-        self._is_up = False  # everything was ready once
+        self._is_up = False  # whether everything has been ready once
 
     def obey_signals(self) -> None:
         """Stop everything in order on SIGINT, SIGTERM or SIGHUP; a second signal does not wait."""
@@ -92,7 +92,7 @@ class Supervisor:
             self._launch(service)
 
     def wait_until_ready(self, service: Service) -> None:
-        """Return when the service is ready. Raise Failed after a timeout, Stopped when asked to stop."""
+        """Wait until the service is ready. Raise Failed after a timeout, Stopped when asked to stop."""
         deadline = time.monotonic() + READY_WITHIN_S
         while not service.is_ready():
             if time.monotonic() > deadline:
@@ -103,7 +103,7 @@ class Supervisor:
 
     def watch(self) -> None:
         """Restart services that exit, with increasing delays if one exits repeatedly. The others keep running, so that
-        pages can say what is wrong. Raise Stopped when asked to stop."""
+        pages can report the problem. Raise Stopped when asked to stop."""
         self._is_up = True
         while True:
             now = time.monotonic()
@@ -114,7 +114,7 @@ class Supervisor:
             self._attend(None if next_at == math.inf else max(0.0, next_at - time.monotonic()))
 
     def end(self, order: list[str]) -> None:
-        """Stop the services in this order, then kill what is left of them. Takes at most 5 s."""
+        """Stop the services in this order, then kill any remaining processes. Takes at most 5 s."""
         self._is_ending = True
         deadline = time.monotonic() + END_WITHIN_S
         for service in sorted(self.services, key=lambda service: order.index(service.name)):
@@ -124,7 +124,7 @@ class Supervisor:
 
     def _end(self, process: Process, grace_s: float) -> None:
         deadline = time.monotonic() + max(grace_s, 0.1)
-        # Not `process.stop`, which signals the whole tree: a worker ends its trials itself.
+        # Not `process.stop`, which would signal the whole tree: a worker ends its trials itself.
         send(signal.SIGTERM, process.pid, process.started_ticks)
         while process.wait(0.02) is None:
             if self.is_hurried or time.monotonic() > deadline:
@@ -217,5 +217,5 @@ def _running_under(installation: str) -> bool:
 def _environment(folder: Path) -> list[bytes]:
     try:
         return (folder / "environ").read_bytes().split(b"\0")
-    except OSError:  # it ended meanwhile, or belongs to another user
+    except OSError:  # ended meanwhile, or belongs to another user
         return []

@@ -13,8 +13,8 @@ from experiments.web.metrics import metrics
 
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Return 200 "ok" when the console and its database respond and the disk has space; else 503
-    with the problems, one per line. Needs no session or permission."""
+    """Return 200 "ok" when the console and its database respond and the disk has space; else 503 with the problems, one
+    per line. Requires no session or permission."""
     return _answer(health.problems())
 
 
@@ -43,6 +43,6 @@ urlpatterns = [
 ]
 
 if settings.OPENID:
-    from console.auth import openid  # imported only when it is used, because it imports a large library
+    from console.auth import openid  # imported only if configured, because it imports a large library
 
     urlpatterns += openid.urlpatterns

@@ -12,13 +12,13 @@ try:
     application = get_wsgi_application()
 except (
     ImproperlyConfigured
-) as error:  # a folder or a setting: the sentence is for the person who starts the server
+) as error:  # an invalid folder or setting: the message is for the user who starts the server
     raise SystemExit(str(error)) from None
 
 
 def warn_of_faults() -> None:
-    """Log in one sentence that nothing can be written to the data folder, or that the database is empty, older or
-    newer. Until this is fixed, each page returns 503."""
+    """Log a warning if the data folder is not writable, or the database is empty, older or newer. Until this is fixed,
+    each page returns 503."""
     from django.conf import settings
     from django.db import DatabaseError, connections
 

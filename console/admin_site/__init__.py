@@ -1,4 +1,4 @@
-"""The administrators' site as an app: Django's, with its models in groups."""
+"""The admin site as an app: Django's, with models in groups."""
 
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 

@@ -1,4 +1,4 @@
-"""The start page and the sidebar of the administrators' site: models grouped by subject."""
+"""The start page and sidebar of the admin site: models grouped by subject."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Files and models": ("Artifact", "Model", "WarmResults"),
     "Compute": ("Queue", "Worker", "Usage", "ComputeEvent"),
 }
-REST = "Internals"  # rows that the scheduler and the workers write
+REST = "Internals"  # rows written by the scheduler and workers
 
 
 class SignInForm(AdminAuthenticationForm):
-    """Sends people with a second factor to the sign-in page, which asks for it."""
+    """Refuses users with a second factor, who must use the sign-in page, which asks for it."""
 
     def confirm_login_allowed(self, user: Any) -> None:
         super().confirm_login_allowed(user)

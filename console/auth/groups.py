@@ -1,4 +1,4 @@
-"""Groups at the OpenID provider become roles here, at each sign-in."""
+"""Map a user's groups at the OpenID provider to roles, at each sign-in."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 
 def apply(provider: Provider, user: User, claims: Mapping[str, Any]) -> None:
-    """Give a person the highest role of their groups in each workspace that TRIALDECK_OIDC_GROUPS names, and remove it
-    where they are in none of its groups. Other workspaces are not changed, nor is anything if the provider sends no
+    """Give a user the highest role of their groups in each workspace listed in TRIALDECK_OIDC_GROUPS, and remove their
+    role if they are in none of its groups. Other workspaces are not changed, nor is anything if the provider sends no
     groups. The last owner and the last administrator keep their roles."""
     if not provider.groups:
         return

@@ -1,5 +1,5 @@
-"""Sign-in with OpenID Connect. mozilla-django-oidc handles code, state and nonce; this module maps people to accounts.
-Imported only when TRIALDECK_OIDC_ISSUER is set."""
+"""Sign-in with OpenID Connect. mozilla-django-oidc handles code, state and nonce; this module maps them to accounts.
+Imported only if TRIALDECK_OIDC_ISSUER is set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ INVALID_RESPONSE = (SuspiciousOperation, jwt.PyJWTError, ValueError, KeyError, T
 
 
 class SignInRefused(Exception):
-    """The provider authenticated the person, but sign-in is refused. `str()` says why, and what to do."""
+    """The provider authenticated the user, but sign-in is refused. `str()` is a message for users: why, and what to
+    do."""
 
 
 def configured_provider() -> Provider:
@@ -65,11 +66,11 @@ class ProviderSettings:
 
 
 class OpenIDBackend(ProviderSettings, OIDCAuthenticationBackend):
-    """The account of the person: the one linked to this issuer and subject; else one with the same verified e-mail
-    address (or username), which is then linked; else a new one, if unknown people are admitted."""
+    """Finds the user's account: the one linked to this issuer and subject; else one with the same verified email
+    address (or username), which is then linked; else a new one, if unknown users are admitted."""
 
     def __init__(self) -> None:
-        """Created for every request of a session, so it makes no request to the provider."""
+        """Called for every request of a session, so it makes no request to the provider."""
         self.UserModel = User
 
     def authenticate(self, request: HttpRequest, *, nonce: str, code_verifier: str) -> User | None:
@@ -98,7 +99,7 @@ class OpenIDBackend(ProviderSettings, OIDCAuthenticationBackend):
         return response.json()
 
     def _verify_jws(self, payload: str, key: Any) -> dict[str, Any]:
-        """Check audience and issuer too, which the library does not."""
+        """Also check audience and issuer, because the library does not."""
         return jwt.decode(
             payload,
             key,
@@ -124,7 +125,7 @@ class OpenIDBackend(ProviderSettings, OIDCAuthenticationBackend):
         return user
 
     def get_user(self, user_id: int) -> User | None:
-        """Return None for a disabled account, which ends its sessions at once."""
+        """Return None for a disabled account, which ends its sessions immediately."""
         return ModelBackend.get_user(self, user_id)
 
     user_can_authenticate = ModelBackend.user_can_authenticate
@@ -146,7 +147,7 @@ def _account(claims: Claims, identity: str) -> User:
 
 
 def _existing(claims: Claims) -> User | None:
-    """Return the existing account of a person who signs in for the first time."""
+    """Return the existing account of a user who signs in for the first time."""
     if configured_provider().knows_by == "username":
         return User.objects.filter(username=_username(claims)).first()
     email = _email(claims)

@@ -20,7 +20,7 @@ ON_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 @dataclass(frozen=True)
 class Provider:
     """The configuration of an OpenID provider. `knows_by` (email or username) is how existing accounts are matched;
-    `admits_anybody`: unknown people get an account without permissions."""
+    `admits_anybody`: unknown users get an account without permissions."""
 
     issuer: str
     client_id: str
@@ -57,7 +57,7 @@ class Provider:
 
 
 def from_environment(environ: Mapping[str, str]) -> Provider | None:
-    """Return the provider that TRIALDECK_OIDC_… configure, None without an issuer. Raise ImproperlyConfigured."""
+    """Return the provider configured by TRIALDECK_OIDC_…, None without an issuer. Raise ImproperlyConfigured."""
 
     def chosen(name: str, default: str = "") -> str:
         return environ.get(f"TRIALDECK_OIDC_{name}", "").strip() or default
@@ -96,7 +96,7 @@ def from_environment(environ: Mapping[str, str]) -> Provider | None:
 
 
 def _groups(text: str) -> tuple[tuple[str, str, str], ...]:
-    """Return the mapping of `lab=vision:operator, admins=administrator`. Raise ImproperlyConfigured."""
+    """Parse a mapping such as `lab=vision:operator, admins=administrator`. Raise ImproperlyConfigured."""
     mapping = []
     for part in filter(None, map(str.strip, text.split(","))):
         group, equals, target = (side.strip() for side in part.rpartition("="))

@@ -1,1 +1,1 @@
-"""Django's backend for SQLite, with a queue for writers: see `base`."""
+"""Django's SQLite backend, with a lock file for writers: see `base`."""

@@ -20,9 +20,9 @@ PAUSE_S = 0.002  # between two tries
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection. `transaction_mode` is IMMEDIATE for those that write."""
+    """A connection. `transaction_mode` is IMMEDIATE for connections that write."""
 
-    transaction_mode: str | None  # set by Django's
+    transaction_mode: str | None  # set by Django's base class
     _descriptor: int | None = None  # of the file beside the database
     _is_locked = False
 

@@ -19,9 +19,9 @@ def live(
 ) -> SafeString:
     """Return the attributes of a fragment that polls `every` so many seconds; no attributes for None.
 
-    `seconds` overrides that interval while the page is live; `url` is the address if it is not the page's; `beside` is
-    the ID of the fragment whose request also fetches this one. Without `beside`, htmx polls this fragment, also after
-    an action of the page (`changed`); with `?live=off`, only then.
+    `seconds` overrides that interval while the page is live; `url` is the fragment's URL, by default the page's;
+    `beside` is the ID of the fragment whose request also fetches this one. Without `beside`, htmx polls this fragment,
+    also after an action of the page (`changed`); with `?live=off`, only then.
     """
     swap = SafeString(' hx-swap-oob="morph"') if context.get("is_beside") else SafeString("")
     if not every:

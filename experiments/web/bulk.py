@@ -1,4 +1,4 @@
-"""Actions on several rows: a confirmation with the reason for each row left out, the action, a result per row."""
+"""Actions on several rows: a confirmation with the reason for each skipped row, the action, and a result per row."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class BulkSelection:
 
 
 def _by_reason(rows: Sequence[Chosen]) -> list[Chosen]:
-    """Return the rows that are left out, merged by reason."""
+    """Return the skipped rows, grouped by reason."""
     names: dict[str, list[str]] = {}
     for row in rows:
         if row.why_not:
@@ -118,7 +118,7 @@ def trials(request: SignedInRequest, workspace_slug: str, public_id: str, verb: 
 
 
 def _picked_trials(request: SignedInRequest, experiment: Experiment) -> tuple[list[Trial], list[Chosen]]:
-    """Return the first `MOST` of the selected trials, and the others as left out."""
+    """Return the first `MOST` of the selected trials, and the others as skipped."""
     typed = (request.POST if request.method == "POST" else request.GET).getlist("trial")
     numbers = {int(text) for text in typed if text.isascii() and text.isdecimal() and len(text) < 10}
     group = failure_groups.group_of(experiment, request.GET.get("failure", "")) if not typed else None
@@ -173,7 +173,8 @@ def _why_not_stop(trial: Trial) -> str:
 def _action_on_trials(
     request: SignedInRequest, experiment: Experiment, picked: Sequence[Trial], verb: str
 ) -> tuple[str, list[Chosen]]:
-    """Act on all trials under one lock. Return what was done, and a row per trial with the reason if it was not."""
+    """Act on all trials under one lock. Return the result as text, and a row per trial with the reason if it was
+    skipped."""
     done, rows = [], []
     current = request.POST.get("command") == "current"
     with experiment.locked():
@@ -327,7 +328,7 @@ def _ask(
 
 
 def _answer(request: SignedInRequest, done: str, rows: list[Chosen], back: str) -> HttpResponse:
-    """Report in one message which rows the action changed, and for each other row the reason."""
+    """Report in one message which rows the action changed, and why others were skipped."""
     left_out = [f"{row.name}: {row.why_not}" for row in _by_reason(rows)]
     more = [f"And {len(left_out) - MOST_REASONS:,} more."] if len(left_out) > MOST_REASONS else []
     if not left_out:
@@ -345,7 +346,7 @@ def _nothing(request: SignedInRequest, back: str) -> HttpResponse:
 
 
 def _back(request: SignedInRequest, default: str) -> str:
-    """Return the page the rows were selected on, with its filters; the confirmation form carries it along."""
+    """Return the page on which the rows were selected, with its filters; the confirmation form passes it on."""
     address = request.POST.get("back", "")
     if address.startswith(default) and url_has_allowed_host_and_scheme(address, allowed_hosts=None):
         return address

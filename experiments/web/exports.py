@@ -1,4 +1,4 @@
-"""The tables as .csv and .json files, with the filters and the order of the page: all rows, unrounded values.
+"""Tables as .csv and .json files, with the page's filters and order, all rows and unrounded values.
 
 docs/exports.md explains the columns.
 """
@@ -30,8 +30,8 @@ from .experiment import index_table
 from .trial import columns, trial_query
 
 AT_ONCE = 500  # rows read and written at a time
-LOOKED_AT = 20  # trials, for the names in their final results
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would calculate
+LOOKED_AT = 20  # trials that are read for the names in their final results
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # characters with which a spreadsheet formula begins
 
 Record = dict[str, Any]
 Row = TypeVar("Row", Experiment, Trial)
@@ -41,7 +41,7 @@ Row = TypeVar("Row", Experiment, Trial)
 @require_safe
 @takes(index_table.ORDER_AND_FILTERS)
 def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
-    """Send the list of experiments as it is filtered and sorted."""
+    """Send the list of experiments, filtered and sorted as on the page."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     query = index_table.TableQuery.of(request.GET)
@@ -63,7 +63,7 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
 def of_trials(
     request: SignedInRequest, workspace_slug: str, public_id: str, kind: str
 ) -> StreamingHttpResponse:
-    """Send the table of trials as it is filtered and sorted."""
+    """Send the table of trials, filtered and sorted as on the page."""
     experiment = get_experiment(request, workspace_slug, public_id)
     query = trial_query.TrialQuery.of(request.GET, experiment)
     trial_query.note_faults(request, query)
@@ -237,7 +237,7 @@ def as_csv(records: Iterable[Record], names: list[str]) -> Iterator[str]:
 
 
 def cell(value: object) -> str:
-    """Return a value unrounded. A text that a spreadsheet would treat as a formula gets a leading '."""
+    """Return a value unrounded. Text that a spreadsheet would treat as a formula gets a leading '."""
     if value is None:
         return ""
     if isinstance(value, datetime):

@@ -1,7 +1,6 @@
-"""`GET /metrics`: figures of the installation for Prometheus.
-
-They are read from the database, and histograms from the broker, on each request, so that all web processes return the
-same values. The only names are those of queues and states, not of workspaces, experiments or people.
+"""`GET /metrics`: metrics of the installation for Prometheus. They are read from the database, and histograms from the
+broker, on each request, so that all web processes return the same values. Labels contain only names of queues and
+states, not of workspaces, experiments or users.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ COUNTERS = {state: f"{state}_count" for state in status.TRIAL_STATES}
 @require_safe
 @takes()
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return all figures to clients with the token TRIALDECK_METRICS_TOKEN; 404 if none is set."""
+    """Return all metrics to clients with the token TRIALDECK_METRICS_TOKEN; 404 if none is set."""
     token = settings.METRICS_TOKEN
     if not token:
         return _text("Metrics are off. Set TRIALDECK_METRICS_TOKEN.\n", status=404)
@@ -48,7 +47,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 class InstallationCollector(Collector):
-    """Six queries, however many trials, experiments, queues and workers there are."""
+    """Collects the metrics in six queries, for any number of trials, experiments, queues and workers."""
 
     def describe(self) -> list[Metric]:
         return []
@@ -70,7 +69,7 @@ class InstallationCollector(Collector):
 
 
 def _trials() -> Iterator[Metric]:
-    """From the counters that each experiment keeps: no trial is counted. The trash is left out."""
+    """Yield trials by state, from the experiments' counters, so that no trials are counted. Without the trash."""
     sums = Experiment.objects.aggregate(**{state: Sum(name) for state, name in COUNTERS.items()})
     trials = GaugeMetricFamily("trialdeck_trials", "Trials of all experiments.", labels=["state"])
     for state in COUNTERS:
@@ -79,7 +78,7 @@ def _trials() -> Iterator[Metric]:
 
 
 def _queues(names: dict[int, str], now: datetime) -> Iterator[Metric]:
-    """Per queue: active experiments, waiting and running trials, and the longest wait for a first trial."""
+    """Yield, per queue, active experiments, waiting and running trials, and the longest wait for a first trial."""
     pending = Q(started_at=None, running_count=0)
     rows = (
         Experiment.objects.filter(state__in=status.ACTIVE, queue__in=names)
@@ -108,7 +107,7 @@ def _queues(names: dict[int, str], now: datetime) -> Iterator[Metric]:
 
 
 def _workers(now: datetime) -> Iterator[Metric]:
-    """Workers by state. Slots and busy slots are those of workers with a heartbeat."""
+    """Yield workers by state. Slots and busy slots are those of workers with a heartbeat."""
     states = Counter({"up": 0, "draining": 0, "late": 0, "gone": 0})
     slots, present = 0, []
     for worker in Worker.objects.listed():
@@ -131,8 +130,8 @@ def _workers(now: datetime) -> Iterator[Metric]:
 
 
 def _histograms() -> Iterator[Metric]:
-    """One round trip to the broker, which counts for all processes. Without it there are none."""
-    histograms.flush()  # of this process, so that a request that was answered is counted
+    """Yield the histograms of all processes, in one round trip to the broker; none without a broker."""
+    histograms.flush()  # this process's counts, so that requests answered just before are included
     counted = histograms.read()
     text = "1 while this process reaches the broker."
     yield GaugeMetricFamily("trialdeck_broker_up", text, value=counted is not None)

@@ -81,7 +81,7 @@ def search_results(q: str, user: User) -> SearchResults:
         of = seen.filter(public_id=match[1])
         trials = Trial.objects.filter(experiment__in=of, number=int(match[2]))
         results.trials = list(trials.select_related("experiment__workspace")[:1])
-    # Names of projects are compared here, so that letters fold alike on every database.
+    # Names of projects are compared in Python, so that case folding is the same on every database.
     names = Project.objects.filter(workspace__in=workspaces).order_by("name", "pk").values_list("pk", "name")
     keys = [pk for pk, name in names if text in fold(name)][: MOST + 1]
     results.take(

@@ -1,4 +1,4 @@
-"""A table as a file: CSV, or JSON with an object per row. Numbers are unrounded, and rows are streamed."""
+"""A table as a file: CSV, or JSON with an object per row. Numbers are not rounded, and rows are streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of all pages. The last part of an address names the view, the verb and the event."""
+"""URLs of all pages. The last part of a URL names the view, the verb and the event."""
 
 from django.urls import include, path
 

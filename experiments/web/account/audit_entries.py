@@ -28,7 +28,7 @@ WAYS = {
 
 
 class AuditOrigin:
-    """Middleware: note the origin of audit-log entries, and record each file that is downloaded."""
+    """Middleware: set the origin of audit-log entries, and record each file that is downloaded."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -52,7 +52,7 @@ def _way(path: str) -> str:
 
 
 def _downloaded(response: HttpResponseBase) -> str:
-    """Return the name of the file that this response downloads, or "". Of a download in parts, only the first
+    """Return the name of the file that this response downloads, or "". Of a ranged download, only the first part
     counts."""
     if response.status_code == 302:
         return getattr(response, "downloaded_name", "")
@@ -62,7 +62,7 @@ def _downloaded(response: HttpResponseBase) -> str:
 
 
 def _record_download(request: HttpRequest, name: str) -> None:
-    """Record a download. If the database accepts no row, the console logs it: a full disk does not prevent reading."""
+    """Record a download. If the database is not writable, log it instead: a full disk must not prevent reading."""
     try:
         audit.record("download", workspace=_workspace_of(request), subject=name, of=request.path_info)
     except DatabaseError as error:
@@ -99,7 +99,7 @@ def record_sign_out(sender: object, request: HttpRequest | None, user: User | No
 
 
 def record_failure(username: str) -> None:
-    """Record a failed sign-in. A name that belongs to no account is not kept: it may be a password."""
+    """Record a failed sign-in. The name is stored only if an account has it: otherwise, it may be a password."""
     user = User.objects.filter(username=username[:150]).first() if "\0" not in username else None
     name = user.get_username() if user else ""
     audit.record("sign_in_failed", who=name or "Unknown name", subject=name, reason="wrong password")

@@ -1,4 +1,4 @@
-"""The address of a client, also behind trusted proxies."""
+"""The IP address of a client, also behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 
 def address_of(request: HttpRequest) -> str:
-    """Return the client address of a request. Behind trusted proxies: the address the outermost of them saw."""
+    """Return the client address of a request: behind trusted proxies, the address that the outermost of them saw."""
     address = request.META.get("REMOTE_ADDR", "")
     if is_trusted(address):
         for hop in reversed(request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")):

@@ -115,7 +115,7 @@ class Reset(WithEmail, PasswordResetView):
             form.add_error(None, TOO_MANY.replace("failed attempts", "password resets"))
             return self.render_to_response(self.get_context_data(form=form), status=429)
         if count("resets to", folded(form.cleaned_data["email"])) > RESETS_TO_ONE_ADDRESS:
-            return redirect(self.get_success_url())  # no flooded mailbox, and the response does not reveal it
+            return redirect(self.get_success_url())  # no email flood, and no hint that the account exists
         return super().form_valid(form)
 
     def form_invalid(self, form: PasswordResetForm) -> HttpResponse:
@@ -128,7 +128,7 @@ class ResetSent(WithEmail, PasswordResetDoneView):
 
 @method_decorator(never_cache, name="dispatch")
 class ResetConfirm(WithEmail, PasswordResetConfirmView):
-    """The link of the email. It works until the password is changed, or Django's PASSWORD_RESET_TIMEOUT is over."""
+    """The link in the email. It works until the password is changed or Django's PASSWORD_RESET_TIMEOUT expires."""
 
     template_name = "registration/reset_confirm.html"
     success_url = reverse_lazy("sign-in")

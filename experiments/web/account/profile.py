@@ -30,7 +30,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 from .sessions import DEVICE_KEY
 
-BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # one-time links count as such
+BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # also used for one-time links
 BY_OPENID = "console.auth.openid.OpenIDBackend"
 PROXY = "the proxy in front of Trialdeck"
 PasswordForm = TypeVar("PasswordForm", bound=forms.BaseForm)
@@ -154,8 +154,8 @@ def show(request: SignedInRequest) -> HttpResponse:
 def sign_out_elsewhere(request: SignedInRequest) -> HttpResponse:
     """End every other session of this user.
 
-    A session holds a keyed hash of the stored password. The same password stored with another salt ends them all; this
-    one gets the new hash. A user without a password has a random text in its place, which is replaced.
+    A session holds a keyed hash of the stored password. Storing the same password with a new salt invalidates them all;
+    the current session gets the new hash. For a user without a password, the random text in its place is replaced.
     """
     form = SignOutOthersForm(request.POST, user=request.user)
     if not form.is_valid():
@@ -183,7 +183,7 @@ def _draw(
         "memberships": list(user.memberships.select_related("workspace").order_by("workspace__slug")),
         "has_password": user.has_usable_password(),
         "sign_in_provider": sign_in_provider(request),
-        "is_by_proxy": sign_in_provider(request) == PROXY,  # the proxy ends their sessions
+        "is_by_proxy": sign_in_provider(request) == PROXY,  # the proxy manages their sessions
     }
     return render(request, "account/show.html", context, status=status)
 

@@ -46,7 +46,7 @@ class CodeForm(forms.Form):
 
 
 def begin(request: HttpRequest, user: User, *, backend: str, next_url: str) -> HttpResponse | None:
-    """Ask for the code of a person with a second factor. Return None for one without."""
+    """Redirect a user with a second factor to the page for its code. Return None for a user without."""
     if SecondFactor.of(user) is None:
         return None
     request.session[PENDING] = {
@@ -88,7 +88,7 @@ def code(request: HttpRequest) -> HttpResponse:
 
 
 def _user_of(pending: dict[str, Any] | None) -> User | None:
-    """Return the user who has just passed the first step; None if that was too long ago, or is no longer valid."""
+    """Return the user who has just passed the first step; None if it was too long ago or is no longer valid."""
     if pending is None or not 0 <= time.time() - pending["at"] <= VALID_S:
         return None
     user = User.objects.filter(pk=pending["user"], is_active=True).first()

@@ -33,7 +33,7 @@ FEW_CODES = 5
 
 
 class PasswordForm(forms.Form):
-    """Confirms a change by the password, where there is one."""
+    """Confirms a change by the password, if there is one."""
 
     password = forms.CharField(
         strip=False,

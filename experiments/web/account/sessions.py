@@ -21,14 +21,14 @@ from experiments.models.account.session import LONGEST_AGENT, USED_EVERY
 
 from .client_address import address_of
 
-DEVICE, DEVICE_KEY = "device", "device_key"  # in a session: its UserSession, and the key which that has
-MUST_ADD_FACTOR = "must_add_factor"  # in a session whose person has to turn on two-factor first
+DEVICE, DEVICE_KEY = "device", "device_key"  # in a session: its UserSession, and the key of that row
+MUST_ADD_FACTOR = "must_add_factor"  # in a session whose user must turn on two-factor first
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  one-time links count as such
 
 
 class KnownSessions:
-    """Update the rows of sessions, and redirect people who must turn on two-factor. Costs one query per five minutes.
-    A session without a row, from an earlier version, gets one.
+    """Middleware: update the rows of sessions, and redirect users who must turn on two-factor. Costs one query per five
+    minutes. A session without a row, from an earlier version, gets one.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -1,4 +1,4 @@
-"""The limit on failed sign-ins, which all web processes share."""
+"""The limit on failed sign-ins, shared by all web processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .client_address import address_of
 
 WINDOW_S = 15 * 60  # from the first failure
 FAILURES_OF_ONE_NAME = 10  # from one address
-FAILURES_OF_ONE_ADDRESS = 100  # whatever the names
+FAILURES_OF_ONE_ADDRESS = 100  # with any names
 RESETS_TO_ONE_ADDRESS = 3
 RESETS_FROM_ONE_CLIENT = 10
 
@@ -68,7 +68,7 @@ def count_failure(
     username = credentials.get("username")
     if request is None or username is None:
         return
-    if not has_failed_too_often(request, username):  # so that the audit log does not grow with the attempts
+    if not has_failed_too_often(request, username):  # not beyond the limit, to keep the audit log short
         record_failure(str(username))
     count_wrong(request, username)
 
@@ -82,6 +82,6 @@ def count_wrong(request: HttpRequest, username: object) -> None:
 
 @receiver(user_logged_in)
 def forget_failures(sender: object, request: HttpRequest | None, user: User, **_: object) -> None:
-    """Reset the count of a user who signed in. Failures of the same address with other names stay counted."""
+    """Reset the count of a user who signed in. Failures of the same address with other names still count."""
     if request is not None:
         Attempts.forget("name", address_of(request), folded(user.get_username()))

@@ -1,4 +1,4 @@
-"""Addresses of signing in, the account, and its tokens."""
+"""URLs of sign-in, the account, and its tokens."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path

@@ -1,4 +1,4 @@
-"""Events for a page: runs of system events folded into one line, under headings by day."""
+"""Events of a page: consecutive system events folded into one line, under headings by day."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _item(entry: FeedEntry, event: object, revisions: Mapping[int, Revision]) ->
 
 
 def _summary(entries: Iterable[FeedEntry]) -> str:
-    """Return `18 trials succeeded, 6 stopped early`; starts count only where nothing ended."""
+    """Return `18 trials succeeded, 6 stopped early`; starts count only if no trial ended."""
     counts = Counter(entry.event.verb for entry in entries)
     ended = {verb: count for verb, count in counts.items() if verb in status.TRIAL_SETTLED}
     shown = ended or dict(counts)

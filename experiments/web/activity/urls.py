@@ -1,4 +1,4 @@
-"""Addresses of an experiment's activity."""
+"""URLs of an experiment's activity."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Addresses of the viewer of output files."""
+"""URLs of the viewer of output files."""
 
 from django.urls import path
 

@@ -64,7 +64,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """The file of one trial. `is_image`: shown as an image; else as a link to its content."""
+    """The file of one trial, shown as an image (`is_image`) or as a link to its content."""
 
     file: Artifact
     trial: Trial

@@ -12,7 +12,7 @@ from experiments.search.space import Space
 
 
 def axes_of(space: Space) -> dict[str, Parameter]:
-    """Return the axes in the order of the columns. Parameters of two branches with one column share an axis."""
+    """Return the axes in the order of the columns. Parameters of two branches with the same column share an axis."""
     axes: dict[str, Parameter] = {}
     for path, leaf in space.every_leaf():
         name = "/".join(path[::2])
@@ -30,7 +30,9 @@ def _axis(name: str, leaf: SpaceParameter) -> Parameter:
         return Parameter(name, leaf.low, leaf.high, is_log=isinstance(leaf, LogRandint), is_whole=True)
     if isinstance(leaf, Uniform):
         return Parameter(name, leaf.low, leaf.high, is_log=leaf.log, is_whole=leaf.is_whole)
-    return Parameter(name, is_log=leaf.log, is_whole=leaf.is_whole)  # a normal one has no bounds: as observed
+    return Parameter(
+        name, is_log=leaf.log, is_whole=leaf.is_whole
+    )  # a normal distribution has no bounds, so the observed range is used
 
 
 def _joined(first: Parameter, second: Parameter) -> Parameter:

@@ -1,4 +1,4 @@
-"""A range of an axis, from its form or drawn with the pointer, as a condition of the filter."""
+"""A range on an axis, typed or selected with the pointer, as a condition of the filter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORM = ("range", "min", "max", "pick")
 
 
 def address(request: SignedInRequest, experiment: Experiment) -> str:
-    """Return the address of the page with the range of the form in its filter, and without the form's fields."""
+    """Return the URL of the page with the range of the form in its filter, and without the form's fields."""
     query = request.GET.copy()
     name, low, high = (query.get(key, "").strip() for key in ("range", "min", "max"))
     picked = query.getlist("pick")
@@ -34,7 +34,7 @@ def field_of(experiment: Experiment, name: str) -> str:
 
 
 def with_range(filter_text: str, field: str, low: str, high: str, picked: list[str]) -> str:
-    """Return the filter with this range instead of an earlier one of the same field; blank ends remove it.
+    """Return the filter with this range in place of an earlier range of the same field; blank ends remove it.
 
     >>> with_range("state:succeeded lr>=1e-3 lr<=1", "lr", "0.01", "", [])
     'state:succeeded lr>=0.01'

@@ -1,4 +1,4 @@
-"""The panels that only an experiment with several objectives has: Pareto front and hypervolume."""
+"""The panels of experiments with several objectives: Pareto front and hypervolume."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ FRONT_TITLES = {"pareto": "Pareto front", "hypervolume": "Hypervolume"}
 
 
 def panels_for(experiment: Experiment) -> dict[str, Callable[..., Panel]]:
-    """Return the panels that an experiment has, in the order of its page."""
+    """Return the panels of an experiment, in the order of the page."""
     return {**FRONT_PANELS, **PANELS} if experiment.is_multi_objective else PANELS
 
 

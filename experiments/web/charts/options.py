@@ -1,4 +1,4 @@
-"""Options of a chart: filter, axes, scales, top trials. Every option is a query parameter."""
+"""Options of a chart: filter, axes, scales, top trials. Each option is a query parameter."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class Options:
     front_y: str = ""
 
     def having(self, word: str) -> list[str]:
-        """Return the axes for which the address has this word."""
+        """Return the axes with this word in the URL."""
         return [name for name, each in self.axes if each == word]
 
 
 def options_of(
     request: SignedInRequest, experiment: Experiment, names: Sequence[str], selected: TrialQuery
 ) -> Options:
-    """Return the options in the URL. Faults that depend on the experiment are noted, and otherwise ignored.
+    """Return the options in the URL. Invalid options that depend on the experiment are reported as faults and ignored.
 
     `names` are the parameters of the experiment, `selected` are the trials of filter and state.
     """
@@ -96,7 +96,7 @@ def options_of(
 
 
 def objective_of(request: SignedInRequest, experiment: Experiment) -> str:
-    """Return the objective in the address; empty for the first one, and noted as a fault for any other name."""
+    """Return the objective in the URL; empty for the first one. An unknown name is reported as a fault."""
     return _name(request, request.GET, "objective", list(experiment.objectives))
 
 

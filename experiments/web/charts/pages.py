@@ -34,11 +34,11 @@ from .options import AXIS_WORDS, PARAMETERS, SMOOTHINGS, TOPS, Options, options_
 from .panels import AXES, LARGEST, part_of
 from .view import ChartView, Panel, Version, version_of
 
-MOST_ROWS = 200  # of the data table in a page; the file has all
+MOST_ROWS = 200  # of the data table in a page; the file has all rows
 MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
 TIMELINE = "timeline"  # the only panel that changes with time
 POLL_S = 10.0
-SLOW_POLL_S = 30.0  # of experiments with many trials
+SLOW_POLL_S = 30.0  # for experiments with many trials
 MANY = 5_000
 LARGE = 640  # width of a file, unless the chart is broad
 
@@ -47,7 +47,7 @@ LARGE = 640  # width of a file, unless the chart is broad
 @require_safe
 @takes(PARAMETERS, range=text(), min=text(40), max=text(40), pick=texts())
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Show all charts of an experiment. A range from the form of an axis is written into the filter."""
+    """Show all charts of an experiment. A range from an axis form is moved into the filter."""
     experiment = get_experiment(request, workspace_slug, public_id)
     if "range" in request.GET and not faults_of(request):
         return HttpResponseRedirect(brush.address(request, experiment))
@@ -121,15 +121,15 @@ def file(
 
 
 def selected_trials(request: SignedInRequest, experiment: Experiment) -> TrialQuery:
-    """Return the trials of filter and state. Of a filter that cannot be read, its fault is noted, and the last valid
-    one applies."""
+    """Return the trials that match filter and state. The fault of an invalid filter is reported, and the last valid one
+    applies."""
     selected = TrialQuery.of(request.GET, experiment)
     note_filter_fault(request, selected)
     return selected
 
 
 def view_of(request: SignedInRequest, experiment: Experiment, selected: TrialQuery) -> ChartView:
-    """Return the trials of the experiment under the options in the address."""
+    """Return the trials of the experiment under the options in the URL."""
     names = list(axes_of(experiment.settings.space))
     options = options_of(request, experiment, names, selected)
     return ChartView(experiment, options, url=url_of(experiment, "experiment-trials"))
@@ -150,7 +150,7 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
     experiment = view.experiment
     is_clocked = view.options.filter or (
         key == TIMELINE and experiment.alive_count
-    )  # a filter may contain ages
+    )  # a filter may contain ages, so the clock is part of the version
     options = (view.options.filter, *(getattr(view.options, name) for name in _DRAWN))
     minute = fragments.minute() if is_clocked else None
 
@@ -253,7 +253,7 @@ def _axis(view: ChartView, name: str) -> dict[str, Any]:
 
 
 def _moved_first(options: Options, name: str) -> list[str]:
-    """Return the values of `axis` in the address with this axis before all others."""
+    """Return the values of `axis` in the URL with this axis moved to the front."""
     entry = f"{name}:first"
     return [
         *(other_entry for each, word in options.axes if (other_entry := f"{each}:{word}") != entry),
@@ -262,7 +262,7 @@ def _moved_first(options: Options, name: str) -> list[str]:
 
 
 def _toggled(options: Options, name: str, word: str) -> list[str] | None:
-    """Return the values of `axis` in the address with this word of this axis turned on, or off."""
+    """Return the values of `axis` in the URL with this word of this axis toggled."""
     entries = [f"{each}:{word}" for each, word in options.axes]
     changed = f"{name}:{word}"
     other_entries = [entry for entry in entries if entry != changed]
@@ -270,7 +270,7 @@ def _toggled(options: Options, name: str, word: str) -> list[str] | None:
 
 
 def _selected(view: ChartView, panels: Iterable[Panel]) -> dict[str, Any] | None:
-    """Return the trials of the parallel coordinates that a filter selects, the best first."""
+    """Return the trials in the parallel coordinates that the filter selects, the best first."""
     if view.options.condition is None:
         return None
     chart = next(panel.chart for panel in panels if panel.key == "parallel")

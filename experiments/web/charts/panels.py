@@ -1,4 +1,4 @@
-"""The panels of an experiment's charts: what each draws, from which trials, and what its header says."""
+"""The panels of an experiment's charts: what each draws, from which trials, and its header."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from .options import CURVES
 from .trial_sample import background_of, number_or_none
 from .view import ChartView, Panel, has_result
 
-AXES = 9  # of the parallel coordinates, when the address names none
-SLICES = 8  # until the address asks for all
+AXES = 9  # of the parallel coordinates, unless the URL names some
+SLICES = 8  # unless the URL asks for all
 MOST_SLICES = 30
 OF_SAMPLE = ("history", "parallel", "contour", "slices", "timeline", "edf", "durations", "pareto")
 RUNS = 300  # of the timeline: the latest ones
@@ -57,7 +57,7 @@ def history_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel
         if row.state not in NOT_DRAWN
     ]
     is_filtered = view.options.condition is not None
-    has_best = not experiment.is_multi_objective  # else the front is what is best
+    has_best = not experiment.is_multi_objective  # with several objectives, the front is highlighted instead
     best = format_value(experiment.best_value) if experiment.best_value is not None else ""
     chart = history(
         points,
@@ -311,7 +311,7 @@ def durations_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Pan
 
 
 def part_of(view: ChartView, panel: Panel) -> tuple[int, int] | None:
-    """Return how many trials the data of a panel are of, and of how many; None: of all, or of what is no sample."""
+    """Return (number of sampled trials, total) for a panel's data; None if they are all trials, or not a sample."""
     if panel.problem or panel.key not in OF_SAMPLE:
         return None
     total, drawn = view.sample.total, len(view.sample.rows)

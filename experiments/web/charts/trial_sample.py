@@ -1,7 +1,7 @@
-"""The trials that charts draw: all of them up to 2,000, else a sample whose cost does not grow with their number.
+"""The trials that charts draw: up to 2,000 all of them, otherwise a sample whose cost does not grow with their number.
 
-Numbers of trials are dense, and (experiment, number) is indexed: evenly spaced numbers are an even sample. The latest
-trials, the best one and the improvements are always in it.
+Trial numbers are dense, and (experiment, number) is indexed, so evenly spaced numbers give an even sample. The latest
+trials, the best one and the improvements are always included.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Row:
     further: tuple[float | None, ...] = ()
 
     def by_objective(self, place: int) -> Row:
-        """Return the row with its value of a further objective, from 1, as the value. Intermediate values are of the
-        first objective only."""
+        """Return the row with the value of further objective `place`, counted from 1, as its value. Intermediate values
+        exist for the first objective only."""
         return replace(self, value=self.further[place - 1], last_value=None)
 
 
@@ -79,7 +79,7 @@ def background_of(experiment: Experiment) -> list[Row]:
 
 
 def _numbers(experiment: Experiment) -> tuple[set[int], set[int]]:
-    """Return the numbers that are always drawn, and the evenly spaced ones: together at most `MOST`."""
+    """Return the numbers that are always drawn, and the evenly spaced ones; together at most `MOST`."""
     first, last = _range(experiment)
     if last - first < MOST:
         return set(), set(range(first, last + 1))
@@ -166,5 +166,5 @@ def _read(experiment: Experiment, numbers: set[int], even: set[int]) -> list[Row
 
 
 def number_or_none(value: object) -> float | None:
-    """Return a metric as a number; None for text and what is not finite."""
+    """Return a metric as a number; None for text, NaN and infinities."""
     return float(value) if isinstance(value, int | float) and is_number(value) else None

@@ -1,4 +1,4 @@
-"""Addresses of an experiment's charts."""
+"""URLs of an experiment's charts."""
 
 from django.urls import path
 

@@ -39,8 +39,8 @@ class Panel:
     note: str = ""
     problem: str = ""
     correlations: list[str] = field(default_factory=list)  # of slices: one per chart
-    computed_at: datetime | None = None  # of what was computed in the background
-    sampled: tuple[int, int] | None = None  # rows and trials, where the data are of a part of the trials
+    computed_at: datetime | None = None  # of data computed in the background
+    sampled: tuple[int, int] | None = None  # numbers of rows and of all trials, if the data are of a sample
 
     @property
     def pairs(self) -> list[tuple[Chart, str]]:
@@ -53,7 +53,7 @@ class Panel:
 
 
 def version_of(experiment: Experiment) -> Version:
-    """Return a version that changes whenever a chart of this experiment does. At most three queries."""
+    """Return a version that changes whenever a chart of this experiment changes. At most three queries."""
     computed = [
         Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
     ]
@@ -68,7 +68,7 @@ def version_of(experiment: Experiment) -> Version:
 
 
 class ChartView:
-    """The trials of one experiment under the options of one address. What several charts need is read once."""
+    """The trials of one experiment under the options of one URL. Data that several charts need are read once."""
 
     def __init__(
         self,
@@ -97,19 +97,20 @@ class ChartView:
 
     @cached_property
     def names(self) -> list[str]:
-        """The parameters, the most important ones first; without importance in the order of the search space."""
+        """The parameters by importance, the most important first; without importance, in the order of the search
+        space."""
         return sorted(self.axes, key=lambda name: -self.shares.get(name, 0.0))
 
     @cached_property
     def ordered_names(self) -> list[str]:
-        """The parameters in the order of the axes: those that were moved to the front, the latest one first, then the
+        """The parameters in the order of the axes: first those moved to the front, the latest move first, then the
         others."""
         moved = [name for name in reversed(self.options.having("first")) if name in self.axes]
         return [*moved, *(name for name in self.names if name not in moved)]
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """The importance of the parameters for the objective; empty while there is none."""
+        """The importance of the parameters for the objective; empty until it is computed."""
         return self._importance("shares", {})
 
     @cached_property
@@ -126,24 +127,24 @@ class ChartView:
 
     @cached_property
     def contour_pair(self) -> tuple[str, str]:
-        """The axes of the contour: those in the address, else the two most important ones, numbers before choices."""
+        """The axes of the contour: those in the URL, else the two most important ones, numbers before choices."""
         numbers_first = sorted(self.names, key=lambda name: self.axes[name].choices is not None)
         x = self.options.x or next((name for name in numbers_first if name != self.options.y), "")
         return x, self.options.y or next((name for name in numbers_first if name != x), "")
 
     @cached_property
     def all_objectives(self) -> Sample:
-        """The trials with the first objective as their value, and the further ones beside it."""
+        """The trials with the first objective as their value, and their further objectives."""
         return sample_of(self.experiment, self.options.condition)
 
     @cached_property
     def sample(self) -> Sample:
-        """The trials with the objective of the address as their value."""
+        """The trials with the objective of the URL as their value."""
         sample = self.all_objectives
         return replace(sample, rows=self.by_objective(sample.rows))
 
     def by_objective(self, rows: list[Row]) -> list[Row]:
-        """Return the rows with the objective of the address as their value."""
+        """Return the rows with the objective of the URL as their value."""
         place = list(self.experiment.objectives).index(self.objective)
         return [row.by_objective(place) for row in rows] if place else rows
 
@@ -171,7 +172,7 @@ class ChartView:
 
     def describe(self, mark: TrialMark) -> str:
         """Return the tooltip of a trial: number, value, state if it did not succeed, parameters."""
-        key = mark.number, mark.value  # which differs by objective
+        key = mark.number, mark.value  # the value differs by objective
         if (text := self._tooltips.get(key)) is None:
             facts = [f"#{mark.number}"]
             if mark.value is not None:

@@ -123,7 +123,7 @@ def chart_file(request: SignedInRequest, workspace_slug: str, chart: str, kind: 
 def _sets(
     columns: list[Column[Experiment]],
 ) -> tuple[list[replicates.ReplicateSet], list[replicates.ReplicateSet]]:
-    """Return all sets of replicates, and those with the objective of the baseline, which charts show."""
+    """Return all sets of replicates, and those with the baseline's objective, which are drawn."""
     sets, base = replicates.sets_of(columns), columns[0].item
     return sets, [each for each in sets if each.metric == (base.metric, base.direction)]
 

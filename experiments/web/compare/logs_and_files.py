@@ -1,4 +1,4 @@
-"""Output of the compared trials, side by side: the end of each log, and one file of each trial with its content."""
+"""Output of the compared trials, side by side: the end of each log, and the content of one file per trial."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINES = 5
 LINE_LENGTH = 200  # characters
 TAIL_BYTES = 4096
 MOST_CONTENTS = 10  # files whose content is read
-CONTENT_BYTES = 32 << 10  # of each of them; of a larger one the beginning
+CONTENT_BYTES = 32 << 10  # of each of them; larger files are cut
 ROWS, COLUMNS, TEXT_LINES = 12, 6, 40  # of a table, of a text
 
 
@@ -43,10 +43,8 @@ class LogEnd:
 
 @dataclass(frozen=True, slots=True)
 class FileOf:
-    """The chosen file of one trial; `file` is None where the trial has no such file.
-
-    `content` is what is shown of a file that is no image, `html` a JSON tree or Markdown as markup, and `refusal` why
-    it cannot be read.
+    """The chosen file of one trial; `file` is None if the trial has no such file. `content` is shown unless it is an
+    image, `html` is a JSON tree or Markdown as markup, and `refusal` is why the file cannot be read.
     """
 
     column: Column[Trial]
@@ -58,7 +56,7 @@ class FileOf:
 
     @property
     def url(self) -> str:
-        """The address of the file in the viewer."""
+        """The URL of the file in the viewer."""
         trial = self.column.item
         query = urlencode({"file": self.file.name if self.file else "", "trial": trial.number})
         return f"{url_of(trial.experiment, 'artifact-viewer')}?{query}"

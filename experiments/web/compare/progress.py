@@ -60,7 +60,7 @@ def charts(sets: Sequence[ReplicateSet], base: Experiment) -> tuple[dict[str, Ch
 
 
 def _lines(sets: Sequence[ReplicateSet], steps_of: Callable[[Experiment], Steps]) -> list[Line]:
-    """Return a line per experiment; of replicates their mean, with a band from the lowest to the highest."""
+    """Return one line per experiment, or for replicates their mean with a band from the lowest to the highest."""
     lines = []
     for each in sets:
         steps = [taken for column in each.columns if (taken := steps_of(column.item))]
@@ -107,7 +107,7 @@ def _longest_s(experiment: Experiment, ended: dict[tuple[int, int], datetime], n
 def _by_time(
     experiment: Experiment, ended: dict[tuple[int, int], datetime], now: datetime, unit_s: int
 ) -> Steps:
-    """Return the best value by the time since the first start, in units of `unit_s` seconds."""
+    """Return the best value by time since the first start, in units of `unit_s` seconds."""
     start = experiment.started_at
     if start is None:
         return []
@@ -129,7 +129,7 @@ def _by_time(
 
 
 def _ended_at(experiments: Sequence[Experiment]) -> dict[tuple[int, int], datetime]:
-    """Return when the trials ended that improved the best value, by experiment and number. One query."""
+    """Return the end times of the trials that improved the best value, by experiment and number. One query."""
     ended_fields = [
         Q(experiment=experiment.pk, number__in=[number for number, _ in experiment.trace])
         for experiment in experiments

@@ -21,7 +21,7 @@ Format = Callable[[float], str]
 
 @dataclass(slots=True)
 class Cell:
-    """One value. `role` is good or bad where a direction says so; `note` is a word beside it, such as partial."""
+    """One value. `role` is good or bad if there is a direction; `note` is a word next to the value, such as partial."""
 
     text: str
     raw: object = ""  # unrounded, for files
@@ -30,7 +30,7 @@ class Cell:
     role: str = ""
     note: str = ""
     is_same: bool = False  # as the baseline
-    is_changed: bool = False  # another word or value than the baseline's
+    is_changed: bool = False  # a text or value that differs from the baseline's
     is_best: bool = False
 
 
@@ -70,7 +70,7 @@ def group(heading: str, rows: Sequence[Row], *, shows_all: bool) -> Group:
 
 
 def any_row(label: str, values: Sequence[object], *, is_ratio: bool = False, is_code: bool = True) -> Row:
-    """Return a row of numbers where all values are numbers, else of texts. None is a missing value."""
+    """Return a row of numbers if all values are numbers, otherwise a row of texts. None is a missing value."""
     if all(value is None or _is_number(value) for value in values):
         return number_row(label, values, is_ratio=is_ratio, is_code=is_code)  # type: ignore[arg-type]
     return text_row(label, [_text(value) for value in values], keys=values, is_code=is_code)
@@ -86,10 +86,9 @@ def number_row(
     notes: Sequence[str] = (),
     is_code: bool = False,
 ) -> Row:
-    """Return a row of numbers with differences, or with factors where `is_ratio` (a logarithmic scale).
-
-    `form` writes numbers of another kind, such as durations. `notes` are words beside the numbers; a number with a note
-    is not the best of its row.
+    """Return a row of numbers with differences, or with ratios for `is_ratio` (a logarithmic scale). `form` formats
+    other kinds of numbers, such as durations. `notes` are words next to the numbers; a number with a note is never the
+    best of its row.
     """
     places = decimals_of(numbers)
     base = numbers[0]
@@ -151,7 +150,8 @@ def _delta(number: float, base: float, places: int | None, *, is_ratio: bool, fo
 
 
 def spread_text(size: float, places: int | None) -> str:
-    """Return a difference or deviation with the decimals of its values, or two digits where they would hide it."""
+    """Return a difference or deviation with the decimals of its values, or with two significant digits if those would
+    hide it."""
     if places is not None and size < 1e6:
         text = f"{size:.{places}f}"
         if any(digit in text for digit in "123456789"):
@@ -176,7 +176,7 @@ def _text(value: object) -> str:
 
 
 def _key(value: object) -> str:
-    """Tell True from 1, and a text from a number."""
+    """Return a key that distinguishes True from 1, and text from numbers."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return f"{type(value).__name__} {_text(value)}"

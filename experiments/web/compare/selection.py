@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Item]):
-    """One column: what it shows, its color (0: gray), and the addresses that change the comparison."""
+    """One column: what it shows, its color (0: gray), and the URLs that change the comparison."""
 
     key: str
     name: str
@@ -30,7 +30,7 @@ class Column(Generic[Item]):
 
 
 class Selection:
-    """The parameters of the address: the repeated `name`, `base`, and all others as they are."""
+    """The query parameters: the repeated `name`, `base`, and all others unchanged."""
 
     def __init__(self, request: HttpRequest, name: str, *, noun: str, least: int, most: int) -> None:
         self.request, self.name, self.noun, self.least, self.most = request, name, noun, least, most
@@ -43,9 +43,9 @@ class Selection:
             self.keys = self.keys[:most]
 
     def columns(self, items: Mapping[str, tuple[str, Item]], *, where: str) -> list[Column[Item]]:
-        """Return the columns of those of `items` (name and item by key) that the address selects; the baseline first.
+        """Return the columns of those of `items` (name and item by key) that the URL selects; the baseline first.
 
-        Note what does not exist, or not for this person, and a selection that is too small.
+        Report as faults what does not exist or is not visible to this user, and a selection that is too small.
         """
         missing = [key for key in self.keys if key not in items]
         if missing:
@@ -76,7 +76,7 @@ class Selection:
         ]
 
     def url(self, **changes: str | Sequence[str] | None) -> str:
-        """Return the address of this comparison with some of it changed; None removes a parameter."""
+        """Return the URL of this comparison with some of it changed; None removes a parameter."""
         query = {name: values for name, values in self.request.GET.lists() if any(values)}
         query[self.name] = self.keys
         for name, value in changes.items():

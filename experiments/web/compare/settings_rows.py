@@ -25,7 +25,7 @@ FOLDED = 4  # lines of a text that a cell shows
 
 @dataclass(frozen=True, slots=True)
 class TextChanges:
-    """The texts of several lines (command, files) in which a column differs from the baseline."""
+    """The multi-line texts (command, files) in which a column differs from the baseline."""
 
     name: str
     changes: list[Change]

@@ -16,7 +16,8 @@ FEW = 4  # waiting experiments of all queues
 
 
 class Visibility:
-    """What a user may see of these experiments. Two queries for any number. Load them with their workspaces."""
+    """What a user may see of these experiments. Two queries for any number. The experiments must be loaded with their
+    workspaces."""
 
     def __init__(self, user: User, experiments: Iterable[Experiment]) -> None:
         shown = {experiment.pk: experiment for experiment in experiments}

@@ -80,7 +80,7 @@ def index(request: SignedInRequest) -> HttpResponse:
 
 
 def _wait_facts(queues: Sequence[Queue], compute: Compute) -> list[Fact]:
-    """Return how many trials wait in these queues, and for how long they usually do."""
+    """Return how many trials wait in these queues, and how long trials usually wait."""
     places = [place for queue in queues for place in compute.queue_entries.get(queue.pk, []) if place.waiting]
     wait = Wait.of([seconds for queue in queues for seconds in queue.waits])
     waiting = plural(sum(place.waiting for place in places), "trial")

@@ -1,4 +1,4 @@
-"""Addresses of queues and workers."""
+"""URLs of queues and workers."""
 
 from django.urls import path
 

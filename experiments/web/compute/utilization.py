@@ -20,7 +20,7 @@ DAY = timedelta(hours=24)
 def bars(usage: UsageQuerySet, now: datetime) -> list[Bar]:
     """Return the mean number of busy slots per quarter of an hour, in the user's time zone. One query, at most 96 bars.
 
-    The last bar is the mean over the part of its quarter that has passed.
+    The last bar is the mean over the elapsed part of its quarter.
     """
     quarters = usage.filter(at__gt=now - DAY).by_quarter()
     drawn = []
@@ -42,7 +42,7 @@ def chart(
 
 
 def used(shown: list[Bar]) -> Fact:
-    """Return the share of slot hours that were busy, as a fact."""
+    """Return the busy share of slot hours, as a fact."""
     busy_hours, hours = share(shown)
     if not hours:
         return Fact("Utilization (24 h)", DASH, note="no data yet")

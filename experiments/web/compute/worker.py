@@ -37,14 +37,14 @@ from . import utilization
 from .experiment_rows import Visibility
 from .workers import EVERY_S, SHOWN, actions, gpu_summary, has_full_disk, reserved_by, state_of
 
-LATEST = 500  # ended trials that the outcomes count
+LATEST = 500  # ended trials that are counted by outcome
 RECENT = 20
 EVENTS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Why a worker starts no trials, or fewer than it could."""
+    """A notice of why a worker starts no trials, or fewer than it could."""
 
     heading: str
     text: str
@@ -54,7 +54,7 @@ class Notice:
 @require_safe
 @takes(show=choice("data"))
 def show(request: SignedInRequest, worker_name: str) -> HttpResponse:
-    """One worker; of its trials, links to those that the user may see."""
+    """Show one worker, with links to those of its trials that the user may see."""
     now, user = database_clock.now(), request.user
     worker = get_object_or_404(visible_workers(user), name=worker_name)
     held = list(_trials(worker).filter(state__in=status.TRIAL_ALIVE).order_by("started_at", "pk"))
@@ -153,7 +153,7 @@ def _is_late(worker: Worker, now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class TrialLink:
-    """A trial and its address; a placeholder as the name, without trial and address, when the user may not see it."""
+    """A trial and its URL; a placeholder as the name, without trial and URL, when the user may not see it."""
 
     name: str
     url: str = ""
@@ -320,7 +320,7 @@ def _machine(worker: Worker, held: list[Trial], now: datetime) -> list[tuple[str
 
 
 def _queues(worker: Worker, visible: Iterable[str]) -> dict[str, object]:
-    """Return the worker's queues in order as far as the user may see them, and how many others there are."""
+    """Return the worker's queues that the user may see, in order, and the number of others."""
     seen = set(visible)
     shown = [name for name in worker.queues if name in seen]
     hidden = len(worker.queues) - len(shown)
@@ -354,7 +354,7 @@ def _resources(trial: Trial) -> str:
 
 
 def _stuck(worker: Worker) -> list[Trial]:
-    """Return the trials whose leftover processes hold a slot, while the worker is present."""
+    """Return the ended trials whose leftover processes hold a slot, unless the worker is gone."""
     keys = [] if worker.gone_at else [entry["trial"] for entry in worker.machine.get("stuck", [])]
     return list(_trials(worker).filter(pk__in=keys)) if keys else []
 
@@ -366,14 +366,14 @@ def _stuck_pids(worker: Worker, trial: Trial) -> str:
 
 
 def _latest(worker: Worker) -> list[dict[str, Any]]:
-    """Return the latest ended trials of anyone. A bounded number: a worker may have run 100,000."""
+    """Return the latest ended trials of all users, at most `LATEST`: a worker may have run 100,000."""
     ended = worker.trials.exclude(ended_at=None).order_by("-ended_at")
     rows = ended.values("pk", "experiment", "state", "failure", "source")[:LATEST]
     return [dict(row) for row in rows]
 
 
 def _recent(latest: list[dict[str, Any]]) -> Outcomes:
-    """Return the outcomes of these trials, counted."""
+    """Return the numbers of these trials by outcome."""
     counts = Counter(row["state"] for row in latest)
     lost = sum(row["failure"] == Failure.WORKER_LOST for row in latest)
     retries = sum(row["source"] == Source.RETRY for row in latest)

@@ -64,7 +64,7 @@ class Row:
     is_late: bool
     gpus: list[str]
     has_full_disk: bool
-    lost: int = 0  # trials in the last hour, if it loses them again and again
+    lost: int = 0  # trials lost in the last hour, if it repeatedly loses them
     reserved: str = ""  # resources of its trials, as text
     trials: list[dict[str, object]] = field(default_factory=list)
     hidden_trials: list[str] = field(default_factory=list)  # "2 of another workspace"
@@ -75,7 +75,7 @@ class Row:
 @login_required
 @require_safe
 def index(request: SignedInRequest) -> HttpResponse:
-    """The workers that the user may see; of their trials, links to those that the user may see."""
+    """Show the workers that the user may see, with links to those of their trials that the user may see."""
     now = database_clock.now()
     workers = _listed(request.user)
     held = Trial.objects.filter(
@@ -146,7 +146,7 @@ def _listed(user: User) -> list[Worker]:
 
 
 def has_full_disk(worker: Worker) -> bool:
-    """Return whether no trials start on this machine because they could not write."""
+    """Return whether the machine's disk is too full to start trials."""
     return worker.gone_at is None and full_disk_percent(worker.machine) is not None
 
 
@@ -218,7 +218,7 @@ def _reserved(reserved: Amount, *, of: Amount) -> str:
 
 
 def gpu_summary(gpu: dict[str, Any]) -> str:
-    """Return `NVIDIA A100: 92 %, 43.0 GB of 85.9 GB`, as far as it is known."""
+    """Return `NVIDIA A100: 92 %, 43.0 GB of 85.9 GB`, without unknown values."""
     parts = []
     if "use" in gpu:
         parts.append(percent(gpu["use"]))
@@ -241,7 +241,7 @@ def _facts(present: list[Row]) -> list[Fact]:
 
 
 def actions(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button]]:
-    """Return the actions of administrators: the most likely one, and all of them."""
+    """Return the administrators' actions: the most likely ones for the row, and all for its menu."""
 
     def url(verb: str) -> str:
         return reverse("worker-action", args=[worker.name, verb])
@@ -258,7 +258,7 @@ def actions(worker: Worker, *, is_late: bool) -> tuple[list[Button], list[Button
 
 
 def _with_menu(likely: Button, *more: Button) -> tuple[list[Button], list[Button]]:
-    """Put the likely action in the row. A phone shows only the menu, which has all of them."""
+    """Return the likely action for the row, and all actions for the menu, because phones show only the menu."""
     return [replace(likely, icon="", is_danger=False)], [likely, *more]
 
 

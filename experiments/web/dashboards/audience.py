@@ -1,4 +1,4 @@
-"""The audience of a view: what they may see, and whether the view links to other pages."""
+"""The audience of a view: what it may see, and whether the view links to other pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experiments.permissions import visible_workers
 
 @dataclass(frozen=True)
 class Audience:
-    """A member, or the public: people with a share link, or in front of a wall. The public sees no private experiments,
+    """A member, or the public: anyone with a share link or in front of a wall. The public sees no private experiments,
     no private views, no names of machines, and no links to other pages."""
 
     workspace: Workspace

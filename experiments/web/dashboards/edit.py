@@ -73,7 +73,7 @@ class EditedTile:
 @require_safe
 @takes()
 def edit(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> HttpResponse:
-    """Show a dashboard with the buttons that arrange it."""
+    """Show a dashboard with buttons to arrange its tiles."""
     dashboard = get_editable(request, workspace_slug, dashboard_pk)
     return draw(request, dashboard)
 
@@ -130,7 +130,7 @@ def add(request: SignedInRequest, workspace_slug: str, dashboard_pk: int, kind: 
 def change_tile(
     request: SignedInRequest, workspace_slug: str, dashboard_pk: int, tile_pk: int
 ) -> HttpResponse:
-    """Change what a tile shows."""
+    """Change the content of a tile."""
     dashboard = get_editable(request, workspace_slug, dashboard_pk)
     tile = get_tile(dashboard, tile_pk)
     audience = Audience.member(request.user, dashboard.workspace)
@@ -193,7 +193,7 @@ def draw(
     link_form: LinkForm | None = None,
     new_link: str = "",
 ) -> HttpResponse:
-    """Draw the page with the forms that are open. `new_link` is shown this once."""
+    """Render the page with the open forms. `new_link` is shown only once."""
     audience, now = Audience.member(request.user, dashboard.workspace), database_clock.now()
     tiles = tiles_of(dashboard)
     drawings = [drawing_of(tile, audience, now) for tile in tiles]
@@ -217,7 +217,8 @@ def draw(
 
 
 def get_editable(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> Dashboard:
-    """Return a dashboard that this person may edit. Raise 404 where they do not see it, else `Forbidden`."""
+    """Return a dashboard that this user may edit. Raise 404 if they cannot see it, `Forbidden` if they may not edit
+    it."""
     dashboard = get_dashboard(request, workspace_slug, dashboard_pk)
     require_dashboard(request.user, dashboard)
     return dashboard

@@ -56,7 +56,7 @@ class LinkForm(forms.Form):
         return datetime(until.year, until.month, until.day, tzinfo=zone) + timedelta(days=1)
 
     def create(self, target: Dashboard | Experiment, request: SignedInRequest) -> str:
-        """Create the link and return its address, or "" with the errors in the form."""
+        """Create the link and return its URL, or "" with the errors in the form."""
         try:
             end = self.end(database_clock.now())
             _, secret = ShareLink.create(target, by=request.user, name=self.cleaned_data["name"], until=end)
@@ -73,7 +73,7 @@ class LinkForm(forms.Form):
 
 @dataclass(frozen=True)
 class LinkRow:
-    """A link in a list. `target` is "" where the reader may not see what it shows."""
+    """A link in a list. `target` is "" if the reader may not see what it shows."""
 
     link: ShareLink
     state: str  # "", Expired, Revoked, or why it does not work
@@ -83,7 +83,7 @@ class LinkRow:
 
 
 def rows_of(user: User, links: QuerySet[ShareLink], now: datetime) -> list[LinkRow]:
-    """Return the newest links, as rows for this person. Two queries, however many there are."""
+    """Return the newest links as rows for this user. Two queries for any number."""
     rows = list(links.select_related("workspace", "created_by", "dashboard", "experiment__workspace")[:MOST])
     keys = [link.experiment_id for link in rows if link.experiment_id]
     seen = (

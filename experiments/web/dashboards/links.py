@@ -47,7 +47,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 @require_http_methods(["POST"])
 @takes()
 def new_for_dashboard(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> HttpResponse:
-    """Create a link to a dashboard; its address is shown this once."""
+    """Create a link to a dashboard; its URL is shown only once."""
     dashboard = edit.get_editable(request, workspace_slug, dashboard_pk)
     form = LinkForm(request.POST, label_suffix="", auto_id="id_link_%s")
     address = form.create(dashboard, request) if form.is_valid() else ""
@@ -61,7 +61,7 @@ def new_for_dashboard(request: SignedInRequest, workspace_slug: str, dashboard_p
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes()
 def new_for_experiment(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Create a link to an experiment's overview; its address is shown this once. Private experiments have none."""
+    """Create a link to an experiment's overview; its URL is shown only once. Private experiments cannot be shared."""
     experiment = get_experiment(request, workspace_slug, public_id)
     require(request.user, "share", experiment)
     if experiment.visibility != "workspace":

@@ -144,7 +144,7 @@ def duplicate(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) 
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes()
 def delete(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> HttpResponse:
-    """Ask, then delete a dashboard with its links."""
+    """Delete a dashboard with its links, after a confirmation."""
     dashboard = get_dashboard(request, workspace_slug, dashboard_pk)
     require_dashboard(request.user, dashboard, owns=True)
     if request.method == "POST":
@@ -179,7 +179,7 @@ def get_dashboard(request: SignedInRequest, workspace_slug: str, dashboard_pk: i
 
 
 def tiles_of(dashboard: Dashboard) -> list[Tile]:
-    """Return the tiles in order, with what they are about. One query."""
+    """Return the tiles in order, with the rows that they refer to. One query."""
     return list(dashboard.tiles.select_related("experiment", "project", "view__experiment", "view__owner"))
 
 
@@ -193,7 +193,7 @@ def get_tile(dashboard: Dashboard, tile_pk: int) -> Tile:
 
 
 def head(request: SignedInRequest, dashboard: Dashboard) -> dict[str, Any]:
-    """Return the context of the head of a dashboard's pages: the tabs, and what this person may do."""
+    """Return the context of the header of a dashboard's pages: the tabs, and what this user may do."""
     workspace = dashboard.workspace
     tabs = [Tab(row.name, _url(row), row == dashboard) for row in dashboards_of(request, workspace)]
     return {

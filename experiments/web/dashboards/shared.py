@@ -66,8 +66,8 @@ def tile(request: HttpRequest, secret: str, tile_pk: int) -> HttpResponse:
 
 
 def _open(request: HttpRequest, secret: str) -> ShareLink | HttpResponse:
-    """Return the link of an address, or the error response if it does not work or is used too often. Sessions are
-    neither read nor created: a signed-in reader has no extra permissions here."""
+    """Return the link of a URL, or the error response if it does not work or is used too often. Sessions are neither
+    read nor created: a signed-in reader has no extra permissions here."""
     request.user = AnonymousUser()
     link = ShareLink.find(secret, database_clock.now())
     if link is None:

@@ -1,4 +1,4 @@
-"""Content of a tile, for an audience. A tile that cannot be shown gives the reason."""
+"""Content of a tile for an audience. A tile that cannot be shown states the reason."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Drawing:
 
 
 def drawing_of(tile: Tile, audience: Audience, now: datetime | None = None) -> Drawing:
-    """Return what a tile shows, in a fixed number of queries for each kind. Select the
-    tile with its experiment, project and view."""
+    """Return the content of a tile, in a fixed number of queries for each kind. The tile must be loaded with its
+    experiment, project and view."""
     return DRAW[tile.kind](tile, audience, now or database_clock.now())
 
 
@@ -114,8 +114,8 @@ def why_not(experiment: Experiment | None, of: str, audience: Audience) -> str:
 
 
 def _of_tile(svg: Svg, tile: Tile, *, has_links: bool) -> Svg:
-    """Return a drawing whose IDs are unique in a page with the same chart in several tiles, without links for those who
-    may follow none."""
+    """Return a drawing with IDs that are unique even if several tiles show the same chart; without links unless
+    `has_links`."""
     prefix = f"tile-{tile.pk}-"
     text = re.sub(r' id="', f' id="{prefix}', str(svg))
     text = re.sub(r'aria-labelledby="(\S+) (\S+)"', rf'aria-labelledby="{prefix}\1 {prefix}\2"', text)

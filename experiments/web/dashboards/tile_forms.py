@@ -24,7 +24,7 @@ MOST_NAMED = 5  # IDs in an error
 
 
 class TileForm(forms.Form):
-    """What tiles of all kinds have. `fields_of` a tile are what `Tile.fill` takes."""
+    """The fields of all kinds of tiles. `fields_of` returns the arguments of `Tile.fill`."""
 
     title = forms.CharField(
         required=False,
@@ -94,7 +94,7 @@ class NumberForm(_OfProject):
 
 
 class ChartForm(TileForm):
-    """The experiment is typed: by its ID, or by its name where that is unique."""
+    """The experiment is typed, as its ID or as its name if that is unique."""
 
     experiment = forms.CharField(
         max_length=400,

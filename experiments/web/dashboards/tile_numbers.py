@@ -1,4 +1,4 @@
-"""The numbers that a tile can show, with their previous values and trends."""
+"""The figures that a tile can show, with their previous values and trends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MINUS = "−"
 
 @dataclass(frozen=True)
 class Number:
-    """A number. `change`: its difference from what `hint` names; `note` is a link where there is a `url`."""
+    """A number. `change` is its difference from the value that `hint` names; `note` is a link if there is a `url`."""
 
     title: str
     value: str
@@ -91,7 +91,8 @@ def _best(tile: Tile, audience: Audience, now: datetime) -> Number:
 
 
 def _windows(tile: Tile, audience: Audience, now: datetime) -> list[Sums]:
-    """Return the sums of the last twelve spans of seven days, the latest last. As on the page Usage: five queries."""
+    """Return the sums of the last twelve weeks (spans of seven days), the latest last. Five queries, as on the page
+    Usage."""
     today = date_of(now)
     first = today - timedelta(days=DAYS * WINDOWS - 1)
     report = report_of(audience.workspace, UsageQuery(first, today, "project", "day"), now)

@@ -1,4 +1,4 @@
-"""Addresses of dashboards and of share links."""
+"""URLs of dashboards and of share links."""
 
 from django.urls import path
 

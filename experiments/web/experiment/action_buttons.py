@@ -1,4 +1,4 @@
-"""The actions a page offers, by the table in `models/status.py`: the likely ones as buttons, the rest in a menu."""
+"""The actions that a page offers, by the table in `models/status.py`: likely ones as buttons, the rest in a menu."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LIKELY = (
 )
 REST = ("move_to", "reset", "publish", "delete")
 EDITS = {"edit", "update"}  # one page serves both
-SHORTCUTS = {"edit": "e", "clone": "c", "stop": "s", "rerun": "r"}  # keys, by the last part of the address
+SHORTCUTS = {"edit": "e", "clone": "c", "stop": "s", "rerun": "r"}  # keys, by the last part of the URL
 WITHOUT_CONFIRMATION = {"dequeue", "pause", "unpause", "front", "back"}  # can be undone
 
 
@@ -61,15 +61,15 @@ class Button:
 
     @property
     def shortcut(self) -> str:
-        """The key that presses it; blank for none."""
+        """The keyboard shortcut; blank for none."""
         return SHORTCUTS.get(self.url.rstrip("/").rpartition("/")[2], "")
 
 
 def buttons(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
     """Return the buttons in the page head, and those in its menu.
 
-    An action that the user lacks the role for is disabled and names that role; one that the state forbids stays in
-    the menu with a hint, where a single step would allow it.
+    An action for which the user lacks the role is disabled and names that role. An action that the state forbids is in
+    the menu, with a hint, if a single step would allow it.
     """
     likely = [button(experiment, verb, user) for verb in LIKELY if experiment.offers(verb)]
     more = [button(experiment, verb, user) for verb in REST if _is_listed(experiment, verb)]
@@ -90,7 +90,7 @@ def _export_button(experiment: Experiment) -> Button:
 
 
 def schedule_button(experiment: Experiment, user: User) -> Button:
-    """Return the way to repeat the experiment by a cron expression."""
+    """Return the link to the schedule that repeats the experiment."""
     url = reverse("experiment-schedule", args=[experiment.workspace.slug, experiment.public_id])
     return Button(
         label="Schedule",
@@ -102,7 +102,7 @@ def schedule_button(experiment: Experiment, user: User) -> Button:
 
 
 def share_button(experiment: Experiment, user: User) -> Button:
-    """Return the way to a link that shows the experiment to people without an account."""
+    """Return the link to the page that creates a share link for people without an account."""
     why_not = missing(user, "share", experiment)
     if experiment.visibility == Visibility.PRIVATE:
         why_not = why_not or "Private experiments can't be shared by a link."
@@ -111,7 +111,7 @@ def share_button(experiment: Experiment, user: User) -> Button:
 
 
 def pin_button(experiment: Experiment) -> Button:
-    """Return the way to pin the experiment to the reader's Home, or to unpin it."""
+    """Return the action that pins the experiment to the reader's Home, or unpins it."""
     verb, label = ("unpin", "Unpin from Home") if experiment.is_pinned else ("pin", "Pin to Home")
     url = reverse(f"experiment-{verb}", args=[experiment.workspace.slug, experiment.public_id])
     return Button(label=label, url=url, icon="pin", is_post=True)
@@ -151,7 +151,7 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
 
 
 def _is_listed(experiment: Experiment, verb: str) -> bool:
-    if verb == "delete":  # a button where it is possible; else here, with the reason
+    if verb == "delete":  # a button if possible; otherwise in the menu, with the reason
         return not experiment.offers(verb)
     if experiment.offers(verb):
         return True

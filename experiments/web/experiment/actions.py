@@ -16,7 +16,7 @@ from .forms.action_forms import ActionForm, BeforeForm, CloneForm, EnqueueForm, 
 
 @dataclass(frozen=True)
 class Question:
-    """A confirmation: the effect in numbers, the label of the button, and that of the way out."""
+    """A confirmation: the effect in numbers, and the labels of the button and of Cancel."""
 
     heading: str
     sentences: list[str]
@@ -28,13 +28,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Verb:
-    """One action. `do` returns False when the experiment was in that state already; `message` reports success."""
+    """One action. `do` returns False if the experiment was already in that state; `message` reports success."""
 
     ask: Callable[[Experiment], Question]
     do: Callable[[Experiment, User, dict[str, Any]], object]
     message: Callable[[Experiment], str]
     form: type[ActionForm] | None = field(default=None)
-    already: str = ""  # completes "{name} … already", where that is not "is" and the state
+    already: str = ""  # completes "{name} … already"; by default "is" and the state
 
 
 def _simple(
@@ -63,7 +63,7 @@ def _ask_enqueue(experiment: Experiment) -> Question:
 
 
 def _lacks_code(settings: Settings) -> list[str]:
-    """Return a warning when no source brings the script to the working directory."""
+    """Return a warning if no source provides the script in the working directory."""
     if settings.command or settings.repository or settings.directory or settings.diff:
         return []
     return [

@@ -1,4 +1,4 @@
-"""Advice on Overview: changes that the results so far suggest, and the settings with which Update opens."""
+"""Advice on Overview: changes suggested by the results so far, and the settings that Update then proposes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLONE = "Clone with the change"
 
 @dataclass(frozen=True)
 class AdviceRow:
-    """A piece of advice, and the address of its action; empty where this reader cannot follow it."""
+    """A piece of advice, and the URL of its action; empty if this reader may not perform it."""
 
     text: str
     action: str
@@ -56,7 +56,7 @@ def rows(request: SignedInRequest, experiment: Experiment, pieces: Sequence[Advi
 
 
 def advice_on(experiment: Experiment) -> list[Advice]:
-    """Return what the results of an experiment suggest to change, the most useful first. At most five queries, of a
+    """Return the changes that an experiment's results suggest, the most useful first. At most five queries, of a
     bounded number of rows."""
     finished = experiment.succeeded_count + experiment.early_stopped_count
     if finished < FEWEST:
@@ -83,7 +83,7 @@ def advice_on(experiment: Experiment) -> list[Advice]:
 
 
 def advised_settings(experiment: Experiment, key: str) -> Settings | None:
-    """Return the settings that follow a piece of advice; None when it no longer holds."""
+    """Return the settings that follow a piece of advice; None if it no longer applies."""
     kind, _, argument = key.partition(":")
     change: Mapping[str, Any] | None = None
     if kind == "exclude":
@@ -95,13 +95,13 @@ def advised_settings(experiment: Experiment, key: str) -> Settings | None:
 
 
 def _complete(piece: Advice, settings: Settings) -> Advice:
-    """Return the advice with the whole search space, also of parameters that are held at a value."""
+    """Return the advice with the whole search space, including parameters that are held at a value."""
     space = {**settings.space_document, **piece.change["space_document"]}
     return Advice(piece.key, piece.text, piece.action, {"space_document": space})
 
 
 def _best(experiment: Experiment) -> list[dict[str, Any]]:
-    """Return the parameters of the best trials; none with several objectives: each may have its optimum elsewhere."""
+    """Return the parameters of the best trials; none with several objectives, whose optima may lie far apart."""
     if experiment.is_multi_objective:
         return []
     count = min(MOST_BEST, max(advice.FEWEST, experiment.succeeded_count // 20))
@@ -114,7 +114,7 @@ def _best(experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def _tried(experiment: Experiment, space: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Return which choices some trial has had, by parameter: one look into the index for each choice."""
+    """Return the choices that some trial has had, by parameter. One index lookup per choice."""
     choices = [
         (name, advice.text_of_choice(value), number_of(value))
         for name, declaration in space.items()
@@ -142,7 +142,7 @@ def number_is(number: float | None) -> Q:
 
 
 def _shares(experiment: Experiment) -> dict[str, float]:
-    """Return the importance of parameters, as far as it was computed since the last reset."""
+    """Return the importance of parameters, if it was computed since the last reset."""
     computed = Importance.objects.filter(experiment=experiment, epoch=experiment.epoch).first()
     return computed.shares if computed else {}
 

@@ -1,4 +1,5 @@
-"""The Artifacts tab: the input model, and the output files of the trials: list, download, register as a model."""
+"""The Artifacts tab: the input model, and the trials' output files, which can be downloaded and registered as
+models."""
 
 from __future__ import annotations
 
@@ -93,14 +94,15 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 
 @dataclass(frozen=True)
 class FileTotals:
-    """Totals of some files. The bytes are None where there are no such files, and `latest` where there are none."""
+    """Totals of some files. Bytes are None if there are no such files; `latest` is None if there are no files at
+    all."""
 
     files: int
     bytes: int | None
     stored: int | None  # bytes at a destination
     not_stored: int  # files that are only on their workers' machines
     waiting: int  # files that are still to be stored
-    faults: int  # of these, files that could not be stored
+    faults: int  # those of the waiting files that could not be stored
     latest: datetime | None
     hashed: int  # files with a checksum
 
@@ -185,9 +187,8 @@ def _beyond(
     goes_back: bool,
 ) -> QuerySet[Artifact]:
     """Return the rows of this part that come after the cursor (before it when going back): none, all, or the rest."""
-    order = (
-        ("-trial", "-name") if goes_back else ("trial", "name")
-    )  # trials are numbered in the order of their keys
+    # Trial numbers are in the order of primary keys.
+    order = ("-trial", "-name") if goes_back else ("trial", "name")
     rows = part.select_related("trial", "worker").defer("trial__params", "trial__raw", "trial__sampler_attrs")
     rows = rows.order_by(*order)
     if cursor is None:
@@ -247,7 +248,7 @@ def of_trial(trial: Trial, user: User) -> dict[str, object]:
 def fetch(
     request: SignedInRequest, workspace_slug: str, public_id: str, artifact_pk: int
 ) -> HttpResponseBase:
-    """Send the file or the requested range of it; or say where it is when it cannot be read from here (409)."""
+    """Send the file or the requested range of it; 409 with its location if it cannot be read from here."""
     experiment = get_experiment(request, workspace_slug, public_id)
     artifact = get_artifact(experiment, artifact_pk)
     download = partial(downloads.of_artifact, artifact, downloads.DownloadRequest.by(request))
@@ -280,7 +281,7 @@ def download_response(
     nav: str,
     back: str,
 ) -> HttpResponseBase:
-    """Return the file, or a page that says why it cannot be downloaded."""
+    """Return the file, or a page with the reason why it cannot be downloaded."""
     page = {"workspace": workspace, "nav": nav, "back": back}
     try:
         return download()

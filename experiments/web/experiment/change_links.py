@@ -12,7 +12,7 @@ OVER = (*status.ENDED, ExperimentState.PUBLISHED)
 
 
 def change_url(request: SignedInRequest, experiment: Experiment) -> str:
-    """Return the address that opens a change when the key of an advice follows; empty where this reader may neither
+    """Return the URL of a proposed change, without the key of the advice at its end; empty if this reader may neither
     update nor clone."""
     workspace = experiment.workspace
     if status.is_offered("update", experiment.state):

@@ -23,7 +23,7 @@ SPARK_WIDTH, SPARK_HEIGHT = 72, 18
 
 
 def address(url: str) -> Callable[[int], str]:
-    """Return a function from a trial's number to its address, given the address of the list."""
+    """Return a function from a trial's number to its URL, given the URL of the list."""
     return lambda number: f"{url}{number}/"
 
 
@@ -60,7 +60,7 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
 
 
 def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
-    """Return the latest edits of the running experiment, each after the trial that had started last before it."""
+    """Return the latest edits of the running experiment, each with the last trial that started before it."""
     started = experiment.trials.filter(started_at__lte=OuterRef("at")).order_by("-started_at")
     revisions = experiment.revisions.filter(number__gt=1).annotate(
         after=Subquery(started.values("number")[:1])
@@ -82,7 +82,7 @@ def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
 def _numbers(experiment: Experiment) -> tuple[list[int], bool]:
     last = experiment.last_number
     first = 1
-    if experiment.epoch:  # those before the reset are in the trash
+    if experiment.epoch:  # trials before the reset are in the trash
         first = experiment.trials.order_by("number").values_list("number", flat=True).first() or last
     if last - first < MOST_TRIALS:
         return list(range(first, last + 1)), True
@@ -97,7 +97,7 @@ def curve_of(
     """Return the chart of a trial's metric, its axis (`?by=step` or `time`), whether it shows all points, and how many
     siblings are drawn.
 
-    The objective is drawn with up to 20 siblings and the best trial, other metrics alone.
+    The objective is drawn with up to 20 siblings and the best trial; other metrics are drawn alone.
     """
     experiment = trial.experiment
     own, is_all = metric_series.points_of(trial, metric)

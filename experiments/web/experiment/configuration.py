@@ -26,7 +26,7 @@ from .page import frame, get_experiment, url_of
 
 @dataclass(frozen=True)
 class RevisionRow:
-    """A revision: its changes, and those that restoring it would make now."""
+    """A revision: its changes, and the changes that restoring it would make now."""
 
     revision: Revision
     by: str
@@ -57,7 +57,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         "may_restore": may(request.user, "update", experiment)
         and any(status.is_offered(verb, experiment.state) for verb in EDITS),
         "edit_url": url_of(experiment, "experiment-edit"),
-        "every": None,  # settings change by people, who see what they do
+        "every": None,  # no polling: only users change settings
     }
     return render(request, "experiment/configuration.html", context)
 
@@ -98,7 +98,7 @@ def _configured(request: SignedInRequest, experiment: Experiment) -> dict[str, o
 
 
 def _revisions(request: SignedInRequest, experiment: Experiment) -> tuple[list[RevisionRow], Pager]:
-    """Return a page of revisions, each with its changes, and with those that restoring it would make."""
+    """Return a page of revisions, each with its changes and the changes that restoring it would make."""
     rows = experiment.revisions.select_related("by").order_by("-number")
     shown, pager = page_of(request, rows, total=experiment.revision.number)
     settings = {revision.number: revision.settings for revision in shown}

@@ -1,4 +1,4 @@
-"""What the horizontal axis of curves shows: the steps that a trial reported, or the time since its start."""
+"""The horizontal axis of curves: the reported step, or the time since the trial's start."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ BY = choice("step", "time")  # the query parameter `by`
 
 @dataclass(frozen=True, slots=True)
 class CurveAxis:
-    """The chosen axis. `without_times`: the names of curves that have no times, of `count` in all; `unit` and `unit_s`:
-    of the time."""
+    """The chosen axis. `without_times`: the names of curves without times, of `count` curves in total; `unit` and
+    `unit_s`: the unit of time."""
 
     is_time: bool
     without_times: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class CurveAxis:
 
     @classmethod
     def of(cls, request: HttpRequest, curves: Mapping[str, Iterable[CurvePoint]]) -> CurveAxis:
-        """Return the axis that `?by=` asks for, of curves by name; by step where no curve has times."""
+        """Return the axis in `?by=` for curves by name; by step if no curve has times."""
         ends = {
             name: max((elapsed for _, elapsed, _ in rows if elapsed is not None), default=None)
             for name, rows in curves.items()
@@ -61,11 +61,11 @@ class CurveAxis:
 
     @property
     def x_name(self) -> str:
-        """What the numbers of the axis are."""
+        """The axis label in descriptions."""
         return self.unit if self.is_time else "step"
 
     def points(self, rows: Iterable[CurvePoint]) -> Points:
-        """Return (x, value) in rising order of x; by time without the points that have none."""
+        """Return (x, value) in rising order of x; by time, without points that have no time."""
         if not self.is_time:
             return [(float(step), value) for step, _, value in rows]
         timed = ((elapsed, value) for _, elapsed, value in rows if elapsed is not None)

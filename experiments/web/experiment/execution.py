@@ -137,7 +137,7 @@ class ClearPackages(BlockForm):
 
 
 class ResetPackages(BlockForm):
-    """Return to the packages that had been specified before a run resolved them."""
+    """Reset the packages to those specified before a run resolved them."""
 
     heading = "Reset to the original packages?"
     button = "Reset to original"

@@ -173,7 +173,7 @@ class GroupForm(RowsForm):
         return {"hyperparameters": {**groups, name: parameters} if parameters else groups}
 
     def _traits(self, row: Pair, before: dict[str, dict[str, str]], names: dict[str, str]) -> dict[str, str]:
-        """Return what is stored of a row. Untouched values keep their exact text."""
+        """Return a row as stored. Untouched values keep their exact text."""
         was = before.get(names.get(row.was, ""), {})
         other_traits = {}
         for trait in ("type", "description"):
@@ -217,7 +217,7 @@ class RemoveGroup(BlockForm):
 
 
 class PropertiesForm(RowsForm):
-    """User properties. They are no settings: every state but published allows to edit them."""
+    """User properties. They are not settings, so they can be edited in every state but published."""
 
     heading = "User properties"
     verb = "annotate"
@@ -402,7 +402,7 @@ class Shown:
 
 
 def groups_of(settings: Settings, *, query: str = "") -> list[tuple[str, list[Shown], int, str]]:
-    """Return (group, its rows that match `query`, number of all its rows, text to copy), sorted by name."""
+    """Return (group, its rows that match `query`, total number of its rows, text to copy), sorted by name."""
     folded_query, groups = query.casefold(), []
     searched = {parameter.name for parameter in settings.space.parameters}
     for group in sorted(settings.hyperparameters, key=str.casefold):

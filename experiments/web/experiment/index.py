@@ -73,7 +73,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     if page.selection.error:
         note_fault(request, "filter", f"{page.selection.error}.")
     else:
-        request.GET.pop("last", None)  # type: ignore[misc]  # not in the address of a line that can be read
+        request.GET.pop("last", None)  # type: ignore[misc]  # not in the URL of a line that can be read
     every = WHILE_ACTIVE_S if page.is_active else OTHERWISE_S
     may_create = permissions.may(request.user, "create", workspace)
     return live.draw(
@@ -103,7 +103,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 
 
 def _rows_url(query: QueryDict, page: index_table.Page, *, upto: str) -> str:
-    """Return the address at which a live list asks for its rows again."""
+    """Return the URL from which a live list refreshes its rows."""
     query = query.copy()
     if page.shown:
         query["shown"], query["upto"] = page.shown, upto
@@ -111,7 +111,7 @@ def _rows_url(query: QueryDict, page: index_table.Page, *, upto: str) -> str:
 
 
 def _bulk_actions(user: User, workspace: Workspace) -> list[BulkAction]:
-    """Return the bulk actions on experiments. Everybody who sees them may compare them."""
+    """Return the bulk actions on experiments. Everyone who can see them may compare them."""
     compare = BulkAction("Compare", "compare", reverse("experiments-compare", args=[workspace.slug]))
     if not permissions.may(user, "create", workspace):
         return [compare]

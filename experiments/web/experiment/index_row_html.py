@@ -1,5 +1,5 @@
-"""The rows of the list of experiments as HTML, written here for the same reason as those of the trials table: a page
-has 50 of them, and as a template they took half of its time."""
+"""The rows of the experiment list as HTML. Written in Python, like those of the trials table: a page has 50 of them,
+and rendering them by template took half of its time."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ TICKING = (ExperimentState.RUNNING, ExperimentState.PAUSED, ExperimentState.STOP
 
 
 class RowWriter:
-    """Writes the rows of one page. `may_create`: the rows have actions; `every`: the pause of the live table, which an
-    action leaves in place."""
+    """Writes the rows of one page. `may_create`: the rows have actions; `every`: the live table's polling interval,
+    which actions preserve."""
 
     def __init__(self, request: SignedInRequest, *, may_create: bool, every: float | None) -> None:
         query = request.GET.copy()

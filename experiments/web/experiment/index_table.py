@@ -1,4 +1,4 @@
-"""The table of experiments: filters and order from the address, one page of rows, their actions."""
+"""The table of experiments: filters and order from the URL, one page of rows, their actions."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ SORT_LABELS = (
 )
 EXACT_TO = 10_000
 PAGES_AROUND = 2
-FEW_ROUNDS = 15  # of the simulation of each end: a list has many rows
+FEW_ROUNDS = 15  # of the simulation of each end; few, because a list has many rows
 
 
-# The single filters of earlier addresses, which become conditions of the filter line.
+# The single filters of earlier URLs, which become conditions of the filter line.
 SINGLE = ("q", "creator", "project", "tag", "needs")
 ORDER_AND_FILTERS: dict[str, Parameter] = {
     "filter": text(),
@@ -68,7 +68,7 @@ ORDER_AND_FILTERS: dict[str, Parameter] = {
     "page": number(1),
 }
 
-# Where a live list is: the IDs of the rows that it shows, and the newest experiment when it was opened.
+# The position of a live list: the IDs of its rows, and the newest experiment when it was opened.
 PLACE: dict[str, Parameter] = {"shown": text(), "upto": number()}
 MOST_NEW = 1000  # counted
 
@@ -78,7 +78,7 @@ def canonical(query: QueryDict) -> QueryDict:
     filters."""
     merged = query.copy()
     single = {name: query.get(name, "").replace("\0", "").strip() for name in SINGLE}
-    is_named_me = single["creator"].casefold() == ME  # another user's name, not the reader
+    is_named_me = single["creator"].casefold() == ME  # a user named like the keyword for the reader
     creator = f'"{single["creator"]}"' if is_named_me else quoted(single["creator"])
     terms = (
         query.get("filter", ""),
@@ -132,7 +132,7 @@ class TableQuery:
         )
 
     def select(self, experiments: ExperimentQuerySet, reader: User) -> Selection:
-        """Return the experiments that the filter selects, in any state: the chips count these."""
+        """Return the experiments that the filter selects, in any state, for the counts in the chips."""
         return select_experiments(experiments, self.filter, reader=reader, last=self.last)
 
     @property
@@ -140,7 +140,7 @@ class TableQuery:
         return bool(self.filter or self.status)
 
     def url(self, **changes: Any) -> str:
-        """The address of this view with some of it changed; without a page number it begins at the first."""
+        """The URL of this view with some of it changed; without a page number it begins at the first."""
         changed_query, plain = replace(self, **{"page": 1, **changes}), TableQuery()
         values = {
             name: getattr(changed_query, name)
@@ -150,7 +150,7 @@ class TableQuery:
         return "?" + urlencode(values)
 
     def matching(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
-        """Return those of the selected experiments that are in the state."""
+        """Return the selected experiments in the chosen state."""
         return experiments.filter(state=self.status) if self.status else experiments
 
     def ordered(self, experiments: ExperimentQuerySet) -> ExperimentQuerySet:
@@ -164,7 +164,7 @@ class TableQuery:
 
 
 def views(query: TableQuery, user: User) -> list[Tab]:
-    """Return the predefined views as tabs. A view is fully described by its address."""
+    """Return the predefined views as tabs. A view is fully described by its URL."""
     own_filter, attention = f"creator:{ME}", f"needs:{ATTENTION}"
     is_mine = query.filter.casefold() in (own_filter, f"creator:{quoted(user.username)}".casefold())
     is_in_need = query.filter.casefold() == attention
@@ -185,7 +185,8 @@ def sort_options(query: TableQuery) -> list[tuple[str, str]]:
 
 
 def version(experiments: ExperimentQuerySet) -> dict[str, Any]:
-    """Changes with whatever the list could show of these experiments, and how many are active. One query."""
+    """Return a version that changes with anything that the list shows of these experiments, and the number of active
+    ones. One query."""
     return experiments.aggregate(
         count=Count("pk"),
         pks=Sum("pk"),
@@ -220,9 +221,9 @@ class Row:
     tried: int
     likely: list[Button]
     more: list[Button]
-    note: str = ""  # below the state: why, what it waits for, how many failed
+    note: str = ""  # below the state: the reason, what it waits for, or the number of failures
     note_role: str = ""  # "moving" or "bad", if it needs attention
-    project_term: str = ""  # the filter that selects what is in the same project
+    project_term: str = ""  # the filter term for the same project
     creator_term: str = ""
     tag_terms: list[tuple[str, str]] = field(default_factory=list)
 
@@ -230,8 +231,8 @@ class Row:
 class Page:
     """One page of the list for one person: chips, rows, pager. A fixed number of queries for any number of rows.
 
-    `shown` and `upto` are where a live list is: it draws the rows again that it shows, in their order, whatever has
-    changed since, and counts the new ones as `waiting`.
+    `shown` and `upto` are the position of a live list: it renders the same rows again in the same order, whatever has
+    changed since, and counts new ones as `waiting`.
     """
 
     def __init__(
@@ -351,7 +352,8 @@ def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, st
 
 
 def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "") -> Row:
-    """Give the experiment with its workspace, project, creator and queue. `ends`: when it will end, as text."""
+    """Return the row of an experiment, which must be loaded with workspace, project, creator and queue. `ends`: when it
+    will end, as text."""
     likely, more = _actions(experiment, user)
     note, role = _note(experiment, compute)
     if ends and not note:
@@ -360,7 +362,7 @@ def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "")
         experiment,
         bar=bar_of(experiment),
         spark=sparkline(charts.best_steps(experiment), last=experiment.last_number),
-        tried=max(0, experiment.proposed_count - experiment.active_count),  # what the budget counts
+        tried=max(0, experiment.proposed_count - experiment.active_count),  # as counted by the budget
         likely=likely,
         more=more,
         note=note,
@@ -378,7 +380,7 @@ def bar_of(experiment: Experiment) -> Svg:
 
 
 def _note(experiment: Experiment, compute: Compute) -> tuple[str, str]:
-    """Return the line below the state, and its role."""
+    """Return the note below the state, and its color role."""
     state, reason = experiment.state, experiment.reason
     if state == ExperimentState.STOPPING:
         return f"{plural(experiment.alive_count, 'trial')} ending", ""

@@ -12,9 +12,9 @@ from experiments.models import Point, Trial
 
 from .curve_axis import CurvePoint
 
-ALL = 5_000  # up to here a series is read whole
-SOME = 600  # of a longer one
-FEW = 60  # of each of many
+ALL = 5_000  # points up to which a series is read completely
+SOME = 600  # points read from a longer series
+FEW = 60  # points read from each of many series
 
 COLUMNS = ("step", "elapsed_s", "value")
 
@@ -22,8 +22,8 @@ Points = list[tuple[int, float | None]]
 
 
 def points_of(trial: Trial, metric: str) -> tuple[list[CurvePoint], bool]:
-    """Return a trial's points in the order of their steps, and whether they are all. Long series are downsampled and
-    keep their extremes."""
+    """Return a trial's points in the order of their steps, and whether they are complete. Long series are downsampled
+    but keep their extremes."""
     metric_points = Point.objects.filter(trial=trial, name=metric)
     points = list(metric_points.order_by("step").values_list(*COLUMNS)[: ALL + 1])
     if len(points) <= ALL:
@@ -61,8 +61,8 @@ def of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, 
 def rows_of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[int, list[CurvePoint]]:
     """Return points of several trials by primary key, in four queries.
 
-    Trials of one experiment report at the same steps, so the steps are taken from the longest series that is
-    points_of_metric: retention may have removed the points of some trials.
+    Trials of an experiment usually report at the same steps, so the steps are those of the longest stored series:
+    retention may have removed the points of some trials.
     """
     last_steps = {trial: trial.last_step for trial in trials if trial.last_step is not None}
     points_of_metric = Point.objects.filter(trial=OuterRef("pk"), name=metric)
@@ -82,7 +82,7 @@ def rows_of_many(trials: Sequence[Trial], metric: str, most: int = FEW) -> dict[
         series[pk].append((step, elapsed_s, value))
     if metric != longest.experiment.metric:
         return dict(series)
-    for trial, last_step in last_steps.items():  # these are of the objective
+    for trial, last_step in last_steps.items():  # last steps of the objective
         points = series[trial.pk]
         if not points or points[-1][0] < last_step:
             points.append((last_step, None, trial.last_value))

@@ -1,4 +1,4 @@
-"""Experiment details: the overview, and the actions by their verbs."""
+"""The overview of an experiment, and its actions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .actions import VERBS, Verb
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
 
-MOST_SHOWN = 12  # of what runs now
+MOST_SHOWN = 12  # running trials
 FIGURES_POLL_S = 15.0  # of the charts of parameters
 LINES = 8  # of the activity
 MOST_EVENTS = 60  # folded into these lines
@@ -151,7 +151,7 @@ def _head_context(
 def _history_context(
     request: SignedInRequest, experiment: Experiment, url: str, version: Version
 ) -> dict[str, object]:
-    """Return the history with failures and advice. Parts that are the same for all readers are cached."""
+    """Return the context of history, failures and advice. Parts that are the same for all readers are cached."""
     causes, more = drawn_once(experiment, lambda: failures.causes_of(experiment), "causes", version=version)
     pieces = drawn_once(experiment, lambda: advice.advice_on(experiment), "advice", version=version)
     return {
@@ -310,7 +310,7 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
     except Refused as blank:
         if form and status.is_offered(
             word, experiment.state
-        ):  # the input was refused, not the action: show the form again
+        ):  # the input is invalid, not the action: show the form again
             return _ask(request, experiment, verb, form, status_code=409, problem=str(blank))
         raise
     if not done:
@@ -359,7 +359,7 @@ def _ask(
 
 @dataclass(frozen=True)
 class QueueOption:
-    """A queue to choose; `summary` are its workers and its length."""
+    """A queue to choose from; `summary` describes its workers and length."""
 
     pk: int
     name: str

@@ -1,4 +1,4 @@
-"""Code that the pages of one experiment share: lookup, head and tabs, the 409 page, and the return URL."""
+"""Shared by the pages of an experiment: lookup, header and tabs, the 409 page, and the return URL."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ REASON_SHOWN = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentSt
 
 
 def get_experiment(request: SignedInRequest, workspace_slug: str, public_id: str) -> Experiment:
-    """Return an experiment that this user can see. Raises 404, or `SwitchedOff` if AutoML is off in the workspace."""
+    """Return an experiment that this user can see. Raise 404, or `SwitchedOff` if AutoML is off in the workspace."""
     experiment = (
         Experiment.objects.visible_to(request.user)  # type: ignore[no-redef]  # the attribute is its default
         .filter(workspace__slug=workspace_slug, public_id=public_id)
@@ -91,12 +91,12 @@ def best_trial(experiment: Experiment) -> Trial | None:
 
 
 def url_of(experiment: Experiment, page: str = "experiment") -> str:
-    """Return the address of one of the experiment's pages."""
+    """Return the URL of one of the experiment's pages."""
     return reverse(page, args=[experiment.workspace.slug, experiment.public_id])
 
 
 def url_of_trial(trial: Trial, page: str = "trial") -> str:
-    """Return the address of one of the trial's pages."""
+    """Return the URL of one of the trial's pages."""
     experiment = trial.experiment
     return reverse(page, args=[experiment.workspace.slug, experiment.public_id, trial.number])
 
@@ -170,7 +170,7 @@ def refused(request: HttpRequest, experiment: Experiment, reason: str, *, back: 
 
 
 def back_from(request: HttpRequest, default: str) -> str:
-    """Return the page that the request came from, if it is one of ours and no dialog; else `default`."""
+    """Return the page that the request came from, if it belongs to this console and is not a dialog; else `default`."""
     referer = request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(
         referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()

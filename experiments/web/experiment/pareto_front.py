@@ -15,7 +15,7 @@ from experiments.web.charts.view import ChartView
 from .page import url_of
 
 MOST_SHOWN = 10  # trials of the front on the overview
-MOST_PARAMETERS = 4  # beside the values
+MOST_PARAMETERS = 4  # shown next to the values
 FILTER = "front:yes"
 
 
@@ -48,7 +48,7 @@ def context(experiment: Experiment, view: ChartView) -> dict[str, object]:
 
 
 def address(experiment: Experiment, page: str = "experiment-trials") -> str:
-    """Return the address of the trials table, or one of its files, with the trials of the front."""
+    """Return the URL of the trials table, or one of its files, with the trials of the front."""
     return f"{url_of(experiment, page)}?{urlencode({'filter': FILTER})}"
 
 

@@ -133,7 +133,7 @@ def _draw(
 
 
 def _times(form: ScheduleForm) -> list[str]:
-    """Return the next due times of what the form shows, none while it cannot be read."""
+    """Return the next due times of the form's values; none while they are invalid."""
     expression, zone_name = str(form["cron"].value() or ""), str(form["time_zone"].value() or "UTC").strip()
     try:
         canonical = cron.canonical(expression)

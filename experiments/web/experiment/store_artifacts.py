@@ -19,7 +19,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 from .page import get_experiment, refused, url_of
 
-MOST_WORKERS = 10  # that the question names
+MOST_WORKERS = 10  # listed in the confirmation
 
 
 class StoreForm(forms.Form):
@@ -72,6 +72,6 @@ def store(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
 
 
 def _nearest(experiment: Experiment) -> str:
-    """Return the destination that new artifacts would have, "" if there is none."""
+    """Return the destination of new artifacts, "" if there is none."""
     project = experiment.project
     return experiment.settings.destination or project.destination or experiment.workspace.destination

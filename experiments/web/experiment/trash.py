@@ -24,7 +24,7 @@ from experiments.web.workspace.index import get_workspace
 
 from .actions import trials_of
 
-MOST = 200  # the newest; the search of the list is for what is not in the trash
+MOST = 200  # the newest ones
 
 
 @login_required

@@ -1,4 +1,4 @@
-"""Addresses of a workspace's experiments. The last part of an address is the view, the model's verb and the event."""
+"""URLs of a workspace's experiments. The last part of a URL is the view, the model's verb and the event."""
 
 from django.urls import path
 

@@ -17,7 +17,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 
 class ExportForm(forms.Form):
-    """What the file contains beside settings, trials and intermediate values."""
+    """Optional contents of the file, besides settings, trials and intermediate values."""
 
     logs = forms.BooleanField(
         label="Logs", required=False, initial=True, help_text="The output of every trial."
@@ -30,7 +30,7 @@ class ExportForm(forms.Form):
 @login_required
 @require_safe
 def ask(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Ask what the file is to contain. Its button downloads it."""
+    """Show the form with the file's contents; its button downloads the file."""
     experiment = get_experiment(request, workspace_slug, public_id)
     context = {
         "experiment": experiment,
@@ -48,7 +48,7 @@ def ask(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpRe
 @require_safe
 @takes(logs=choice("on"), artifacts=choice("on"))
 def file(request: SignedInRequest, workspace_slug: str, public_id: str) -> StreamingHttpResponse:
-    """Send the file, piece by piece."""
+    """Stream the file."""
     experiment = get_experiment(request, workspace_slug, public_id)
     with_related = Experiment.objects.select_related("workspace", "project", "creator", "revision")
     pieces = export(

@@ -43,7 +43,7 @@ class UploadForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Upload a file (operators); the next page shows what it holds."""
+    """Upload a file (operators); the next page previews it."""
     workspace = _workspace(request, workspace_slug)
     is_sent = request.method == "POST"
     form = UploadForm(request.POST if is_sent else None, request.FILES if is_sent else None, label_suffix="")
@@ -126,7 +126,7 @@ def cancel(request: SignedInRequest, workspace_slug: str, import_id: str) -> Htt
 
 
 def _is_accepted(row: HistoryImport, form: ConfirmForm) -> bool:
-    """Do what the form says: read the columns again, or import."""
+    """Read the columns again, or import, depending on the form's button. Return whether it was accepted."""
     if not form.is_valid():
         return False
     try:

@@ -1,4 +1,4 @@
-"""The preview of one study: what will be created, and the form with the choices that the file leaves open."""
+"""The preview of one study: what will be created, and a form for the choices that the file leaves open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLE_LABELS = ((PARAMETER, "Parameter"), (METRIC, "Metric"), (SKIPPED, "Ignore")
 
 
 class ConfirmForm(forms.Form):
-    """The choices for a study. The metric and its direction are fields if the file does not name them."""
+    """The choices for a study, with fields for the metric and its direction if the file does not have them."""
 
     name = forms.CharField(max_length=200, error_messages={"required": "Enter a name."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
@@ -65,7 +65,7 @@ class ConfirmForm(forms.Form):
 
     @property
     def roles(self) -> dict[str, str]:
-        """The roles of columns that were sent."""
+        """The posted roles of columns."""
         sent = {
             column: str(self.data.get(f"role-{place}", ""))
             for place, (column, _) in enumerate(self.study["columns"])
@@ -74,7 +74,7 @@ class ConfirmForm(forms.Form):
 
     @property
     def chosen(self) -> list[str] | None:
-        """The parameters that were ticked; None: all."""
+        """The selected parameters; None: all."""
         if not self.is_bound or self.is_own:
             return None
         ticked = {
@@ -86,7 +86,7 @@ class ConfirmForm(forms.Form):
 
     def full_clean(self) -> None:
         super().full_clean()
-        if self.is_bound and self.rereads:  # the choices are made after that
+        if self.is_bound and self.rereads:  # the other choices follow after that
             self._errors = forms.utils.ErrorDict()
 
     def choices(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _with_blank(pairs: list[tuple[str, str]], blank: str, *, stated: str) -> lis
 
 
 def preview_of(row: HistoryImport, form: ConfirmForm) -> dict[str, Any]:
-    """Return what the page shows of a study."""
+    """Return the template context of a study."""
     study = form.study
     chosen = form.chosen
     states = [

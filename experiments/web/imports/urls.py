@@ -1,4 +1,4 @@
-"""Addresses of imports and of the export."""
+"""URLs of imports and of the export."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The count of unread messages that open pages show in the browser tab."""
+"""The count of unseen messages in the browser tab of open pages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MOST = 99
 @require_POST
 @takes()
 def unseen(request: SignedInRequest) -> HttpResponse:
-    """Return the number of messages that the person has not seen, and the icon of the tab. `is_looking=true`, from a
-    page that is visible, marks all as seen."""
+    """Return the number of messages that the user has not seen, and the tab's icon. `is_looking=true`, from a page that
+    is visible, marks all as seen."""
     messages = Delivery.unseen_by(request.user)
     if request.POST.get("is_looking") == "true":
         messages.update(seen_at=database_clock.now())

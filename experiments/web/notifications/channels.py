@@ -102,7 +102,7 @@ def test(request: SignedInRequest, workspace_slug: str, channel_pk: int) -> Http
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes()
 def delete(request: SignedInRequest, workspace_slug: str, channel_pk: int) -> HttpResponse:
-    """Ask, then delete a channel with its deliveries. Rules without any other channel send nothing."""
+    """Delete a channel with its deliveries, after a confirmation. Rules without any other channel send nothing."""
     workspace, channel = _changeable(request, workspace_slug, channel_pk)
     back = reverse("notifications", args=[workspace.slug])
     if request.method == "POST":
@@ -120,7 +120,7 @@ def delete(request: SignedInRequest, workspace_slug: str, channel_pk: int) -> Ht
 
 
 def _changeable(request: SignedInRequest, workspace_slug: str, channel_pk: int) -> tuple[Workspace, Channel]:
-    """Return a channel that this person may change: their own, and as an owner the workspace's. Raise 404."""
+    """Return a channel that this user may change: their own, or as an owner the workspace's. Raise 404."""
     workspace = get_workspace(request, workspace_slug)
     is_owner = may(request.user, "manage", workspace)
     channels = page.channels_of(workspace, request.user, is_owner=is_owner)

@@ -1,4 +1,4 @@
-"""Deliveries: send one again."""
+"""Send a delivery again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from experiments.web.workspace.index import get_workspace
 @require_POST
 @takes()
 def send(request: SignedInRequest, workspace_slug: str, delivery_pk: int) -> HttpResponse:
-    """Try a failed message again, or one that waits for its next attempt now."""
+    """Retry now: a failed message, or one that waits for its next attempt."""
     workspace = get_workspace(request, workspace_slug)
     is_owner = may(request.user, "manage", workspace)
     visible = Delivery.objects.visible_to(request.user, workspace, is_owner=is_owner)

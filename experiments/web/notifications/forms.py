@@ -100,7 +100,7 @@ class RuleForm(forms.Form):
         }
 
     def add_errors(self, errors: Mapping[str, list[str]]) -> None:
-        """Show the errors of the model beside the fields that they are about."""
+        """Show the errors of the model next to the fields that they refer to."""
         for name, sentences in errors.items():
             shown = "share" if name == "threshold" and self.data.get("kind") == Kind.FAILURE_RATE else name
             shown = "margin" if shown == "threshold" else shown
@@ -152,7 +152,7 @@ class ChannelForm(forms.Form):
             self.fields["address"].help_text = help_text
 
     def add_errors(self, errors: Mapping[str, list[str]]) -> None:
-        """Show the errors of the model beside the fields that they are about."""
+        """Show the errors of the model next to the fields that they refer to."""
         for name, sentences in errors.items():
             for sentence in sentences:
                 self.add_error(name if name in self.fields else None, sentence)

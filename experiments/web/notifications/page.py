@@ -42,7 +42,7 @@ ICONS = {
     ChannelKind.SLACK: "chat",
     ChannelKind.BROWSER: "bell",
 }
-# (word in the address, label, glyph, condition)
+# (word in the URL, label, glyph, condition)
 RESULTS = (
     ("", "All", "", Q()),
     ("sent", "Delivered", "succeeded", Q(status=DeliveryStatus.SENT)),
@@ -53,7 +53,7 @@ RESULTS = (
 
 @dataclass(frozen=True)
 class Day:
-    """A day of the preview: its name, and how many messages it would have had."""
+    """A day of the preview: its name, and the number of messages that would have been sent."""
 
     date: date
     count: int
@@ -83,7 +83,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Via:
-    """A channel as a tag."""
+    """A channel, shown as a tag."""
 
     channel: Channel
     icon: str
@@ -101,7 +101,7 @@ class RuleRow:
 class ChannelCard:
     channel: Channel
     icon: str
-    state: str  # of its last message
+    state: str  # the state of its last message
     glyph: str
     last_at: datetime | None
     error: str
@@ -185,13 +185,13 @@ def draw(request: SignedInRequest, workspace: Workspace, editor: Editor | None =
 
 
 def rules_of(workspace: Workspace, user: User) -> QuerySet[Rule]:
-    """Return a person's rules and those of the workspace, with what their names need."""
+    """Return a user's rules and the workspace's, with the related rows that their names need."""
     rules = Rule.objects.visible_to(user).filter(workspace=workspace)
     return rules.select_related("experiment", "project").prefetch_related("channels").order_by("pk")
 
 
 def channels_of(workspace: Workspace, user: User, *, is_owner: bool) -> QuerySet[Channel]:
-    """Return a person's channels, and for owners those of the workspace."""
+    """Return a user's channels, and for owners also the workspace's."""
     rows = Channel.objects.usable_by(workspace, user) if is_owner else Channel.objects.of(workspace, user)
     return rows.select_related("owner")
 

@@ -71,7 +71,7 @@ def test(request: SignedInRequest, workspace_slug: str, rule_pk: int) -> HttpRes
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes()
 def delete(request: SignedInRequest, workspace_slug: str, rule_pk: int) -> HttpResponse:
-    """Ask, then delete a rule."""
+    """Delete a rule, after a confirmation."""
     workspace, rule = _changeable(request, workspace_slug, rule_pk)
     back = reverse("notifications", args=[workspace.slug])
     if request.method == "POST":
@@ -84,7 +84,7 @@ def delete(request: SignedInRequest, workspace_slug: str, rule_pk: int) -> HttpR
 
 
 def _edit(request: SignedInRequest, workspace: Workspace, rule: Rule) -> HttpResponse:
-    """Draw the form, with the preview of what it has; POST saves it."""
+    """Render the form with a preview of its rule; POST saves it."""
     is_new = rule.pk is None
     data = request.POST if request.method == "POST" else None
     form = RuleForm(
@@ -123,7 +123,8 @@ def _save(request: SignedInRequest, workspace: Workspace, rule: Rule, form: Rule
 
 
 def _changeable(request: SignedInRequest, workspace_slug: str, rule_pk: int) -> tuple[Workspace, Rule]:
-    """Return a rule that this person may change. Raise 404 where they do not see it, else `Forbidden`."""
+    """Return a rule that this user may change. Raise 404 if they cannot see it, `Forbidden` if they may not change
+    it."""
     workspace = get_workspace(request, workspace_slug)
     rule = page.rules_of(workspace, request.user).select_related("owner").filter(pk=rule_pk).first()
     if rule is None:

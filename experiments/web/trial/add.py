@@ -44,10 +44,10 @@ from experiments.web.ui.requests import SignedInRequest
 
 
 class ValuesForm(forms.Form):
-    """One field for each parameter of the current search space. Numbers outside of it are allowed."""
+    """One field for each parameter of the current search space. Numbers outside its ranges are allowed."""
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment) -> None:
-        super().__init__(data, prefix="v")  # a parameter may be called csrfmiddlewaretoken
+        super().__init__(data, prefix="v")  # because a parameter may be named csrfmiddlewaretoken
         space = experiment.settings.space
         filled = experiment.settings.searched.draws(1, seed=experiment.settings.seed)[0] | _best_values(
             experiment
@@ -162,7 +162,7 @@ def _add(request: SignedInRequest, experiment: Experiment, form: ValuesForm) -> 
         trial = _active_duplicate(experiment, form.params)
         is_new = trial is None
         trial = trial or Trial.add(experiment, form.params, by=request.user)
-    if not is_new:  # the second of a double click
+    if not is_new:  # the second request of a double click
         messages.info(request, f"#{trial.number} already has these values. No trial was added.")
     elif trial.raw is None:
         messages.warning(
@@ -198,7 +198,7 @@ class ReplicateForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def replicate(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
-    """Ask for the number; the POST creates that many trials with the same values."""
+    """Ask for a number; POST creates that many trials with the same values."""
     trial = get_trial(request, workspace_slug, public_id, number)
     experiment = trial.experiment
     require(request.user, "add_trial", experiment)
@@ -231,7 +231,7 @@ def _replicate(request: SignedInRequest, trial: Trial, *, count: int, seen: int)
     with trial.locked():
         before = _replicas(trial)
         made = trial.replicate(by=request.user, count=count) if before == seen else []
-    if not made:  # the second of a double click, or of another user
+    if not made:  # the second request of a double click, or of another user
         message = f"#{trial.number} already has {plural(before, 'replica')}. No trial was added."
         messages.info(request, message)
     else:

@@ -1,4 +1,4 @@
-"""The menu of a cell of the trials table: the conditions that a click on its value offers for the filter."""
+"""The menu of a cell in the trials table: conditions on its value, to add to the filter."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ class Condition:
 
 
 def condition_of(term: str) -> Condition | None:
-    """Return the parts of a cell's condition; None if it is none."""
+    """Parse a cell's condition; None if it is not one."""
     match = _TERM.fullmatch(term)
     return Condition(term, match["field"], match["value"]) if match else None
 
 
 def draw(request: SignedInRequest, condition: Condition) -> HttpResponse:
-    """Return the menu, into which htmx puts it whatever the filter's form replaces otherwise."""
+    """Return the menu with the response headers that make htmx swap it into the menu's element, whatever target the
+    filter form has."""
     response = render(request, "experiment/trials/_cell_menu.html", {"condition": condition})
     return reswap(retarget(response, "#cell-menu"), "innerHTML")

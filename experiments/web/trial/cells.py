@@ -1,5 +1,5 @@
-"""The cells of the trials table except for number, value and state. A page has thousands of them, so they are rendered
-here and without format_html: a template with a branch per column took most of the time of the page."""
+"""The cells of the trials table except for number, value and state. A page has thousands of them, so they are written
+in Python and without format_html: rendering them by template took most of the page's time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from .columns import Column
 
 MISSING = '<span class="muted">—</span>'
 
-Cell = Callable[[Trial, object], str]  # the trial, and its value where the column is a parameter or a metric
+Cell = Callable[
+    [Trial, object], str
+]  # arguments: the trial, and its value if the column is a parameter or a metric
 
 
 def writer(column: Column, fields: TrialFields) -> Cell:
-    """Return the function that writes the cells of a column. A click on a value offers its conditions (cell_menu.py),
-    and without JavaScript adds the one that selects it to the filter; what is the same in all rows is written once."""
+    """Return the function that writes the cells of a column. A click on a value offers conditions (cell_menu.py);
+    without JavaScript, it adds the condition that selects the value to the filter. What is the same in all rows is
+    written once."""
     css = escape(column.css)
     if column.is_parameter or column.is_metric:
         field = fields.parameter(column.label) if column.is_parameter else fields.metric(column.label)
@@ -96,7 +99,7 @@ def _button(term: str, text: str) -> str:
 
 
 def _text(key: str, trial: Trial) -> tuple[str, str]:
-    """Return the text of a cell and its title; both empty where the value is missing."""
+    """Return the text and the title of a cell; both empty if the value is missing."""
     if key == "duration_s" and trial.duration_s is not None:
         return duration_short(trial.duration_s), duration(trial.duration_s)
     if key == "started_at" and trial.started_at:

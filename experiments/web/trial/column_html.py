@@ -1,5 +1,5 @@
-"""The menus in the table's header and the form that selects columns, as HTML: a table of 60 columns has 500 links and
-buttons in them, which took most of the time of the page as templates."""
+"""The menus in the table's header, and the form that selects columns, as HTML. Written in Python: with 60 columns they
+have 500 links and buttons, and rendering them by template took most of the page's time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from experiments.templatetags.ui import around_order, icon
 
 from .columns import Column
 
-LABELS = {"revision": "Revision"}  # where there is space for a whole word
+LABELS = {"revision": "Revision"}  # longer labels than in the table head
 
 
 def menus(columns: Iterable[Column], query: QueryDict) -> SafeString:
     """Return the menu of each column: sort, move, pin and hide it. The buttons belong to the form in
-    experiment/trials/_columns.html; `query` is the address of the table."""
+    experiment/trials/_columns.html; `query` is the URL of the table."""
     before, after = around_order(query)
     up, down, left, right, pin, hide = (
         str(icon(name)) for name in ("arrow-up", "arrow-down", "left", "right", "pin", "hide")

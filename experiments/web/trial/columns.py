@@ -1,7 +1,7 @@
-"""The columns of the trials table: the available ones, and those that the address selects.
+"""The columns of the trials table: the available ones, and those selected in the URL.
 
 `?columns=value&columns=p.lr` uses the names of the exports (docs/exports.md), in the order of the table. Number and
-state are always shown; pinned columns come first, and stay at the side while the others scroll.
+state are always shown; pinned columns come first, and stay visible while the others scroll.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from experiments.models import Experiment, Point, Trial
 from experiments.query_parameters import listed
 from experiments.web.ui.query_checks import note_fault
 
-QUERY_NAME = "columns"  # in the address
+QUERY_NAME = "columns"  # in the URL
 PINNED = "pinned"
 MOST_PINNED = 2
 SESSION_KEY = "columns"
@@ -26,25 +26,25 @@ FIXED = ("number", "state")
 PARAMETER = "p."  # before a parameter's name, so that one may be called "value"
 METRIC = "m."  # before the name of a metric that is not the objective
 MOST = 60  # columns of a table: the first parameters, the others on request
-USUAL_METRICS = 4  # of final results, shown when the address asks for no columns
+USUAL_METRICS = 4  # of final results, shown when the URL asks for no columns
 MOST_METRICS = 12  # of a table: each is looked up for each row
 MOST_NAMES = 30  # of metrics that are offered
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `key` in the address and in exports, `label` in the table head, `sort` the value of `?sort=`."""
+    """One column: `key` in the URL and in exports, `label` in the table head, `sort` the value of `?sort=`."""
 
     key: str
     label: str
     sort: str = ""
     first: str = ""  # "-": the first click sorts it falling
     is_num: bool = False
-    is_usual: bool = False  # shown when the address asks for none
+    is_usual: bool = False  # shown when the URL asks for none
     css: str = ""
     places: int | None = None  # decimals of all its numbers
     is_pinned: bool = False
-    place: str = ""  # in the table, as part of an ID
+    place: str = ""  # the column's place in the table, as a part of element IDs
 
     @property
     def is_parameter(self) -> bool:
@@ -98,8 +98,8 @@ def offered(
 
 
 def chosen(query: QueryDict, columns: Sequence[Column]) -> list[Column]:
-    """Return the columns that the address selects, in its order; without a selection the usual ones. The objective and
-    what is pinned come first."""
+    """Return the columns that the URL selects, in its order; without a selection, the usual ones. The objective and
+    pinned columns come first."""
     by_key = {column.key: column for column in columns}
     if QUERY_NAME in query:
         matching = [by_key[key] for key in dict.fromkeys(query.getlist(QUERY_NAME)) if key in by_key]
@@ -136,7 +136,7 @@ def rearranged(keys: Sequence[str], pinned: Sequence[str], move: str) -> tuple[l
 
 
 def remembered(request: HttpRequest, experiment: Experiment) -> QueryDict:
-    """Return the address with the columns that this person chose last, where it names none."""
+    """Return the query with the columns that this user chose last, if it has none."""
     query = request.GET.copy()
     chosen_last = request.session.get(SESSION_KEY, {}).get(experiment.public_id)
     if chosen_last and QUERY_NAME not in query:
@@ -149,7 +149,7 @@ def remembered(request: HttpRequest, experiment: Experiment) -> QueryDict:
 def remember(
     request: HttpRequest, experiment: Experiment, keys: Sequence[str], pinned: Sequence[str]
 ) -> None:
-    """Keep the chosen columns for this person's next visits; none: the usual ones again."""
+    """Remember the chosen columns for this user's next visits; without any, the usual ones are shown again."""
     by_experiment = request.session.get(SESSION_KEY, {})
     by_experiment.pop(experiment.public_id, None)
     if keys:
@@ -158,8 +158,8 @@ def remember(
 
 
 def requested_metrics(request: HttpRequest) -> list[str]:
-    """Return the metrics in the address, at most MOST_METRICS, whether or not a trial of this page has reported them.
-    More of them are a fault of the address, which names those that are left out."""
+    """Return the metrics in the URL, at most MOST_METRICS, even if no trial of this page has reported them. Further
+    ones are reported as a fault of the URL."""
     names = _metrics_in(request.GET)
     if left_out := names[MOST_METRICS:]:
         sentence = f"At most {MOST_METRICS} metrics can be columns. Not shown: {listed(left_out)}."
@@ -169,12 +169,12 @@ def requested_metrics(request: HttpRequest) -> list[str]:
 
 def _metrics_in(query: QueryDict) -> list[str]:
     names = (key.removeprefix(METRIC) for key in query.getlist(QUERY_NAME) if key.startswith(METRIC))
-    # PostgreSQL takes no NUL, not even to look for it.
+    # PostgreSQL rejects NUL even in a search.
     return [name for name in dict.fromkeys(names) if name and "\0" not in name]
 
 
 def with_metrics(trials: QuerySet[Trial], names: Sequence[str]) -> QuerySet[Trial]:
-    """Annotate trials with each metric's last value: `metric_0` of the first. One index lookup per metric and row."""
+    """Annotate trials with each metric's last value: `metric_0`, `metric_1`, … One index lookup per metric and row."""
     return trials.annotate(
         **{
             f"metric_{place}": Subquery(
@@ -206,7 +206,7 @@ def metric_names(trial_pk: int | None) -> list[str]:
 
 
 def is_numeric(values: Iterable[object]) -> bool:
-    """Whether all values that are not missing are numbers."""
+    """Return whether all values that are not missing are numbers."""
     return all(
         isinstance(value, int | float) and not isinstance(value, bool)
         for value in values

@@ -31,7 +31,7 @@ class CommentRow:
 
 
 def context(trial: Trial, user: User) -> dict[str, object]:
-    """Return the latest comments, oldest first, and what this person may do. One query."""
+    """Return the latest comments, oldest first, and what this user may do. One query."""
     latest = list(trial.comments.select_related("by").order_by("-pk")[:MOST_SHOWN])
     may_comment = may(user, "comment", trial.experiment)
     return {
@@ -108,7 +108,7 @@ def star(request: SignedInRequest, workspace_slug: str, public_id: str, number: 
 @login_required
 @require_POST
 def unstar(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponse:
-    """Take the star away."""
+    """Remove the star."""
     return _set_star(request, workspace_slug, public_id, number, is_starred=False)
 
 

@@ -1,4 +1,4 @@
-"""Failures grouped by cause, and the parameter value that the failed trials of a group have in common."""
+"""Failures grouped by cause, and a condition on one parameter that the failed trials of a group share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from experiments.web.experiment.change_links import OVER, change_url
 from experiments.web.ui.requests import SignedInRequest
 
 MOST_GROUPS = 5
-LIKELY_BY_CHANCE = 0.01  # a condition is not shown when chance alone would produce one this often
-MOST_EXCEPTIONS = 0.1  # of those that did not fail
+LIKELY_BY_CHANCE = 0.01  # a condition is not shown if it would arise by chance with at least this probability
+MOST_EXCEPTIONS = 0.1  # fraction of trials that meet the condition without having failed
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A group of trials with the same failure on Overview, the same for all readers. `condition` is a sentence, or
-    nothing; `has_region`: the search space could leave out the region where they fail."""
+    """A group of trials with the same failure, as shown to all readers on Overview. `condition` is a sentence or "";
+    `has_region`: the search space could exclude the region where they fail."""
 
     key: str
     count: int
@@ -39,8 +39,8 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class CauseRow:
-    """A cause on Overview: the address of its trials, that of rerunning them, and that of a search space without the
-    region where they fail (each empty: not possible)."""
+    """A cause on Overview, with the URLs of its trials, of their rerun, and of a search space without the region where
+    they fail; each is empty if not possible."""
 
     cause: Cause
     url: str
@@ -87,7 +87,7 @@ def context(
 
 
 def region_of(experiment: Experiment, key: str) -> Region | None:
-    """Return the region where the trials of this group fail, and (almost) no other_trials; None where there is none."""
+    """Return the region where the trials of this group fail and (almost) no others do; None if there is none."""
     groups, other_trials = groups_of(experiment)
     group = next((group for group in groups if group.key == key), None)
     if group is None:
@@ -106,11 +106,9 @@ def separating(
     failed: Sequence[dict[str, Any]], other_trials: Sequence[dict[str, Any]]
 ) -> tuple[Region | None, str]:
     """Return the condition on one parameter that all of `failed` and (almost) none of `other_trials` meet, and its
-    sentence.
-
-    None and "" when no condition separates them well. The chance of a coincidence: of n + k trials in random order,
-    the k failed ones are among the k + m that meet the condition with probability C(k+m, k) / C(k+n, k), times the
-    number of conditions that were tried (Bonferroni).
+    sentence; None and "" if no condition separates them well. The chance of a coincidence: of n + k trials in random
+    order, the k failed ones are among the k + m that meet the condition with probability C(k+m, k) / C(k+n, k), times
+    the number of conditions that were tried (Bonferroni).
     """
     candidates = [
         candidate for name in _common(failed) for candidate in _candidates(name, failed, other_trials)
@@ -138,7 +136,7 @@ def _common(failed: Sequence[dict[str, Any]]) -> list[str]:
 def _candidates(
     name: str, failed: Sequence[dict[str, Any]], other_trials: Sequence[dict[str, Any]]
 ) -> list[tuple[int, Region]]:
-    """Return (how many of the other_trials meet it too, the condition), the more specific ones first."""
+    """Return (number of other trials that also meet it, condition), the more specific conditions first."""
     failed_values = [params[name] for params in failed]
     other_values = [params[name] for params in other_trials if name in params]
     candidates = []

@@ -88,7 +88,7 @@ def _written(choice: object) -> str:
 
 
 def _range(definition: dict[str, Any]) -> str:
-    """Return a few words on the values that a parameter can have."""
+    """Return a short description of a parameter's values."""
     kind, values = definition.get("_type", ""), definition.get("_value", [])
     if not kind:
         return "Parameter"

@@ -1,4 +1,4 @@
-"""The filter line and the chips of states above a table of trials, and above their charts."""
+"""The filter line and the state chips above a table of trials and above their charts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def line_of(request: SignedInRequest, query: TrialQuery) -> FilterLine:
 
 
 def state_chips(query: QueryDict, trial_query: TrialQuery, *, page: str = "experiment-trials") -> list[Chip]:
-    """Return the states that the filter leaves trials of, and the selected one. The rest of the address stays."""
+    """Return chips for the states with trials that match the filter, and for the selected state. They preserve the rest
+    of the URL."""
 
     def url(state: str) -> str:
         parameters = query.copy()

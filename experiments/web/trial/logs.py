@@ -1,4 +1,4 @@
-"""The log of a trial: a window of it, a search in it, and all of it."""
+"""The log of a trial: a window, a search, or all of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from experiments.runner.output.ansi import PLAIN, StyledText, styled
 from experiments.runner.output.log import plain_text
 
 LONGEST_QUERY = 200
-MAX_MATCHES = 10_000  # lines; of more, the last ones
-LONGEST_LINE = 1024 * 1024  # bytes; a longer one counts as several
+MAX_MATCHES = 10_000  # lines; if there are more, the last ones count
+LONGEST_LINE = 1024 * 1024  # bytes; a longer line counts as several
 AFTER_BYTES = 16 * 1024  # shown after a matching line
 
 
@@ -63,7 +63,7 @@ class Window:
 def window(trial: Trial, *, until: int | None = None, size: int = PIECE_BYTES) -> Window:
     """Return the last `size` bytes before `until` (None: the end of the log), beginning with a whole line if possible.
 
-    A window does not span bytes that were not kept: it begins after them, and `missing` is their number.
+    A window does not span a gap of bytes that were not kept: it begins after the gap, and `missing` is its size.
     """
     data, start, stop = b"", None, 0
     pieces = LogPiece.objects.filter(trial=trial).order_by("-offset")
@@ -101,7 +101,7 @@ def _missing_before(trial: Trial, start: int) -> tuple[int, int]:
 
 
 def all_bytes(trial: Trial) -> Iterator[bytes]:
-    """Yield all that is kept; a line marks where bytes are missing, and how many."""
+    """Yield all bytes that were kept; a line marks each gap with the number of missing bytes."""
     at = 0
     for piece in LogPiece.objects.filter(trial=trial).order_by("offset").iterator(chunk_size=8):
         if piece.offset > at:
@@ -124,7 +124,7 @@ class Search:
     at: int
     total: int
     line: tuple[int, int] | None
-    has_more: bool = False  # there are earlier ones than the first that is counted
+    has_more: bool = False  # there are earlier matches that are not counted
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -153,7 +153,7 @@ class Search:
 
 
 def query_of(text: str) -> str:
-    """Return the search text of an address."""
+    """Return the search text in a URL."""
     return text.replace("\0", "").strip()[:LONGEST_QUERY]
 
 
@@ -181,7 +181,7 @@ def _pattern(query: str) -> re.Pattern[str]:
 
 
 def _lines(trial: Trial) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, line) of all that is kept. Missing bytes end a line."""
+    """Yield (offset, line) of all bytes that were kept. A gap ends a line."""
     unfinished, begin = b"", 0
     for piece in LogPiece.objects.filter(trial=trial).order_by("offset").iterator(chunk_size=8):
         if piece.offset > begin + len(unfinished):
@@ -205,7 +205,7 @@ def _end_after(trial: Trial, offset: int) -> int:
     pieces = LogPiece.objects.filter(trial=trial, offset__lt=offset + AFTER_BYTES).order_by("-offset")[:2]
     for piece in sorted(pieces, key=lambda piece: piece.offset):
         if piece.offset + piece.size <= offset or piece.offset > max(end, offset) + len(after):
-            continue  # before it, or beyond a gap
+            continue  # before the match, or after a gap
         after += bytes(piece.data)[max(0, offset - piece.offset) :]
     after = after[:AFTER_BYTES]
     line_end = after.rfind(b"\n") + 1

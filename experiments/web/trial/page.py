@@ -137,7 +137,7 @@ def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object
         .distinct()[:MOST_METRICS]
     )
     objective, requested = trial.experiment.metric, request.GET.get("metric", "")
-    if len(names) == MOST_METRICS:  # these two are among them, however late in the alphabet
+    if len(names) == MOST_METRICS:  # always included, however late in the alphabet
         candidate_points = Point.objects.filter(
             trial=trial, name__in=[objective, requested.replace("\0", "")]
         )
@@ -162,7 +162,7 @@ def _curve(request: SignedInRequest, trial: Trial, url: str) -> dict[str, object
 
 @dataclass(frozen=True)
 class Attempt:
-    """A trial of the chain of attempts, and why it was made or how it ended."""
+    """A trial in the chain of attempts, and why it was created or how it ended."""
 
     trial: Trial
     reason: str
@@ -294,7 +294,7 @@ def rerun(request: SignedInRequest, workspace_slug: str, public_id: str, number:
         if reason := _why_not(trial):
             raise Refused(reason)
     except Refused as blank:
-        # Looked up after the refusal: the first of a double click may have been accepted a moment ago.
+        # Looked up after the refusal, because the first request of a double click may have just been accepted.
         if request.method == "POST" and (under_way := _rerun_under_way(trial)):
             messages.info(request, f"#{under_way.number} already retries #{trial.number}.")
             return redirect(url_of_trial(under_way))

@@ -1,7 +1,7 @@
 """Output files on a trial's page: images, tables, plots, and user properties and models of a ClearML script.
 
 Plots are plotly's JSON in `plots/`, tables are CSV files in `tables/`, images are anywhere; `clearml.json` has user
-properties and output models. Of a series, the file with the last name is shown: the latest iteration.
+properties and output models. For each series, the file with the last name is shown: the latest iteration.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from experiments.web.experiment.page import get_experiment
 from experiments.web.ui.requests import SignedInRequest
 
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
-MAX_FILES = 400  # that are looked at
+MAX_FILES = 400  # that are considered
 MAX_IMAGES, MAX_PLOTS, MAX_TABLES = 12, 12, 6
 MAX_IMAGE_BYTES, MAX_PLOT_BYTES, MAX_TABLE_BYTES, MAX_SUMMARY_BYTES = 8 << 20, 4 << 20, 1 << 20, 4 << 20
 MAX_ROWS, MAX_COLUMNS = 50, 20
@@ -42,7 +42,7 @@ HEAD_BYTES = 32  # enough to recognize an image
 
 @dataclass(frozen=True)
 class Table:
-    """The first rows of a CSV file; `row_count` is how many it has, without the header."""
+    """The first rows of a CSV file; `row_count` is the number of all rows, without the header."""
 
     file: Artifact
     title: str
@@ -53,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot; without `chart`, it is of a kind that is not drawn, or cannot be read here."""
+    """A plot; without `chart`, its kind is not supported, or its file cannot be read here."""
 
     file: Artifact
     title: str
@@ -62,7 +62,7 @@ class Plot:
 
 @dataclass
 class Reports:
-    """All that a trial's page shows of its files; `hidden` counts those beyond the limits."""
+    """The reports on a trial's page; `hidden` counts those beyond the limits."""
 
     images: list[tuple[Artifact, str]] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
@@ -76,8 +76,9 @@ class Reports:
 
 
 def shows_as_image(file: Artifact) -> bool:
-    """Return whether a page can show this file as an image: by its name, its size, and its first bytes where they are
-    at hand. A file that only another machine has cannot be shown. Select `trial` and `experiment` with it."""
+    """Return whether a page can show this file as an image: by its name, its size, and its first bytes if they are
+    available. A file that is only on another machine cannot be shown. It must be loaded with `trial` and
+    `experiment`."""
     if not file.name.lower().endswith(IMAGES) or file.size > MAX_IMAGE_BYTES:
         return False
     head = downloads.head_at_hand(file, max_bytes=HEAD_BYTES)
@@ -111,7 +112,7 @@ def of_trial(trial: Trial) -> Reports:
 
 
 def latest(files: Iterable[Artifact]) -> list[Artifact]:
-    """Return the last file of each series: of plots, tables and debug samples that is a folder."""
+    """Return the last file of each series; for plots, tables and debug samples, a series is a folder."""
     latest: dict[str, Artifact] = {}
     for file in files:
         is_series = file.name.startswith(("plots/", "tables/", "debug_samples/"))
@@ -120,7 +121,7 @@ def latest(files: Iterable[Artifact]) -> list[Artifact]:
 
 
 def title_of(file: Artifact) -> str:
-    """Return `loss / train, iteration 3`, or the name of the file. The package numbers debug samples by themselves."""
+    """Return `loss / train, iteration 3`, or the name of the file. The package numbers debug samples separately."""
     parts = PurePosixPath(file.name).parts
     if parts[0] not in ("plots", "tables", "debug_samples") or len(parts) != 4:
         return file.name

@@ -1,4 +1,4 @@
-"""A trial outside Trialdeck: the command as it ran, a script to run it by hand, its parameters as a file."""
+"""Reproduce a trial outside Trialdeck: its command as it ran, a script to run it by hand, its parameters as a file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parameters(request: SignedInRequest, workspace_slug: str, public_id: str, nu
 
 
 def command_of(trial: Trial) -> str:
-    """Return the command as rendered for this trial. Raises ValueError with a sentence."""
+    """Return the command as rendered for this trial. Raise ValueError with a message for users."""
     settings = trial.revision.settings
     return scripts.command_of(
         settings.run_command,
@@ -55,7 +55,7 @@ def command_of(trial: Trial) -> str:
 
 
 def script_of(trial: Trial) -> str:
-    """Return the script. Raises ValueError with a sentence."""
+    """Return the script. Raise ValueError with a message for users."""
     settings, experiment = trial.revision.settings, trial.experiment
     return scripts.script(
         command=command_of(trial),
@@ -95,7 +95,7 @@ def code_of(trial: Trial) -> Code:
 
 
 def context(trial: Trial) -> dict[str, object]:
-    """Return what the trial's page shows."""
+    """Return the context for the trial's page."""
     settings = trial.revision.settings
     try:
         command, fault = command_of(trial), ""

@@ -1,4 +1,4 @@
-"""Why failed trials cannot be rerun: for many of them in a fixed number of queries."""
+"""Why failed trials cannot be rerun, for many trials in a fixed number of queries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def why_not(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
 
 
 def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[int, str]:
-    """Return the same for several trials that are rerun together: of trials with equal values, only the first is
+    """Return the same for several trials that are rerun together: only the first of trials with equal values is
     rerun."""
     refusals = {
         trial.number: not_failed(trial) for trial in trials if trial.state != TrialState.FAILED
@@ -44,7 +44,7 @@ def why_not_together(trials: Sequence[Trial], experiment: Experiment) -> dict[in
 
 
 def not_failed(trial: Trial) -> str:
-    """The reason of one that has not failed, in words that fit several; empty for one that has."""
+    """Return the reason for a trial that has not failed, worded for one or several trials; empty for a failed one."""
     if trial.state == TrialState.FAILED:
         return ""
     return f"{status.TRIAL_STATES[trial.state].label}: only failed trials can be rerun."

@@ -1,4 +1,4 @@
-"""The rows of the trials table as HTML, written here for the same reason as their cells."""
+"""The rows of the trials table as HTML, written in Python for the same reason as their cells."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 class RowWriter:
-    """Writes the rows of one page. `trials_url` is the address of the table; `has_bulk`: rows can be selected; in a
-    live table (`is_live`) an action leaves the page in place."""
+    """Writes the rows of one page. `trials_url` is the URL of the table; `has_bulk`: rows can be selected; in a live
+    table (`is_live`), actions keep the page."""
 
     def __init__(
         self,

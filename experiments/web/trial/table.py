@@ -37,7 +37,7 @@ from .table_order import NEWEST
 from .trial_query import ORDER_AND_FILTERS, TrialQuery, canonical, note_faults, without
 
 FOLLOWING: dict[str, Parameter] = {"follow": choice("on")}  # new rows appear automatically
-# Of a live fragment: the trials that it draws again, in this order, and the newest one when the page was opened.
+# Of a live fragment: the trials that it renders again, in this order, and the newest one when the page was opened.
 PLACE: dict[str, Parameter] = {"shown": text(), "upto": number()}
 MOST_NEW = 1000  # that are counted
 BEST = 20  # trials in a view of every table
@@ -66,7 +66,7 @@ class Row:
     cells: list[tuple[Column, object, str]]  # the value of a metric or a parameter, and the cell as HTML
     is_best: bool
     mark: str  # "best", or "front": on the Pareto front
-    partial: str  # what its value is, where it did not succeed
+    partial: str  # the kind of its value, if it did not succeed
     reason: str
     may_stop: bool
     may_rerun: bool
@@ -109,7 +109,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
         query = TrialQuery.of(request.GET, experiment)
         note_faults(request, query)
         if not query.selection.error:
-            request.GET.pop("last", None)  # type: ignore[misc]  # not in the address of a line that can be read
+            request.GET.pop("last", None)  # type: ignore[misc]  # not in the URL of a line that can be read
         context |= _table(request, query, place)
         context["views"] = views_of(
             request,
@@ -165,7 +165,7 @@ def _best_first(experiment: Experiment) -> str:
 def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -> dict[str, object]:
     experiment = query.experiment
     metrics = columns.requested_metrics(request)
-    trials = _with_related(experiment.trials.all(), metrics)  # of these keys: the filter is applied already
+    trials = _with_related(experiment.trials.all(), metrics)  # by keys, because the filter is already applied
     total, is_exact = query.total
     shown, pager = page_of(request, trials, total=total, parts=query.parts, is_total_exact=is_exact)
     shown, waiting = _kept_in_place(query, place, shown, metrics)
@@ -215,8 +215,8 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
 
 
 def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial]:
-    """Return the trials with what a row draws of them, and of the rows beside them only that: whole rows of these took
-    a third of the time of the page."""
+    """Return the trials with only the columns that a row shows, also of related rows: loading complete rows took a
+    third of the page's time."""
     return (
         columns.with_metrics(trials, metrics)
         .only(*DRAWN)
@@ -234,7 +234,7 @@ def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial
 def _kept_in_place(
     query: TrialQuery, place: dict[str, str], page: list[Trial], metrics: list[str]
 ) -> tuple[list[Trial], int]:
-    """Return the trials to draw, and how many new ones wait: a live table draws the rows again that it shows, in their
+    """Return the trials to render, and the number of new ones: a live table renders the same rows again in the same
     order, whatever has changed since."""
     numbers = [int(word) for word in place["shown"].split(",") if word.isdecimal() and len(word) < 10][:SIZE]
     upto = place["upto"]
@@ -253,13 +253,13 @@ def _kept_in_place(
 
 
 def _newest(query: TrialQuery, shown: list[Trial], pager: Pager) -> int:
-    """Return the number above which a trial is new: above the newest one shown, on a page that begins with it."""
+    """Return the number above which a trial is new: that of the newest trial shown, on a page that begins with it."""
     begins_newest = query.order.sort == NEWEST and pager.previous is None
     return shown[0].number if begins_newest and shown else query.experiment.last_number
 
 
 def _addresses(query: QueryDict, shown: list[Trial], upto: str) -> dict[str, object]:
-    """Return the addresses of a live table: with the rows that it shows, with the newest, and following these."""
+    """Return the URLs of a live table: with the rows that it shows, with the newest, and following these."""
     newest, following = without(query, FOLLOWING), query.copy()
     following["follow"] = "on"
     rows = query.copy()
@@ -278,13 +278,13 @@ def _addresses(query: QueryDict, shown: list[Trial], upto: str) -> dict[str, obj
 
 
 def _metrics_of(shown: list[Trial], *, also: list[str]) -> list[str]:
-    """Return the metrics to choose from: those that one trial of the page has reported, and those in the address."""
+    """Return the metrics to choose from: those reported by one trial of the page, and those in the URL."""
     reporting = next((trial.pk for trial in shown if trial.last_step is not None), None)
     return sorted({*columns.metric_names(reporting), *also})
 
 
 def _drawn(chosen: list[Column], rows: list[dict[str, object]]) -> list[Column]:
-    """Return the columns as this page draws them: numeric ones right-aligned, and a rule before each kind."""
+    """Return the columns as rendered on this page: numeric ones right-aligned, and a rule before each kind."""
     drawn, kind = [], ""
     pins = [column.key for column in chosen if column.is_pinned]
     for place, column in enumerate(chosen):
@@ -334,7 +334,7 @@ def _chooser(query: QueryDict, offered: list[Column], chosen: list[Column]) -> d
 
 
 def bulk_actions(user: User, experiment: Experiment) -> list[BulkAction]:
-    """Return the bulk actions on trials. Everybody who sees them may compare them."""
+    """Return the bulk actions on trials. Everyone who can see them may compare them."""
     actions = (("stop", "stop_trial", "Stop", "stop"), ("rerun", "rerun", "Rerun failed", "rerun"))
     compare = BulkAction("Compare", "compare", url_of(experiment, "trials-compare"))
     return [compare] + [
@@ -349,7 +349,7 @@ def bulk_actions(user: User, experiment: Experiment) -> list[BulkAction]:
 
 
 def _file_url(request: SignedInRequest, experiment: Experiment, page: str) -> str:
-    """Return the address of this table as a file: the same filters and order, all pages."""
+    """Return the URL of this table as a file: the same filters and order, all pages."""
     query = request.GET.copy()
     query.pop("page", None)
     return f"{url_of(experiment, page)}?{query.urlencode()}".rstrip("?")

@@ -1,7 +1,7 @@
 """The order of the trials table: by a column, a parameter or a metric; rows without a value come last.
 
-Databases read a large table in the order of an index only where no value is missing. So a large one is read in parts,
-those with a value before those without; a small selection is sorted whole, whatever its order.
+Databases read a table in index order only if no value is missing. So a large table is read in parts, rows with a value
+before rows without; a small selection is simply sorted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .columns import METRIC, PARAMETER
 
 SORTS = {
     "number": "number",
-    "value": "result",  # of those that succeeded; the partial values of others come after all of them
+    "value": "result",  # of succeeded trials; partial values of other trials come after them
     "state": "state",
     "duration": "duration_s",
     "started": "started_at",
@@ -34,7 +34,7 @@ class Order:
 
     @classmethod
     def of(cls, sort: str, parameters: Collection[str]) -> Order:
-        """Return the order that an address asks for; the newest come first where it asks for none that exists."""
+        """Return the order that a URL asks for; the newest come first where it asks for none that exists."""
         key = sort.removeprefix("-")
         is_parameter = key.startswith(PARAMETER) and key.removeprefix(PARAMETER) in parameters
         is_metric = key.startswith(METRIC) and "\0" not in key and len(key) > len(METRIC)
@@ -49,7 +49,7 @@ class Order:
         return self.sort.startswith("-")
 
     def in_order(self, trials: QuerySet[Trial]) -> QuerySet[Trial]:
-        """Return the trials sorted. Reads all of them, and no more: no index of the order."""
+        """Return the trials sorted, by reading exactly these trials, without an index of the order."""
         if self.key == "number":
             return trials.order_by(self.sort)
         if relation := self._relation():
@@ -62,7 +62,7 @@ class Order:
     def parts(
         self, trials: QuerySet[Trial], *, of: Experiment | None = None, condition: Q | None = None
     ) -> list[QuerySet[Trial]]:
-        """Return the trials sorted, in parts that follow each other; each is read in the order of an index.
+        """Return the trials sorted, in consecutive parts; each is read in index order.
 
         `condition` is that of `trials`, apart from the experiment `of`: with it, an order by a parameter or a metric
         names the experiment of these rows alone. SQLite, which knows only how many trials an experiment has on
@@ -101,7 +101,7 @@ class Order:
         return ordered
 
     def _relation(self) -> tuple[str, str, tuple[str, ...]] | None:
-        """Return the rows beside a trial that hold the value, the name of theirs, and their columns in order."""
+        """Return the related rows with the value, the name to select in them, and their columns in order."""
         if self.key.startswith(PARAMETER):
             return "parameters", self.key.removeprefix(PARAMETER), ("number", "text")
         if self.key.startswith(METRIC):

@@ -46,7 +46,7 @@ _GROUP = re.compile(r"\berror_group[:=]\"?([0-9a-f]{12})\b")
 def canonical(query: QueryDict) -> QueryDict:
     """Return the URL with all filters merged into the filter line: the menu of a cell adds a condition (`and`), as does
     the cell itself without JavaScript (`cell`), and a link of an earlier version names a group of failures (`failure`).
-    `last` only serves a line that cannot be read."""
+    `last` is used only while the line is invalid."""
     merged = without(query, ("and", "cell", "failure"))
     group = query.get("failure", "").replace("\0", "")[:LONGEST_KEY]
     added = (query.get("and", ""), query.get("cell", ""), f"error_group:{quoted(group)}" if group else "")
@@ -57,7 +57,7 @@ def canonical(query: QueryDict) -> QueryDict:
 
 
 def without(query: QueryDict, names: Iterable[str]) -> QueryDict:
-    """Return a copy of an address without these parameters."""
+    """Return a copy of a URL without these parameters."""
     remaining_query = query.copy()
     for name in names:
         remaining_query.pop(name, None)
@@ -97,7 +97,8 @@ class TrialQuery:
 
     @cached_property
     def counts(self) -> dict[str, int] | None:
-        """How many trials the filter selects, by state; None: more than `EXACT_TO`. One query, with a filter."""
+        """The number of trials that the filter selects, by state; None if there are more than `EXACT_TO`. One query
+        with a filter."""
         if not self.selection.applied:
             return {state: self.experiment.count(state) for state in status.TRIAL_STATES}
         some = self.selection.trials.order_by().values("state")[: EXACT_TO + 1]
@@ -112,7 +113,7 @@ class TrialQuery:
 
     @cached_property
     def total(self) -> tuple[int, bool]:
-        """How many trials are selected, and whether that is exact."""
+        """The number of selected trials, and whether it is exact."""
         if self.counts is not None:
             return self.counts.get(self.state, 0) if self.state else sum(self.counts.values()), True
         if not self.state:
@@ -138,7 +139,7 @@ class TrialQuery:
 
     @property
     def names_group(self) -> bool:
-        """Whether the filter is about a group of failures."""
+        """Whether the filter selects a group of failures."""
         return "error_group" in self.selection.applied
 
     @cached_property
@@ -149,14 +150,14 @@ class TrialQuery:
 
 
 def note_filter_fault(request: SignedInRequest, query: TrialQuery) -> None:
-    """Add the fault of a filter that cannot be read."""
+    """Add the fault of an invalid filter."""
     if query.selection.error:
         note_fault(request, "filter", f"{query.selection.error}.")
 
 
 def note_faults(request: SignedInRequest, query: TrialQuery) -> None:
-    """Add the faults that depend on the experiment: a filter that cannot be read, an order or columns that its table
-    does not have."""
+    """Add the faults that depend on the experiment: an invalid filter, or an order or columns that its table does not
+    have."""
     note_filter_fault(request, query)
     space = [columns.PARAMETER + name for name in query.experiment.settings.space.columns()]
     sort = request.GET.get("sort", "").strip()

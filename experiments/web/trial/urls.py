@@ -1,4 +1,4 @@
-"""Addresses of an experiment's trials."""
+"""URLs of an experiment's trials."""
 
 from django.urls import path
 

@@ -68,7 +68,7 @@ class SampleForm(forms.Form):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A chart with a title that says what to look for."""
+    """A chart with a title that says what to check."""
 
     title: str
     svg: str
@@ -169,7 +169,7 @@ def _column(theme: str) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Message:
-    """Like a message of django.contrib.messages, for the template."""
+    """Mimics a message of django.contrib.messages, for the template."""
 
     level_tag: str
     text: str

@@ -28,13 +28,13 @@ from experiments.scheduler.wait_reasons import Compute, Hold, Kind
 
 
 def wait_reason(experiment: Experiment) -> str:
-    """Return why no trial starts although some could; empty when nothing waits or one is about to start."""
+    """Return why no trial starts although some are waiting; empty if none waits or one is about to start."""
     hold = wait_reasons.hold(experiment)
     return "" if hold is None or hold.kind == Kind.SOON else hold_text(hold, experiment)
 
 
 def hold_text(hold: Hold | None, experiment: Experiment) -> str:
-    """Return what holds the experiment as text that needs no context: `2 trials wait: concurrency limit reached`."""
+    """Return the reason for waiting as a self-contained text: `2 trials wait: concurrency limit reached`."""
     if hold is None:
         return ""
     waiting = plural(experiment.waiting_count, "trial waits,trials wait")
@@ -59,7 +59,7 @@ def queue_summary(queue: Queue, compute: Compute) -> str:
 
 
 def image_note(queue: Queue, compute: Compute, experiment: Experiment) -> str:
-    """Return `; no worker of this queue runs containers, so the image is ignored`, where that is so."""
+    """Return `; no worker of this queue runs containers, so the image is ignored`, if that is the case."""
     serving = compute.serving(queue)
     if not experiment.settings.image or not serving or any(worker.container for worker in serving):
         return ""
@@ -67,7 +67,7 @@ def image_note(queue: Queue, compute: Compute, experiment: Experiment) -> str:
 
 
 def resources_note(queue: Queue, compute: Compute, experiment: Experiment) -> str:
-    """Return `; no worker of this queue has 2 GPUs (--gpus), so its trials will wait`, where that is so."""
+    """Return `; no worker of this queue has 2 GPUs (--gpus), so its trials will wait`, if that is the case."""
     lacking = compute.cannot_fit(Amount.needed_by(experiment), queue)
     return f"; no worker of this queue has {lacking}, so its trials will wait" if lacking else ""
 
@@ -78,9 +78,8 @@ def is_late(worker: Worker | None, now: datetime) -> bool:
 
 
 def lateness(worker: Worker | None, now: datetime) -> int:
-    """Return the age of a late heartbeat in seconds, else 0.
-
-    For entity tags: the page of a worker that beats does not change with every second; that of a late one does.
+    """Return the age of a late heartbeat in seconds, else 0. For entity tags: a page changes every second only if the
+    worker is late.
     """
     if worker is None or not is_late(worker, now):
         return 0
@@ -112,7 +111,8 @@ PARTIAL = {
 
 
 def partial_of(trial: Trial) -> str:
-    """Return what the value of a trial that did not succeed is: `partial, stopped early at step 12`; else nothing."""
+    """Return the kind of value of a trial that did not succeed, such as `partial, stopped early at step 12`; empty for
+    others."""
     if not trial.is_partial:
         return ""
     at = f" at step {count(trial.last_step)}" if trial.last_step is not None else ""
@@ -120,7 +120,7 @@ def partial_of(trial: Trial) -> str:
 
 
 def reason_of(trial: Trial) -> str:
-    """Return why the trial is in its state, cause and detail in one line."""
+    """Return why the trial is in its state: cause and detail in one line."""
     cause, detail = cause_of(trial), trial.detail
     says_cause = trial.failure == Failure.SIGNAL or cause.casefold() in detail.casefold()
     if cause and detail and not says_cause:
@@ -249,7 +249,7 @@ def _of_trial(event: Event, trial: Trial) -> FeedEntry:
         case "rerun":
             text = f"{person or 'Trialdeck'} reran {original} as"
             return FeedEntry(event, "", text, "", icon="rerun", trial=trial)
-        case "mark_lost" | "requeue":  # its name in an earlier version
+        case "mark_lost" | "requeue":  # the verb's name in an earlier version
             return FeedEntry(event, "", f"{person} marked as lost", "", why, icon="stop", trial=trial)
         case "replicate":
             return FeedEntry(event, "", f"{person} replicated {original} as", "", icon="clone", trial=trial)

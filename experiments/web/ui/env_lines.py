@@ -10,9 +10,8 @@ _PLAIN = re.compile(r"(?!['\"])[^\s#][^\n\r\t]*(?<!\s)|", re.DOTALL)
 
 
 def parse(line: str) -> tuple[str, str] | None:
-    """Return (name, value) of a line, or None for a blank line or a comment. Raise ValueError with a sentence.
-
-    A value in quotes ends with them; one without ends before ` #`. Backslashes are read in double quotes only.
+    """Return (name, value) of a line, or None for a blank line or a comment. Raise ValueError with a message for users.
+    A quoted value ends with its quote, an unquoted one before ` #`. Backslash escapes apply in double quotes only.
     """
     if not line.strip() or line.lstrip().startswith("#"):
         return None
@@ -29,7 +28,7 @@ def parse(line: str) -> tuple[str, str] | None:
 
 
 def written(name: str, value: str) -> str:
-    """Return the line that `parse` reads back as this name and value."""
+    """Return a line that `parse` reads as this name and value."""
     if _PLAIN.fullmatch(value) and not re.search(r"\s#", value):
         return f"{name}={value}"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

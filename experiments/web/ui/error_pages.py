@@ -15,7 +15,8 @@ from experiments.runner.tool_process import is_disk_full
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """500, or 503 or 507 with the reason. Makes no query, unless a table is missing: the database may be broken."""
+    """Return 500, or 503 or 507 with the reason. Makes no query unless a table is missing, because the database may be
+    broken."""
     error = sys.exc_info()[1]
     if wrong_schema := migration_check.blamed_for(error):
         text = loader.get_template("503.html").render({"reason": wrong_schema})

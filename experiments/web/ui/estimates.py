@@ -13,7 +13,7 @@ from experiments.messages import OVER_A_YEAR, YEAR_S, clock, count, duration
 from experiments.models import Experiment, Trial, TrialState
 from experiments.scheduler.estimate import Estimate, Finished, Running, progress
 
-SOON_S = 900  # an end sooner than this is shown in minutes from now, not by the clock
+SOON_S = 900  # an end sooner than this is shown as minutes from now, not as a time of day
 DAY_S = 86_400
 
 
@@ -31,21 +31,21 @@ def ends(estimate: Estimate, now: datetime) -> SafeString | str:
 
 
 def ends_in(estimate: Estimate) -> str:
-    """Return `in 1 h 22 m to 1 h 57 m`; empty without an estimate, or where `ends` says it already."""
+    """Return `in 1 h 22 m to 1 h 57 m`; empty without an estimate, or if `ends` already returns a time span."""
     if estimate.end_s is None or not SOON_S <= estimate.end_s[1] <= YEAR_S:
         return ""
     return f"in {span_range(estimate.end_s)}"
 
 
 def span_range(spans: tuple[float, float]) -> str:
-    """Return how long something will take, in seconds from a first to a last: `1 h 22 m to 1 h 57 m`, `12 m` where both
-    read the same, `300 d to over a year`."""
+    """Return a range of durations in seconds as text: `1 h 22 m to 1 h 57 m`, `12 m` if both ends look the same, `300 d
+    to over a year`."""
     least, most = map(_rough, spans)
     return f"{least} to {most}" if least != most else most
 
 
 def slot_time(seconds: float) -> tuple[str, str]:
-    """Return the number and the unit of the time that slots were in use: ("18.2", "slot h")."""
+    """Return slot time as a number and its unit: ("18.2", "slot h")."""
     if seconds < 60:
         return f"{seconds:.0f}", "slot s"
     if seconds < 3600:
@@ -66,7 +66,7 @@ def slot_time_range(estimate: Estimate) -> str:
 
 
 def compute_so_far(experiment: Experiment, alive: Sequence[Trial], now: datetime) -> float:
-    """Return the seconds of slots that its trials have used, running ones included."""
+    """Return the slot time that its trials have used, in seconds, including running ones."""
     started = (trial.started_at for trial in alive if trial.started_at)
     return experiment.compute_s + sum(max(0.0, (now - at).total_seconds()) for at in started)
 
@@ -85,7 +85,7 @@ class TrialProgress:
 
 
 def trial_progress(trial: Trial, finished: Finished, now: datetime) -> TrialProgress:
-    """Return the progress of a trial that is alive, by what it reports and what earlier trials took."""
+    """Return the progress of a trial that has not ended, from its reports and the durations of earlier trials."""
     if trial.steps_total and trial.steps_done is not None:
         step = f"step {count(trial.steps_done)} of {count(trial.steps_total)}"
     elif trial.last_step is not None:
@@ -104,7 +104,7 @@ def trial_progress(trial: Trial, finished: Finished, now: datetime) -> TrialProg
 
 
 def _rough(seconds: float) -> str:
-    """Return a span no more exact than an estimate is: in steps of 5 s from 20 s on, of minutes from 2 minutes on."""
+    """Return a duration rounded to the precision of an estimate: to 5 s from 20 s on, to minutes from 2 minutes on."""
     if seconds > YEAR_S:
         return OVER_A_YEAR
     rounded_s = max(0, round(seconds))

@@ -26,8 +26,8 @@ SYNTAX = (
 
 @dataclass(frozen=True)
 class FilterLine:
-    """What `filters/_line.html` draws. `noun` is what it filters; `hidden_fields` are the other parameters of the
-    address; `applied` is the filter that the table shows while `text` cannot be read."""
+    """The context of `filters/_line.html`. `noun` is what it filters; `hidden_fields` are the other parameters of the
+    URL; `applied` is the filter of the table while `text` is invalid."""
 
     noun: str
     text: str
@@ -41,7 +41,7 @@ class FilterLine:
 
     @property
     def fault(self) -> tuple[str, str, str]:
-        """The text before the error, at it, and after it, on one line."""
+        """The text before, at and after the error, on one line."""
         error = self.error
         if error is None:
             return "", "", ""
@@ -50,13 +50,13 @@ class FilterLine:
 
     @property
     def caret(self) -> str:
-        """The line below it, which points at the error."""
+        """A line of text with a caret below the error."""
         error = self.error
         return "" if error is None else " " * error.start + "^" * max(1, len(self.fault[1]))
 
     @property
     def corrected(self) -> str:
-        """The text with the suggestion of the error; empty: there is none."""
+        """The text with the error's suggestion applied; empty without a suggestion."""
         error = self.error
         if error is None or not error.suggestion:
             return ""
@@ -64,7 +64,7 @@ class FilterLine:
 
 
 def hidden_fields_of(query: QueryDict, without: Collection[str]) -> list[tuple[str, str]]:
-    """Return the parameters of an address that a form on its page sends again."""
+    """Return the query parameters that a form on the page must send again."""
     return [
         (name, value) for name, values in query.lists() for value in values if name not in without and value
     ]

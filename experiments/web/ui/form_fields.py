@@ -1,4 +1,4 @@
-"""Form fields for durations, sizes, lines of name-value pairs and lists, as people type them.
+"""Form fields for typed durations, sizes, lines of name-value pairs, and lists.
 
 The fields return other types than `CharField`, so their `to_python` is annotated with `Any`.
 """
@@ -32,7 +32,7 @@ _SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([smhd]?)", re.IGNORECASE)
 
 
 class SpanField(forms.CharField):
-    """A duration: `90`, `10m`, `2h`, `1d 4h`, in seconds when cleaned; None when left empty."""
+    """A duration, such as `90`, `10m`, `2h` or `1d 4h`, in seconds when cleaned; None if blank."""
 
     def to_python(self, value: object) -> Any:
         text = super().to_python(value)
@@ -47,7 +47,7 @@ class SpanField(forms.CharField):
 
 
 class MemoryField(forms.CharField):
-    """A size of memory: `4 GiB`, `512 MiB`, `4` (GiB), in MiB when cleaned; None when left empty."""
+    """A memory size, such as `4 GiB`, `512 MiB` or `4` (GiB), in MiB when cleaned; None if blank."""
 
     def to_python(self, value: object) -> Any:
         text = super().to_python(value)
@@ -63,7 +63,7 @@ SHOWN = "-shown"
 
 
 class DefaultOn(forms.CheckboxInput):
-    """A checkbox that is on unless it was shown and not checked: a request may leave it out."""
+    """A checkbox that is on unless it was shown and not checked; a request without the field leaves it on."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         shown = format_html('<input type="hidden" name="{}{}" value="1">', name, SHOWN)
@@ -106,7 +106,7 @@ class PairsField(forms.CharField):
 
 
 class ArgumentsField(PairsField):
-    """Lines of name=value whose values are numbers, true and false where they look like it."""
+    """Lines of name=value; values that look like numbers, true or false are converted."""
 
     def pair_of(self, line: str) -> tuple[str, object] | None:
         if not line.strip() or line.lstrip().startswith("#"):
@@ -162,7 +162,7 @@ class TagsField(forms.CharField):
 
 
 class QueueField(QueueChoiceField):
-    """The queues granted to the workspace; the label tells which are paused or have no worker."""
+    """The queues granted to the workspace; labels mark those that are paused or have no worker."""
 
     served: Collection[str] = ()  # names of the queues that have workers
     default_error_messages = {
@@ -176,7 +176,7 @@ class QueueField(QueueChoiceField):
 
 
 def field_of(form: forms.BaseForm, name: str, kind: type[AnyField]) -> AnyField:
-    """Return a field of this form, of the expected class. Raise TypeError if it is of another one."""
+    """Return a field of this form. Raise TypeError if it is not of the expected class."""
     field = form.fields[name]
     if not isinstance(field, kind):
         raise TypeError(f"{name} is a {type(field).__name__}, not a {kind.__name__}")
@@ -184,7 +184,7 @@ def field_of(form: forms.BaseForm, name: str, kind: type[AnyField]) -> AnyField:
 
 
 def span_of(seconds: float | None) -> str:
-    """Seconds as `SpanField` reads them: `1d 4h`, `90.5s`; empty for None."""
+    """Return seconds in the format of `SpanField`: `1d 4h`, `90.5s`; empty for None."""
     if seconds is None:
         return ""
     if seconds != int(seconds):

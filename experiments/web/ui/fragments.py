@@ -16,26 +16,25 @@ from django_htmx.http import push_url
 
 from experiments.web.ui.requests import SignedInRequest
 
-BESIDE = "Live-With"  # header: the fragments that are asked for beside the target, separated by spaces
+BESIDE = "Live-With"  # header: the fragments requested along with the target, separated by spaces
 
 
 def minute() -> int:
-    """Return the current minute, with which estimates are rendered again."""
+    """Return the current minute, as a version part that renders estimates again each minute."""
     return int(time.time() // 60)
 
 
 class Live:
-    """One request for a page with live fragments.
-
-    The fragment `view` is a page's filters with the filtered rows: when it is requested, its URL becomes the page's.
+    """A request for a page with live fragments. The fragment `view` contains a page's filters and the filtered rows:
+    when it is requested, its URL becomes the page's.
 
     `version` is a short text that changes with everything that the fragments show, except times: if the browser already
     has it, nothing is rendered. The browser updates ages; `clocked` are fragments with estimates, which the server
     renders again each minute. Use: `live = Live(request, fragments={"facts", "rows"}, version=...)`, then `if
     live.is_unchanged: return live.not_modified()`, then `return live.draw(template, context)`.
 
-    One request asks for all fragments of a page that are due: for one, and in its header `Live-With` for those beside
-    it, as `name=tag`. What is unchanged of the latter is left out.
+    One request fetches all fragments of a page that are due: one as the target, and the others in its header
+    `Live-With`, as `name=tag`. Unchanged ones of the latter are left out.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class Live:
         target = (request.htmx.target or "") if request.htmx else ""
         self.fragment = target if target in fragments else ""
         self._clocked = clocked
-        # A time of today is written without its date.
+        # Times of today are written without a date, so the date is part of the version.
         reader = f"{request.user.pk} {timezone.get_current_timezone_name()} {timezone.localdate()}"
         text = f"{request.get_full_path()} {reader} {version}"
         self.tag = f"{hashlib.sha256(text.encode()).hexdigest()[:20]}.{minute()}"
@@ -58,7 +57,7 @@ class Live:
         self._shown = {self.fragment, *self.beside} if self.fragment else set(fragments)
 
     def shows(self, *names: str) -> bool:
-        """Return whether one of these fragments is drawn: as part of the page, or because it was asked for."""
+        """Return whether one of these fragments is rendered: as a part of the page, or because it was requested."""
         return not self._shown.isdisjoint(names)
 
     @property
@@ -66,7 +65,7 @@ class Live:
         """Only fragments are compared: a full page also shows messages and when it was rendered."""
         request_etag = self.request.headers.get("If-None-Match", "").removeprefix(
             "W/"
-        )  # weak: it was sent compressed
+        )  # weak, because it was sent compressed
         return (
             bool(self.fragment) and not self.beside and self._is_same(self.fragment, request_etag.strip('"'))
         )
@@ -77,7 +76,7 @@ class Live:
         return tag.partition(".")[0] == self.tag.partition(".")[0]
 
     def _beside(self, fragments: Collection[str]) -> Iterator[str]:
-        """Yield the fragments beside the target that have changed."""
+        """Yield the changed fragments that were requested along with the target."""
         for pair in self.request.headers.get(BESIDE, "").split() if self.fragment else ():
             name, _, tag = pair.partition("=")
             if name in fragments and name != self.fragment and not self._is_same(name, tag):
@@ -97,13 +96,12 @@ class Live:
         return push_url(response, self._address) if self.fragment == "view" else response
 
     def send(self, html: str) -> HttpResponse:
-        """Return a fragment that is drawn already, but for its tag."""
+        """Return an already rendered fragment, with its entity tag."""
         return self._tagged(HttpResponse(html.replace('data-tag=""', f'data-tag="{self.tag}"', 1)))
 
     @property
     def _address(self) -> str:
-        """The address of a filtered view, without the filters that are blank. One that a saved view has is not blank
-        by itself."""
+        """The URL of a filtered view, without blank filters, except a blank that overrides a saved view's filter."""
         query = self.request.GET.copy()
         for name in [
             name for name, value in query.items() if not value and not (name == "filter" and "view" in query)

@@ -1,4 +1,4 @@
-"""Read-only texts on pages: a diff in color, a configuration; matches of a search are marked."""
+"""Read-only texts on pages: a colored diff, or a configuration; with search matches highlighted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-MOST_LINES = 2000  # shown, unless the request is for all
+MOST_LINES = 2000  # shown, unless all are requested
 LONGEST_QUERY = 200
 
 _FILE = ("diff --git ", "index ", "--- ", "+++ ", "new file", "deleted file", "rename ", "similarity ")
@@ -18,8 +18,8 @@ _FILE = ("diff --git ", "index ", "--- ", "+++ ", "new file", "deleted file", "r
 
 @dataclass(frozen=True)
 class Text:
-    """`lines` are (kind, HTML) with kind add, del, at, file or "". `matches` is the number of lines that contain
-    `query`, among all `total` lines."""
+    """`lines` are (kind, HTML) with kind add, del, at, file or "". `matches` is the number of lines, out of `total`,
+    that contain `query`."""
 
     name: str
     text: str

@@ -15,8 +15,8 @@ _NUMBER = re.compile(r"([0-9]+)")
 
 @dataclass
 class Pair:
-    """One row as typed. `was`: the name under which it is stored; `is_kept`: a secret is stored there, never shown.
-    `type` and `description`: None where the form does not ask for them."""
+    """One row as typed. `was`: the name under which it is stored; `is_kept`: the stored value is a secret, which is
+    never shown. `type` and `description`: None if the form does not have them."""
 
     name: str = ""
     value: str = ""
@@ -26,10 +26,10 @@ class Pair:
     type: str | None = None
     description: str | None = None
     errors: list[str] = field(default_factory=list)
-    wrong: str = ""  # what of it: name or value
+    wrong: str = ""  # which part is invalid: name or value
     place: int | None = field(
         default=None, compare=False
-    )  # its number in the form, whatever rows come and go
+    )  # its number in the form, which does not change when rows are added or removed
 
     def fault(self, wrong: str, sentence: str) -> None:
         self.wrong = self.wrong or wrong
@@ -55,7 +55,7 @@ class Placed(Protocol):
 
 
 def give_places(rows: Sequence[Placed]) -> None:
-    """Number the rows that have no place in the form yet, after all others."""
+    """Number the rows without a place in the form, after all others."""
     taken = [row.place for row in rows if row.place is not None]
     new = (row for row in rows if row.place is None)
     for place, row in enumerate(new, start=max(taken, default=-1) + 1):
@@ -63,7 +63,7 @@ def give_places(rows: Sequence[Placed]) -> None:
 
 
 def focus_after(data: Mapping[str, str], rows: Sequence[Placed], *, added: int = 1) -> Focus:
-    """Return the focus among the rows: the first of the added ones, or the one after the removed one."""
+    """Return the row to focus: the first added one, or the one after the removed row."""
     if "add_row" in data:
         return Focus(name=rows[-added].place)
     place = data.get("drop_row", "")
@@ -117,7 +117,7 @@ def plain(text: str) -> str:
 
 
 def unless_unchanged(text: str, *, stored: str | None) -> str:
-    """Return the typed text, or the stored one where they differ in newlines only (the user did not touch it)."""
+    """Return the typed text, or the stored one if they differ only in newlines (the user did not touch it)."""
     text = plain(text)
     return stored if stored is not None and plain(stored) == text else text
 

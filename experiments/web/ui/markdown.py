@@ -1,4 +1,4 @@
-"""Markdown as HTML: what people and scripts wrote, without scripts, images, styles and forms."""
+"""Markdown of users and scripts as HTML, without scripts, images, styles and forms."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ def _lowered(token: Token) -> Token:
 
 
 def without_links(html: SafeString) -> SafeString:
-    """Return rendered Markdown whose links are plain text."""
+    """Return rendered Markdown with plain text in place of links."""
     return mark_safe(nh3.clean(html, tags=TAGS - {"a"}, attributes={"ol": {"start"}}))  # noqa: S308 (sanitized)

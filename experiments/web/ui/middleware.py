@@ -1,4 +1,4 @@
-"""Turn refusals of the models into pages that say why: 409, 403, 405; keep responses out of caches."""
+"""Middleware: error pages for refused actions (409, 403, 405), caching, compression, request times, htmx."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from experiments.models import Forbidden, Overtaken, Refused, SwitchedOff
 from experiments.web.ui.requests import HtmxRequest
 
 TAKES_BROTLI = re.compile(r"\bbr\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
-MIN_COMPRESSED = 200  # bytes, as of Django
+MIN_COMPRESSED = 200  # bytes, as in Django
 BROTLI_QUALITY = 5  # as fast as gzip, and a fifth smaller
 MOST_BLOCKS = 4
 COMPRESSED_TYPES = ("application/json", "application/problem+json", "image/svg+xml")
@@ -49,8 +49,8 @@ class Private:
 
 
 class Timed:
-    """Count how long requests take, where there is a token for `GET /metrics`. Not those of machines that look whether
-    the console is well, which come as often as they are told to."""
+    """Record the durations of requests if there is a token for `GET /metrics`, except those of health checks, whose
+    rate is configured elsewhere."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         if not settings.METRICS_TOKEN:
@@ -68,11 +68,11 @@ class Timed:
 
 
 class Compressed(GZipMiddleware):
-    """Compress what is text and whole. What is streamed is a file: its ranges and its size stay those of the file.
+    """Compress complete text responses. Streamed responses are files, whose size and ranges must not change.
 
-    Brotli where the browser takes it, because it sends a fifth less. Against guessing a page's secrets by its
-    compressed size, Django masks CSRF tokens anew in each page; the size is random by some bytes, too: Django adds them
-    to what gzip makes, and here Brotli's blocks end at random places.
+    Use Brotli if the browser accepts it, because its output is a fifth smaller. So that the compressed size does not
+    reveal secrets in a page (BREACH), Django masks CSRF tokens anew in each page, and the size varies randomly by some
+    bytes: Django adds random bytes to gzip's output, and Brotli's blocks end at random places.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -95,7 +95,7 @@ class Compressed(GZipMiddleware):
 
 
 def _brotli(text: bytes) -> bytes:
-    """Compress in blocks that end at random places: the size of the result is random by some bytes."""
+    """Compress in blocks that end at random places, so that the size varies by some bytes."""
     compressor = brotli.Compressor(mode=brotli.MODE_TEXT, quality=BROTLI_QUALITY)
     parts, begin = [], 0
     for end in sorted(secrets.randbelow(len(text) + 1) for _ in range(secrets.randbelow(MOST_BLOCKS))):
@@ -123,36 +123,37 @@ class Htmx:
 
 
 def _is_lost(request: HtmxRequest, response: HttpResponse) -> bool:
-    """Whether a polling fragment is no longer available: signed out, deleted, or no longer visible to the user."""
+    """Return whether a polling fragment is no longer available: signed out, deleted, or no longer visible to the
+    user."""
     asks_itself = request.htmx.target is not None and request.htmx.target == request.htmx.trigger
     return asks_itself and ("Location" in response or response.status_code in (403, 404))
 
 
 def _no_longer_live(request: HtmxRequest) -> HttpResponse:
-    """Return a notice above the page, which otherwise stays as it is, so that no reading or typing is interrupted."""
+    """Return a notice above the otherwise unchanged page, so that reading or typing is not interrupted."""
     response = render(request, "components/no_longer_live.html", status=HttpResponseStopPolling.status_code)
     return reswap(retarget(response, "#live-over"), "innerHTML")
 
 
 def _is_shown(request: HtmxRequest, url: str) -> bool:
-    """Whether the browser shows this page already."""
+    """Return whether the browser already shows this page."""
     return url.split("#")[0] == (request.htmx.current_url_abs_path or "").split("#")[0]
 
 
 def _done_in_place(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
-    """Return the messages and make the page's fragments refresh: without a reload, readers keep their place."""
+    """Return the messages, and make the page's fragments refresh. Without a reload, readers keep their place."""
     done = render(request, "components/done.html")
     done.cookies = response.cookies
     return trigger_client_event(done, "changed")
 
 
 def _followed_by_the_browser(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
-    """Without this, htmx would see the page behind the redirect only, and swap that into its target."""
+    """Make the browser follow the redirect; otherwise, htmx would swap the page behind it into its target."""
     url = response["Location"]
     followed = HttpResponseClientRedirect(url)
     followed.cookies = response.cookies
     if _is_shown(request, url):
-        followed["HX-Refresh"] = "true"  # an address that differs in its fragment alone loads nothing
+        followed["HX-Refresh"] = "true"  # the browser does not load a URL that differs only in its fragment
     return followed
 
 
@@ -185,7 +186,7 @@ class Refusals:
 
 
 def _page_above(request: HttpRequest) -> str:
-    """Return the address of the nearest page above: of the experiment for one of its actions."""
+    """Return the URL of the nearest page above: of the experiment for one of its actions."""
     path = request.path_info.rstrip("/")
     while path := path.rpartition("/")[0]:
         try:

@@ -12,14 +12,14 @@ from django.http import HttpRequest
 Row = TypeVar("Row", bound=Model)
 
 SIZE = 50
-SHOWN = 5  # addresses of pages around this one
+SHOWN = 5  # URLs of pages around this one
 
 
 @dataclass(frozen=True)
 class Pager:
-    """What `components/table/_pager.html` draws: a summary of the rows, and the addresses of other pages.
+    """The context of `components/table/_pager.html`: a summary of the rows, and the URLs of other pages.
 
-    `pages` are (number, address, whether it is this one).
+    `pages` are (number, URL, whether it is this one).
     """
 
     summary: str
@@ -40,8 +40,8 @@ def page_of(
 ) -> tuple[list[Row], Pager]:
     """Return the rows of the page in `?page=`, and its pager.
 
-    A page beyond the end is the last one. `parts` are the rows in order, one part after the other, where `rows` have no
-    order of their own. Without an exact total there are more rows than that, and pages beyond it.
+    A page beyond the end is the last one. If `rows` are not ordered, `parts` are the ordered rows in consecutive parts.
+    If the total is not exact, there are more rows, and pages beyond it.
     """
     last = max(1, -(-total // SIZE))
     page_text = request.GET.get("page", "1")
@@ -50,7 +50,7 @@ def page_of(
     start, stop = (page - 1) * SIZE, page * SIZE
     keys = [
         part.values_list("pk", flat=True) for part in parts or [rows]
-    ]  # whole rows are ten times as heavy
+    ]  # complete rows are ten times as large
     if is_total_exact and start > total // 2:
         backward = [part.reverse() for part in reversed(keys)]
         wanted_keys = slice_of(backward, max(0, total - stop), total - start)[::-1]
@@ -70,13 +70,14 @@ def _beyond(request: HttpRequest, page: int, shown: Sequence[object]) -> str | N
 
 
 def rows_of(rows: QuerySet[Row, Any], keys: Sequence[int]) -> list[Row]:
-    """Return the rows with these keys, in this order; what is gone meanwhile is left out."""
+    """Return the rows with these keys, in this order, without rows deleted meanwhile."""
     rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=keys)}
     return [rows_by_key[key] for key in keys if key in rows_by_key]
 
 
 def slice_of(parts: Sequence[QuerySet[Any, Any]], start: int, stop: int) -> list[int]:
-    """Return the keys from `start` to `stop` of all parts together. A part is counted only where it ends before."""
+    """Return the keys from `start` to `stop` of all parts together. A part is counted only if it ends before
+    `start`."""
     keys: list[int] = []
     for part in parts:
         more = list(part[start:stop])

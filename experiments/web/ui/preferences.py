@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST
 from .query_checks import takes
 
 YEAR_S = 365 * 86_400
-# The name of the cookie, and its values. The first is that of an unticked box, which a form does not send.
+# Cookie names and values. The first value stands for an unchecked checkbox, which a form does not send.
 PREFERENCES = {
     "theme": ("system", "light", "dark"),  # layouts/_color_scheme.html
     "shortcuts": ("off", "on"),  # layouts/_keys.html
@@ -17,11 +17,11 @@ PREFERENCES = {
 }
 
 
-@csrf_exempt  # it changes nothing but how pages look in this browser
+@csrf_exempt  # it changes only the appearance of pages in this browser
 @require_POST
 @takes()
 def prefer(request: HttpRequest, preference: str) -> HttpResponse:
-    """Store the value of the field that is named like the preference.
+    """Store the value of the field with the preference's name.
 
     Return 404 for an unknown preference, and 422 with the possible values for another value."""
     if preference not in PREFERENCES:

@@ -1,4 +1,4 @@
-"""Validation of the query parameters of pages: a view declares its own; all others cause an error message."""
+"""Validation of the query parameters of pages: a view declares its own; others cause an error message."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from experiments.query_parameters import Parameter, choice, faults
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
-PAGES = "experiments.web."  # views of these modules that declare nothing take no parameters
+PAGES = "experiments.web."  # views in these modules take no parameters unless they declare them
 OF_EVERY_PAGE = {"live": choice("off")}
 
 
 def takes(parameters: Mapping[str, Parameter] | None = None, /, **more: Parameter) -> Callable[[View], View]:
-    """Declare the query parameters of a view. Below `login_required` and the like: those copy it."""
+    """Declare the query parameters of a view. Place it below `login_required` and similar decorators, which copy the
+    declaration."""
 
     def declare(view: View) -> View:
         view.query_parameters = {**(parameters or {}), **more}  # type: ignore[attr-defined]
@@ -55,7 +56,7 @@ class QueryChecks:
                 response.status_code = 400
                 return response
         refusal = _refusal(response, query_faults)
-        # Its file is closed with the answer: close() itself would also tell Django that the request has ended.
+        # Close the response's files. Calling close() would also signal the end of the request to Django.
         refusal._resource_closers += response._resource_closers  # type: ignore[attr-defined]
         return refusal
 
@@ -69,7 +70,7 @@ class QueryChecks:
 
 
 def _has_head(response: HttpResponseBase) -> bool:
-    """Whether it is a whole page, which shows the sentences, and no part of one."""
+    """Return whether the response is a full page, which shows the messages, and not a fragment."""
     return isinstance(response, HttpResponse) and b"<html" in response.content[:500]
 
 

@@ -1,4 +1,4 @@
-"""The time zone in which a reader sees times: that of their account, or else that of the browser."""
+"""The reader's time zone: that of the account, or else that of the browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ COOKIE = "tz"  # written by static/js/zone.js
 
 
 class ReaderZone:
-    """Activate the reader's time zone for one request. Files are streamed after it, so their instants are in UTC."""
+    """Activate the reader's time zone for one request. Files are streamed after the request, so their instants are in
+    UTC."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -29,7 +30,7 @@ class ReaderZone:
 
 
 def browser_zone(request: HttpRequest) -> str:
-    """Return the name of the browser's time zone; empty when it did not say, or none is called so."""
+    """Return the name of the browser's time zone; empty if it was not sent or is unknown."""
     name = request.COOKIES.get(COOKIE, "")
     return name if name in zone_names() else ""
 

@@ -1,4 +1,4 @@
-"""Head of the pages of an experiment and a trial: summary facts, callouts, parameter values."""
+"""The header of an experiment's and a trial's page: summary facts, callouts, parameter values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from . import descriptions, estimates
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One value of the row at the head of a page: `value` `of` a total, with a small note below."""
+    """One value of the row at the head of a page: `value`, optionally `of` a total, with a small note below."""
 
     name: str
     value: object
@@ -60,7 +60,7 @@ class Callout:
 
 @dataclass(frozen=True, slots=True)
 class ParameterRow:
-    """A parameter with the place of its value in the range (0 to 1; None where it has none)."""
+    """A parameter with the position of its value in the range (0 to 1; None if it has no range)."""
 
     name: str
     value: object
@@ -78,7 +78,7 @@ def experiment_summary(
     serving: int,
     now: datetime,
 ) -> list[Fact]:
-    """Return the facts of the overview. `waiting` is why trials wait, `url` the address of the trials table,
+    """Return the facts of the overview. `waiting` is why trials wait, `url` the URL of the trials table,
     `compute_s` the slot time so far in seconds, `serving` the number of workers that serve its queue."""
     has_started = experiment.started_at is not None
     facts = _front(experiment, url) if experiment.is_multi_objective else [_best(experiment, best, url)]
@@ -188,7 +188,7 @@ def _queue_note(queue: Queue, serving: int) -> str:
 
 
 def experiment_callout(experiment: Experiment, hold: Hold | None, *, url: str) -> Callout | None:
-    """Return what needs a person's attention first; None when all is in order."""
+    """Return the most urgent notice; None if nothing needs attention."""
     if experiment.state == ExperimentState.FAILED:
         failed = Callout(failed_heading(experiment), experiment.reason, "bad", "failed")
         return _with_failures(failed, experiment, url=url)
@@ -204,7 +204,7 @@ def _with_failures(callout: Callout, experiment: Experiment, *, url: str) -> Cal
     return replace(callout, url=f"{url}?state=failed", action="Show failed trials")
 
 
-# The next step where something waits until a person acts.
+# The next step if something waits for a user's action.
 NEXT_STEPS = {
     Kind.LIMIT: "Trials start on Monday, or when an owner of the workspace raises the limit on the Usage page.",
     Kind.NO_QUEUE: "Dequeue this experiment and select another queue.",
@@ -221,7 +221,7 @@ NEXT_STEPS = {
 
 
 def stuck_callout(hold: Hold | None, experiment: Experiment) -> Callout | None:
-    """Return what holds the experiment until a person acts; None where it continues without anyone."""
+    """Return what holds the experiment until a user acts; None if it continues by itself."""
     if hold is None or hold.kind not in NEXT_STEPS:
         return None
     text = NEXT_STEPS[hold.kind].format(queue=experiment.queue)
@@ -247,7 +247,7 @@ def trial_summary(trial: Trial, now: datetime, hold: Hold | None = None) -> list
         ),
         _time_of(trial, now),
     ]
-    if hold and hold.kind not in NEXT_STEPS:  # those are in a callout
+    if hold and hold.kind not in NEXT_STEPS:  # they are shown in a callout
         facts.append(Fact("Waits", "queued", note=hold.reason))
     if trial.worker:
         pid = f"pid {trial.pid}" if trial.pid else ""
@@ -297,7 +297,7 @@ def final_metric_pairs(trial: Trial) -> list[tuple[str, object]]:
 
 
 def process_pairs(trial: Trial) -> list[tuple[str, object]]:
-    """Return what is known about the trial's process, as pairs of name and value."""
+    """Return details of the trial's process as pairs of name and value."""
     gone_after = trial.gone_after_s
     survivors = ", ".join(map(str, trial.survivors))
     pairs: list[tuple[str, object]] = [
@@ -371,7 +371,7 @@ def parameter_rows(params: Mapping[str, Any], space: Group, prefix: str = "") ->
 
 
 def share(parameter: Parameter, shown: Any) -> float | None:
-    """Return the position of a value within its range; None where that has no meaning."""
+    """Return the position of a value within its range; None if it has none."""
     try:
         if isinstance(parameter, Nested):
             last = len(parameter.branches) - 1
@@ -389,5 +389,5 @@ def share(parameter: Parameter, shown: Any) -> float | None:
 
 
 def is_under_way(trial: Trial) -> bool:
-    """Return whether the trial's page still changes without a person acting."""
+    """Return whether the trial's page still changes without a user's action."""
     return trial.state in (TrialState.WAITING, *status.TRIAL_ALIVE)

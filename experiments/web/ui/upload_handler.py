@@ -1,4 +1,4 @@
-"""Receives files that are uploaded."""
+"""Handler of uploaded files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
 
 class TidyUploadHandler(TemporaryFileUploadHandler):
-    """Deletes what was received of a file as soon as the disk has no space for the rest, which it would take up."""
+    """Deletes a partially received file as soon as the disk is full, so that it does not occupy the space."""
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        """Write it to the temporary file. Raise OSError."""
+        """Write a chunk to the temporary file. Raise OSError."""
         try:
             super().receive_data_chunk(raw_data, start)
         except OSError:
-            with suppress(OSError):  # what is still in memory does not fit either
+            with suppress(OSError):  # flushing the buffer fails, too
                 self.file.close()
             with suppress(FileNotFoundError):
                 self.upload_interrupted()

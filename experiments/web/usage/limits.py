@@ -50,7 +50,7 @@ class LimitForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes()
 def edit(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Show all limits; POST sets one, or removes it where both fields are blank."""
+    """Show all limits; POST sets one, or removes it if both fields are blank."""
     workspace = get_workspace(request, workspace_slug)
     require(request.user, "manage", workspace)
     form = LimitForm(request.POST if request.method == "POST" else None, workspace=workspace)

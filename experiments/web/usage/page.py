@@ -42,7 +42,7 @@ COLUMNS = ("from", "{}", "slot_hours", "trials", "succeeded", "early_stopped", "
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table. `used_h` and `limit_h`: of this week, where there is a limit."""
+    """A row of a table. `used_h` and `limit_h`: hours in this week, if there is a limit."""
 
     name: str
     sums: Sums
@@ -103,7 +103,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 
 
 def _read(request: SignedInRequest, workspace_slug: str) -> tuple[Workspace, UsageQuery, Report, datetime]:
-    """Return what the address asks for, its usage, and the time of that."""
+    """Return the options in the URL, the usage report, and its time."""
     workspace = get_workspace(request, workspace_slug)
     now = database_clock.now()
     query = UsageQuery.of(request.GET, date_of(now))

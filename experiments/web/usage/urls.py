@@ -1,4 +1,4 @@
-"""Addresses of usage."""
+"""URLs of usage."""
 
 from django.urls import path
 

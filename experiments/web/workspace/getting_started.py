@@ -51,7 +51,7 @@ def sample(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 @require_POST
 @never_cache
 def python(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Create a token that may start experiments in this workspace, and show it once, within the lines that use it."""
+    """Create a token that may start experiments in this workspace, and show it once, within example code."""
     workspace = get_workspace(request, workspace_slug)
     require(request.user, "create", workspace)
     token, secret = Token.make(

@@ -100,7 +100,7 @@ def _draw(
         list(user.pins.values_list("experiment", flat=True)),
     )
     sums = sum((card.sums for card in project_cards), start=Sums())
-    is_active = bool(sums.alive or sums.waiting)  # then it shows estimates
+    is_active = bool(sums.alive or sums.waiting)  # active pages show estimates
     live = Live(request, fragments={"home"}, version=version, clocked={"home"} if is_active else ())
     if live.is_unchanged:
         return live.not_modified()

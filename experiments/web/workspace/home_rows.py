@@ -1,4 +1,4 @@
-"""The experiments on Home: active ones, those that ended last with their outcome, the reader's pins and drafts."""
+"""The experiments on Home: active ones, those that ended last with their outcome, and the reader's pins and drafts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MINUS = "−"
 
 @dataclass(frozen=True, slots=True)
 class HomeRow:
-    """A row of the list; why it waits, paused or ended; when it will end, as text, or blank; its difference from the
-    baseline with its role."""
+    """A row of the list: why the experiment waits, paused or ended; when it will end, as text or blank; and its
+    difference from the baseline, with its color role."""
 
     row: index_table.Row
     note: str
@@ -42,7 +42,7 @@ class HomeRow:
 
 @dataclass(frozen=True, slots=True)
 class PinnedRow:
-    """A pinned experiment and the course of its best value."""
+    """A pinned experiment and the history of its best value."""
 
     experiment: Experiment
     spark: Svg
@@ -116,7 +116,7 @@ def _baselines(
 def _delta(
     experiment: Experiment, baselines: dict[tuple[int, str, str], tuple[int, float]]
 ) -> tuple[str, str]:
-    """Return the difference of the best value from the baseline's, and its role; blank without both."""
+    """Return the difference of the best value from the baseline's, and its color role; blank if either is missing."""
     of = baselines.get((experiment.project_id, experiment.metric, experiment.direction))
     if of is None or experiment.best_value is None or of[0] == experiment.pk or experiment.front_size:
         return "", ""

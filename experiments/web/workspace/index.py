@@ -1,4 +1,4 @@
-"""The list of the user's workspaces, a new one, and how a view finds the workspace of its address."""
+"""The list of the user's workspaces, the form for a new one, and the lookup of a URL's workspace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def get_workspace(request: SignedInRequest, slug: str) -> Workspace:
-    """Return the workspace of an address if the user may see it, else raise 404."""
+    """Return the workspace of a URL if the user may see it, else raise 404."""
     return get_object_or_404(Workspace.objects.visible_to(request.user), slug=slug)
 
 
@@ -113,7 +113,7 @@ def new(request: SignedInRequest) -> HttpResponse:
                 )
                 workspace.description = form.cleaned_data["description"]
                 workspace.save(update_fields=["description"])
-        except IntegrityError:  # someone else created one with this address a moment ago
+        except IntegrityError:  # someone else created one with this URL a moment ago
             form.add_error("slug", "Another workspace uses this URL name. Enter a different one.")
         else:
             messages.success(request, f"Workspace {workspace} created.")

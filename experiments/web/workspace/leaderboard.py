@@ -47,7 +47,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class LeaderboardQuery:
-    """What the address asks for."""
+    """The options in the URL."""
 
     project: Project | None
     tag: str
@@ -59,7 +59,7 @@ class LeaderboardQuery:
 
 @dataclass(frozen=True)
 class Row:
-    """An entry as the table draws it."""
+    """An entry of the rendered table."""
 
     entry: Entry
     best: str
@@ -74,7 +74,7 @@ class Row:
 @require_safe
 @takes(PARAMETERS)
 def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Show the leaderboard, in a fixed number of queries. Private experiments of others are not in it."""
+    """Show the leaderboard, in a fixed number of queries. It does not include other users' private experiments."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     projects = list(workspace.projects.order_by("name"))
@@ -126,7 +126,7 @@ def pin(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpRe
 @require_POST
 @takes()
 def unpin(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
-    """Leave a project without a baseline."""
+    """Remove a project's baseline."""
     experiment = _operable(request, workspace_slug, public_id)
     Baseline.unpin(experiment, by=request.user)
     messages.success(request, f"{experiment.name} is no longer the baseline of {experiment.project}.")
@@ -180,7 +180,7 @@ def _bounds(board: Leaderboard) -> tuple[float, float] | None:
 def drawn_row(
     entry: Entry, board: Leaderboard, places: int | None, bounds: tuple[float, float] | None = None
 ) -> Row:
-    """Return an entry as a table draws it. `bounds`: the scale of its spread."""
+    """Return the table row of an entry. `bounds`: the scale of its spread."""
     low, high = bounds or (0.0, 1.0)
     spread, baseline = entry.spread, board.baseline
     deviation = spread.deviation if spread else None
@@ -268,7 +268,7 @@ def _operable(request: SignedInRequest, workspace_slug: str, public_id: str) -> 
 
 
 def _back(request: SignedInRequest, workspace_slug: str) -> str:
-    """Return the address of the leaderboard that the person looked at."""
+    """Return the URL of the leaderboard that the user came from."""
     return_url = request.POST.get("here", "")
     is_ours = url_has_allowed_host_and_scheme(return_url, None)
     plain = reverse("leaderboard", args=[workspace_slug])

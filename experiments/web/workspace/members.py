@@ -107,7 +107,7 @@ def _ask(
 
 
 def _member(request: SignedInRequest, workspace_slug: str, username: str) -> tuple[Workspace, Member]:
-    """Return the workspace and member of an address; raise `Forbidden` unless the user may manage them."""
+    """Return the workspace and member of a URL; raise `Forbidden` unless the user may manage them."""
     workspace = get_workspace(request, workspace_slug)
     require(request.user, "manage", workspace)
     return workspace, get_object_or_404(workspace.members.select_related("user"), user__username=username)
@@ -121,11 +121,11 @@ def _redirect(request: SignedInRequest, workspace: Workspace) -> HttpResponse:
     return redirect("workspace-settings" if role == Role.OWNER else "members", workspace.slug)
 
 
-# --- the rules, serialized by a lock so that two owners cannot remove each other -------------------------------------
+# --- changes, serialized by a lock so that two owners cannot remove each other -------------------------------------
 
 
 def add_member(workspace: Workspace, person: User, role: Role) -> bool:
-    """Add a member. Return False when they are a member already, in any role."""
+    """Add a member. Return False if they are already a member, in any role."""
     with transaction.atomic():
         _lock(workspace)
         if workspace.members.filter(user=person).exists():
@@ -135,7 +135,7 @@ def add_member(workspace: Workspace, person: User, role: Role) -> bool:
 
 
 def change_role(workspace: Workspace, person: User, role: Role) -> bool:
-    """Change a member's role. Return False when they have it already. Raise `Refused` for the last owner."""
+    """Change a member's role. Return False if they already have it. Raise `Refused` for the last owner."""
     with transaction.atomic():
         _lock(workspace)
         member = _current_member(workspace, person)

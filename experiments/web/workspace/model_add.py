@@ -1,4 +1,4 @@
-"""Add a model that no trial made: from a path, a URL, or an uploaded file."""
+"""Add a model that no trial has written: from a path, a URL, or an uploaded file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ URL_SCHEMES = ("http", "https")
 
 
 class AddForm(forms.Form):
-    """A description, and either an address or a file."""
+    """A description, and either a URL or a file."""
 
     name = forms.CharField(max_length=200, error_messages={"required": "Enter a name for the model."})
     project = forms.ModelChoiceField(Project.objects.none(), empty_label=None)
@@ -87,7 +87,7 @@ class AddForm(forms.Form):
 
 
 def check_address(address: str) -> None:
-    """Raise ValidationError unless this is the address of a file."""
+    """Raise ValidationError unless this is the URL of a file."""
     folder, _, name = address.rpartition("/")
     try:
         is_url = urlsplit(address).scheme in URL_SCHEMES
@@ -132,7 +132,7 @@ def add(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 
 
 def _added(form: AddForm, *, by: User) -> Model | None:
-    """Return the new model; None after adding to the form's errors. Then nothing is left of its file."""
+    """Return the new model; or None, with errors added to the form and the file deleted."""
     values = dict(form.cleaned_data)
     project, file, address = values.pop("project"), values.pop("file"), values.pop("address")
     public_id = new_public_id()
@@ -152,8 +152,8 @@ def _added(form: AddForm, *, by: User) -> Model | None:
 
 
 def _store(file: UploadedFile[Any], project: Project, public_id: str, undo: ExitStack) -> str:
-    """Store an upload at the output destination, else in the data folder; return its address. `undo` gets what deletes
-    it again."""
+    """Store an upload at the output destination, else in the data folder; return its address. A callback that deletes
+    it is added to `undo`."""
     name = re.sub(r"[^A-Za-z0-9._-]", "_", PurePosixPath(file.name or "").name).lstrip(".")[:200] or "model"
     destination = _destination(project.workspace, project)
     if destination:

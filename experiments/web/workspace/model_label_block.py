@@ -1,4 +1,4 @@
-"""All labels of a model as one text: a line `label=number` for each."""
+"""All labels of a model as text: one line `label=number` for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_FAULTS = 5
 
 
 def text_of(labels: Mapping[str, int]) -> str | None:
-    """Return the labels by number, a line each; None if a label does not fit on a line of its own."""
+    """Return the labels by number, one per line; None if a label contains a newline."""
     if any(not label.isprintable() or label != label.strip() for label in labels):
         return None
     return "\n".join(
@@ -21,7 +21,7 @@ def text_of(labels: Mapping[str, int]) -> str | None:
 
 
 def labels_of(text: str) -> dict[str, int]:
-    """Return the labels of a text. Raise `Invalid` with the lines that are wrong."""
+    """Return the labels in a text. Raise `Invalid` with the invalid lines."""
     if len(text) > MAX_CHARACTERS:
         raise Invalid({"block": [f"This is longer than {MAX_CHARACTERS:,} characters."]})
     labels: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The list "Needs attention" on Home and the wall: a row for each cause, which each user can dismiss for themselves."""
+"""The list "Needs attention" on Home and the wall: a row for each cause, which each user can dismiss."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from experiments.web.ui import descriptions
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-LOADED = 30  # experiments that are grouped by cause; those beyond are counted
+LOADED = 30  # experiments that are grouped by cause; further ones are only counted
 SHOWN = 5  # rows of experiments
 DAY = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class Need:
-    """Something that waits for a person to act: one worker, experiment or cause. `others` have the same cause. `keys`
-    are what a dismissal names."""
+    """A worker, experiment or cause that needs a user's action. `others` have the same cause. `keys` identify it in a
+    dismissal."""
 
     key: str
     glyph: str
@@ -52,8 +52,8 @@ class Need:
 
 @dataclass(frozen=True)
 class Needs:
-    """The rows that are shown; the number of experiments and workers that need attention, shown or not; and of those
-    that the reader has dismissed."""
+    """The visible rows; the number of experiments and workers that need attention, visible or not; and the number that
+    the reader has dismissed."""
 
     rows: list[Need]
     count: int
@@ -65,7 +65,7 @@ class Needs:
 
 
 def dismissals(user: User) -> dict[str, datetime]:
-    """Return what a person has dismissed, and when, by key. One query."""
+    """Return the times of a user's dismissals by key. One query."""
     return dict(Dismissal.objects.filter(user=user).values_list("key", "at"))
 
 
@@ -76,8 +76,8 @@ def needs(
     now: datetime,
     dismissed: dict[str, datetime] | None = None,
 ) -> Needs:
-    """Return what needs attention: workers, then the latest experiments. What was `dismissed` is left out until its
-    cause occurs again: an experiment changes, a worker is heard and lost again, a day has passed."""
+    """Return what needs attention: workers, then the latest experiments. Dismissed rows are left out until their cause
+    occurs again: the experiment changes, the worker is lost again after a heartbeat, or a day has passed."""
     at = dismissed or {}
     late = [worker for worker in workers if descriptions.is_late(worker, now)]
     full = [worker for worker in workers if full_disk_percent(worker.machine)]
@@ -98,9 +98,8 @@ def needs(
 
 
 def load_rows(keys: list[int]) -> list[Experiment]:
-    """Return these experiments in the given order, with all that a table row shows.
-
-    Loaded by key, because sorting whole rows is far slower than sorting keys.
+    """Return these experiments in the given order, with everything that a table row shows. Loaded by key, because
+    sorting complete rows is far slower than sorting keys.
     """
     rows = Experiment.objects.select_related("workspace", "project", "creator", "queue")
     by_key = rows.defer("description", "properties").in_bulk(keys)
@@ -109,7 +108,7 @@ def load_rows(keys: list[int]) -> list[Experiment]:
 
 
 def _grouped(rows: list[Need]) -> list[Need]:
-    """Return one row for each heading, with the others of the same heading in it, in the order of their first."""
+    """Return one row per heading, with the other rows of that heading in it, in the order of first occurrence."""
     groups: dict[str, list[Need]] = {}
     for need in rows:
         groups.setdefault(need.heading, []).append(need)
@@ -120,7 +119,8 @@ def _grouped(rows: list[Need]) -> list[Need]:
 @require_POST
 @takes()
 def dismiss(request: SignedInRequest) -> HttpResponse:
-    """Hide what the keys name for this person until it occurs again; without keys, show again what was dismissed."""
+    """Hide the rows with these keys for this user until their cause occurs again; without keys, show dismissed rows
+    again."""
     keys = request.POST.getlist("need")
     if keys:
         Dismissal.put(request.user, keys)

@@ -1,4 +1,4 @@
-"""Projects: a card for each, and how operators create, edit and delete them."""
+"""Projects: a card for each; operators create, edit and delete them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Sums:
     touched_at: datetime | None = None
     alive: int = 0  # running and stopping trials
     waiting: int = 0  # waiting trials
-    mark: int = 0  # changes whenever one of them changes
+    mark: int = 0  # a version that changes whenever one of the experiments changes
 
     def __add__(self, other: Sums) -> Sums:
         moments = [sums.touched_at for sums in (self, other) if sums.touched_at]
@@ -169,7 +169,7 @@ def everywhere(request: SignedInRequest) -> HttpResponse:
 @require_safe
 @takes(project_text=text())
 def name_check(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Answer a project box: offer to create the project, unless one has this name."""
+    """Return the offer to create the typed project, unless one has this name."""
     workspace = _editable_workspace(request, workspace_slug)
     name = " ".join(request.GET.get("project_text", "").replace("\0", "").split())[:100]
     is_new = bool(name) and not workspace.projects.filter(name=name).exists()

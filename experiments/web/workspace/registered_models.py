@@ -94,7 +94,7 @@ def get_model(request: SignedInRequest, workspace_slug: str, model_id: str) -> M
 
 
 def url_of(model: Model, page: str = "model") -> str:
-    """The address of one of the model's pages."""
+    """Return the URL of one of the model's pages."""
     return reverse(page, args=[model.workspace.slug, model.public_id])
 
 
@@ -216,7 +216,7 @@ def used_by(model: Model, user: User) -> list[Experiment]:
 @login_required
 @require_safe
 def fetch(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponseBase:
-    """Send the model's file, or say where it is when it cannot be read from here (409)."""
+    """Send the model's file; 409 with its location if it cannot be read from here."""
     model = get_model(request, workspace_slug, model_id)
     download = partial(downloads.of_model, model, downloads.DownloadRequest.by(request))
     return download_response(request, download, workspace=model.workspace, nav="models", back=url_of(model))

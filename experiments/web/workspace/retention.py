@@ -1,4 +1,4 @@
-"""Retention: the rules of a workspace and of the installation, each with a preview of what it removes."""
+"""Retention rules of a workspace and of the installation, each with a preview of what it removes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class RuleForm(forms.Form):
 
 @dataclass(frozen=True)
 class Example:
-    """A trial that a rule would remove a part of."""
+    """A trial of which a rule would remove data."""
 
     url: str
     label: str
@@ -91,7 +91,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Section:
-    """One part: its rule, the rule of the installation that applies instead, and its preview."""
+    """One part of trials' data: its rule, the installation's rule that applies instead, and a preview."""
 
     part: Part
     explanation: str
@@ -120,7 +120,7 @@ class Section:
 
     @property
     def items(self) -> str:
-        """The number of rows, where a trial has many."""
+        """The number of rows, for parts with many rows per trial."""
         return plural(self.preview.get("items", 0), ITEMS[self.part]) if self.part in ITEMS else ""
 
 

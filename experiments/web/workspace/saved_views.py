@@ -37,7 +37,7 @@ class SavedViewForm(forms.Form):
 @dataclass(frozen=True)
 class Views:
     """The views of a table as its page draws them (`filters/_views.html`): the tabs, and what can be done with the
-    current one. `query` is what a view of the page would keep."""
+    current one. `query` is what a new view of the page would save."""
 
     tabs: list[Tab]
     current: SavedView | None
@@ -49,8 +49,8 @@ class Views:
 
 
 def apply_view(query: QueryDict, views: list[SavedView]) -> tuple[QueryDict, SavedView | None]:
-    """Return an address with what its view keeps, and the view. Where the address has a filter, an order or columns of
-    its own, these count."""
+    """Return a query completed by its view, and the view. A filter, order or columns in the query itself take
+    precedence."""
     view_key = query.get("view", "")
     current = next(
         (view for view in views if view_key.isdecimal() and str(view.pk) == view_key.lstrip("0")), None
@@ -92,7 +92,7 @@ def views_of(
 
 
 def saved_views(user: User, workspace: Workspace, experiment: Experiment | None = None) -> list[SavedView]:
-    """Return the views of a table that a person sees. One query."""
+    """Return the views of a table that a user may see. One query."""
     return list(SavedView.objects.of_table(workspace, experiment).visible_to(user).select_related("owner"))
 
 
@@ -100,7 +100,7 @@ def saved_views(user: User, workspace: Workspace, experiment: Experiment | None 
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes(query=text(), experiment=text())
 def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """Save what a table shows as a view."""
+    """Save the current state of a table as a view."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     values = request.POST if request.method == "POST" else request.GET
@@ -149,7 +149,7 @@ def edit(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpRes
 @require_POST
 @takes()
 def update(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpResponse:
-    """Replace the filter, order and columns of a view by those that the table shows."""
+    """Replace the filter, order and columns of a view by the table's current ones."""
     view = _changeable(request, workspace_slug, view_pk)
     try:
         view.change(query=request.POST.get("query", ""))
@@ -164,7 +164,7 @@ def update(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpR
 @require_http_methods(["GET", "HEAD", "POST"])
 @takes()
 def delete(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpResponse:
-    """Ask, then delete a view. What it shows stays."""
+    """Delete a view, after a confirmation. The rows that it shows are not deleted."""
     view = _changeable(request, workspace_slug, view_pk)
     if request.method == "POST":
         view.delete()
@@ -176,7 +176,7 @@ def delete(request: SignedInRequest, workspace_slug: str, view_pk: int) -> HttpR
 
 
 def url_of_view(view: SavedView) -> str:
-    """Return the address of the table in this view."""
+    """Return the URL of the table in this view."""
     return f"{_table(view.workspace, view.experiment)}?view={view.pk}"
 
 
@@ -197,7 +197,8 @@ def _experiment(request: SignedInRequest, workspace: Workspace, public_id: str) 
 
 
 def _changeable(request: SignedInRequest, workspace_slug: str, view_pk: int) -> SavedView:
-    """Return a view that this person may change. Raise 404 where they do not see it, else `Forbidden`."""
+    """Return a view that this user may change. Raise 404 if they cannot see it, `Forbidden` if they may not change
+    it."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     visible = SavedView.objects.filter(workspace=workspace).visible_to(request.user)

@@ -157,7 +157,7 @@ def switch_automl(workspace: Workspace, *, is_on: bool) -> None:
 
 
 def change_settings(workspace: Workspace, **changes: object) -> None:
-    """Save these columns, with an entry in the audit log where one differs."""
+    """Save these columns, with an audit-log entry if any differs."""
     with transaction.atomic():
         before = Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
         differing: dict[str, Any] = {
@@ -192,7 +192,7 @@ def draw(
     problem: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    """Render the page, with rejected input and its errors."""
+    """Render the page, with rejected input and its errors if any."""
     saved_values = {"name": workspace.name, "description": workspace.description}
     context = {
         "workspace": workspace,

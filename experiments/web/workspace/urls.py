@@ -1,4 +1,4 @@
-"""Addresses of workspaces, their projects, models and members."""
+"""URLs of workspaces, their projects, models and members."""
 
 from django.urls import path
 

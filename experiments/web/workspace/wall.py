@@ -1,6 +1,6 @@
 """The wall: a workspace on a large screen, page by page, readable from four meters. No actions, no private experiments.
 
-The clock of the server decides which page is shown: all screens turn together, and none keeps what it has shown."""
+The server's clock determines which page is shown, so that all screens rotate together, without state in the browser."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from .needs_attention import needs
 RUNS, WORKERS, NEEDS = 5, 7, 5
 ROWS = 8  # of the leaderboard
 EVERY_S = 5
-TURN_S = 20  # how long each page is shown
+TURN_S = 20  # the time for which each page is shown
 PAGES = {
     "running": "Running",
     "leaderboard": "Leaderboard",
@@ -69,8 +69,8 @@ class RunningExperiment:
 @require_safe
 @takes(page=texts(), dashboard=texts(), hold=text(40))
 def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """One page of the wall: those in the address take turns (`page`, `dashboard`), by default all and the dashboards
-    that are on the wall; `hold` keeps one. A fixed number of queries, and those of the tiles of a dashboard."""
+    """Show one page of the wall. Pages rotate: those in the URL (`page`, `dashboard`), by default all pages and the
+    dashboards on the wall; `hold` stays on one. A fixed number of queries, besides those of a dashboard's tiles."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
     turns = wall_rotation.turns_of(request, workspace, PAGES)
@@ -157,7 +157,7 @@ def _by_importance(workers: list[Worker], compute: Compute, now: datetime) -> li
 
 
 def _waits(seen: ExperimentQuerySet) -> tuple[int, datetime | None]:
-    """Return the number of waiting trials, and since when the first of them waits."""
+    """Return the number of waiting trials, and the time since when the first of them waits."""
     may_start = seen.filter(state__in=(ExperimentState.PENDING, ExperimentState.RUNNING), waiting_count__gt=0)
     waiting = Trial.objects.filter(
         experiment__in=list(may_start.values_list("pk", flat=True)), state=TrialState.WAITING
@@ -216,7 +216,8 @@ def _gain(experiment: Experiment, at: datetime | None) -> SafeString | str:
     by = f"#{experiment.best_number}"
     if len(experiment.trace) > 1:
         step = experiment.trace[-1][1] - experiment.trace[-2][1]
-        size = f"{abs(step):.4f}" if 1e-4 <= abs(step) < 0.01 else value(abs(step))  # as the best beside it
+        # With the same digits as the best value next to it.
+        size = f"{abs(step):.4f}" if 1e-4 <= abs(step) < 0.01 else value(abs(step))
         by = f"{'+' if step > 0 else '−'}{size}"
     return format_html("{} at {}", by, clock(at)) if at else by
 

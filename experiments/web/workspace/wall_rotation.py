@@ -19,7 +19,7 @@ MOST_DASHBOARDS = 10
 
 @dataclass(frozen=True)
 class Turn:
-    """A page of the wall. `tiles` are those of a dashboard that fit on it."""
+    """A page of the wall. `tiles` are the tiles of a dashboard that fit on it."""
 
     key: str
     label: str
@@ -28,7 +28,7 @@ class Turn:
 
     @property
     def label_key(self) -> str:
-        """The key that all pages of a dashboard have in common."""
+        """The key shared by all pages of a dashboard."""
         return self.key.partition("-")[0]
 
     @property
@@ -123,7 +123,7 @@ def _dashboards(
 
 
 def _parts(tiles: Sequence[Tile]) -> list[list[Tile]]:
-    """Return the tiles of each page, in order. A page has two rows of six columns. A row with a drawing fills a page,
+    """Return the tiles of each page, in order. A page has two rows of six columns. A row with a chart fills a page,
     because its text would be too small otherwise."""
     rows: list[list[Tile]] = []
     used = COLUMNS

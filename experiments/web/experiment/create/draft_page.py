@@ -1,4 +1,4 @@
-"""Code that the pages for creating an experiment and editing a draft share: filling in, steps, estimate."""
+"""Shared by the pages that create an experiment and edit a draft: filling in the form, steps, estimate."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from .start_estimate import start_estimate
 def filled_in(
     request: SignedInRequest, workspace: Workspace, initial: Mapping[str, str] | None = None
 ) -> tuple[QueryDict, ScriptReading | None]:
-    """Return the posted form, with what its script or a chosen number says filled in, and what was read.
-
-    `initial`: the values of fields that a short form, as on Home, does not have.
+    """Return the posted form, completed with what was read from its script or a chosen number, and what was read.
+    `initial`: the values of fields that a short form, such as on Home, does not have.
     """
     data = request.POST.copy()
     for name, value in (initial or {}).items():
@@ -42,7 +41,7 @@ def filled_in(
 def steps_context(
     request: SignedInRequest, form: ExperimentForm, reading: ScriptReading | None
 ) -> dict[str, Any]:
-    """Return what the steps of the page show beside the fields."""
+    """Return the template context of the page's steps, except the fields."""
     checked = form
     if form.is_bound:
         form.errors  # noqa: B018 (validates the form: the preview shows what is valid of a faulty one)

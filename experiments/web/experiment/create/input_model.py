@@ -18,7 +18,7 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 LONGEST_FILTER = 200
-MOST = 30  # offered at once; the search finds the others
+MOST = 30  # offered at once; others are found by searching
 
 
 def context(request: SignedInRequest, experiment: Experiment) -> dict[str, object]:

@@ -18,7 +18,7 @@ from experiments.web.experiment.forms.experiment_form import ExperimentForm
 
 DRAWS = 5
 
-# Stand-ins for the placeholders of a command that only a trial has.
+# Sample values for the placeholders that only a trial has.
 PLACEHOLDERS = {
     "trial_id": "abcd2345-1",
     "exp_id": "abcd2345",
@@ -31,11 +31,11 @@ PLACEHOLDERS = {
 class Preview:
     """The first samples, by parameter, and the command of the first trial.
 
-    A sample is a pair: the value as the table shows it, and in full, as the command gets it.
+    A sample is a pair: the value as shown in the table, and in full as in the command.
     """
 
     parameters: list[tuple[str, list[tuple[str, str]]]]
-    is_exact: bool  # the samples are those of the first trials; otherwise they are only similar
+    is_exact: bool  # whether the first trials will have exactly these samples; otherwise, similar ones
     size: int | None
     is_counted: bool  # otherwise `size` is an upper bound
     command: str

@@ -1,4 +1,5 @@
-"""Report on the Python that a command runs on a worker, and on the script's imports that it lacks; before the start."""
+"""Report, before an experiment starts, on the Python that its command runs on a worker and the imports that it
+lacks."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ from pathlib import Path
 from experiments.models import PythonCheck, Queue
 from trialdeck.script import Script, ScriptCall
 
-WITHIN_S = 4.0  # a worker looks twice a second
+WITHIN_S = 4.0  # a worker checks for requests twice a second
 POLL_S = 0.1
 SELECTING = ("PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME")
 
 
 @dataclass(frozen=True)
 class PythonReport:
-    """The answer of a worker, in sentences: `fault` says why trials would fail; `note` why nothing is known."""
+    """A worker's answer as messages for users: `fault` says why trials would fail, `note` why nothing is known."""
 
     worker: str = ""
     path: str = ""
@@ -30,8 +31,8 @@ class PythonReport:
 def python_report(
     script: Script, call: ScriptCall, *, queue: Queue, directory: str, environment: Mapping[str, str]
 ) -> PythonReport | None:
-    """Ask a worker of the queue, and wait for a few seconds. None where there is nothing to ask: no interpreter in the
-    command, or no worker."""
+    """Ask a worker of the queue, and wait for a few seconds. None if the command has no interpreter or the queue no
+    worker."""
     if not call.python or not queue.is_served():
         return None
     folder = os.path.join(directory, Path(call.script).parent)  # noqa: PTH118 (the worker expands ~)

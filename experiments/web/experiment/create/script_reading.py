@@ -40,11 +40,11 @@ BUTTON = "read_arguments"
 
 @dataclass(frozen=True)
 class ScriptReading:
-    """What was read, as the page shows it. `problem` says why nothing was read; `script` is None then."""
+    """What was read from a script. `problem` is the reason if nothing was read; then `script` is None."""
 
     script: Script | None = None
     problem: str = ""
-    searched: int = 0  # new rows that are searched, and that are not
+    searched: int = 0  # new rows that are searched, and those that are not
     fixed: int = 0
     metrics: tuple[MetricCall, ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -72,9 +72,8 @@ class ScriptReading:
 def read_arguments(
     data: QueryDict, files: Mapping[str, Any], queue: Queue | None
 ) -> tuple[QueryDict, ScriptReading]:
-    """Return the posted form with what its script says filled in, and what was read.
-
-    Rows, a metric and a name that are there already stay. `queue`: the queue of the form, whose workers see the folder.
+    """Return the posted form, completed with what was read from its script, and what was read. Existing rows, metric
+    and name are not replaced. `queue`: the form's queue, whose workers can access the folder.
     """
     command = data.get("command", "")
     call = script_call(command)
@@ -116,8 +115,8 @@ def read_arguments(
 
 
 def start_fault(data: QueryDict, queue: Queue | None) -> str:
-    """Return why the trials of this form would fail at once: an import that the Python on the worker lacks. Empty where
-    none is known to, or where the person starts it anyway."""
+    """Return why the trials of this form would fail immediately: an import that the Python on the worker lacks. Empty
+    if no such import is known, or if the user chose to start anyway."""
     if data.get("ignore_imports"):
         return ""
     try:
@@ -138,20 +137,20 @@ def _python(script: Script, data: QueryDict, queue: Queue | None) -> PythonRepor
     try:
         environment = PairsField(required=False).clean(data.get("environment", ""))
     except ValidationError:
-        environment = {}  # the form says what is wrong with it
+        environment = {}  # the form reports its error
     return python_report(script, call, queue=queue, directory=directory, environment=environment)
 
 
 def write_metric(data: QueryDict, metric: MetricCall) -> None:
-    """Make a call of the script the objective of the form."""
+    """Set the form's objective to a metric that the script reports."""
     data["metric"], data["direction"], data["source"] = metric.name, metric.direction, metric.source
     if metric.source == "stdout":
         data["pattern"] = metric.pattern
 
 
 def write_chosen_metric(data: QueryDict, text: str) -> None:
-    """Make the metric that a button names the objective: `source|name|expression`. A number without a name keeps the
-    name that was typed."""
+    """Set the form's objective to the metric in a button's value, `source|name|expression`. Without a name, the typed
+    name is kept."""
     source, _, rest = text.partition("|")
     name, _, pattern = rest.partition("|")
     if source not in ("sdk", "stdout"):
@@ -165,7 +164,7 @@ def write_chosen_metric(data: QueryDict, text: str) -> None:
 def _script(
     data: QueryDict, files: Mapping[str, Any], call: ScriptCall | None, queue: Queue | None
 ) -> Script:
-    """Return the script that was uploaded, pasted, or that the command runs in its folder. Raise ScriptError."""
+    """Return the script that was uploaded or pasted, or that the command runs in its folder. Raise ScriptError."""
     command_arguments = call.arguments if call else ()
     name = Path(call.script).name if call else "script"
     if upload := files.get("script_file"):
@@ -185,8 +184,8 @@ def _script(
 
 
 def _path(call: ScriptCall, data: QueryDict, queue: Queue | None) -> Path:
-    """Return the path of the script on this machine: only where a worker of the queue sees the same folder, and never
-    in Trialdeck's own data. Raise ScriptError."""
+    """Return the path of the script on this machine: only if a worker of the queue can access the same folder, and
+    never in Trialdeck's own data. Raise ScriptError."""
     if data.get("repository", "").strip():
         raise ScriptError("The code comes from a repository. Paste or upload the script below.")
     directory = data.get("directory", "").strip()
@@ -210,7 +209,7 @@ def _path(call: ScriptCall, data: QueryDict, queue: Queue | None) -> Path:
 
 
 def _is_here(queue: Queue) -> bool:
-    """Whether a worker of this queue runs on this machine, and so sees the same folders."""
+    """Return whether a worker of this queue runs on this machine and so can access the same folders."""
     workers = Worker.objects.present().filter(host=socket.gethostname())
     return any(queue.name in worker.queues for worker in workers)
 
@@ -228,7 +227,7 @@ def _row(row: Suggestion, name: str, *, is_on: bool) -> space_rows.Row:
 
 
 def _write_rows(data: QueryDict, rows: Iterable[space_rows.Row]) -> None:
-    """Write the rows into the form's data, instead of those that it has."""
+    """Replace the rows in the form's data."""
     for key in [key for key in data if key.startswith("space-")]:
         del data[key]
     for place, row in enumerate(rows):

@@ -21,7 +21,8 @@ WITHOUT_TRIALS = "No trial with this command has finished yet. Start a test run 
 
 @dataclass(frozen=True)
 class StartEstimate:
-    """How long a search takes and what it costs, in seconds: (at least, at most). `unknown` says why they are None."""
+    """How long a search takes and how much slot time it uses, in seconds: (at least, at most). `unknown` says why they
+    are None."""
 
     max_trials: int | None
     concurrency: int

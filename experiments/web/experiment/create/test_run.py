@@ -1,4 +1,4 @@
-"""The test run of a draft, as the page of the draft shows it: how it ended, and its log with numbers to choose."""
+"""The test run of a draft on the draft's page: its outcome, and its log with numbers to choose from."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WHILE_ACTIVE_S = 1.5
 
 @dataclass(frozen=True)
 class TestRun:
-    """The only trial of a test run, and the last lines of its log in pieces."""
+    """The single trial of a test run, and the last lines of its log as pieces."""
 
-    __test__ = False  # pytest
+    __test__ = False  # not a test class for pytest
 
     experiment: Experiment
     trial: Trial | None
@@ -43,7 +43,7 @@ class TestRun:
         return (self.experiment.state, trial and (trial.state, trial.log_bytes, trial.detail))
 
     def log(self, *, chosen: str) -> SafeString:
-        """Return the lines with a button for each number; that of the `chosen` expression is pressed."""
+        """Return the lines with a button for each number; the one with the `chosen` expression is pressed."""
         lines = [
             format_html_join("", "{}", ((_html(piece, chosen),) for piece in pieces)) for pieces in self.lines
         ]
@@ -69,7 +69,7 @@ def _html(piece: Piece, chosen: str) -> SafeString | str:
 
 
 def test_run_of(draft: Experiment, public_id: str, user: User) -> TestRun:
-    """Return a test run of this draft. Raise 404 where there is none that the user sees."""
+    """Return a test run of this draft. Raise 404 if there is none that the user may see."""
     visible = Experiment.objects.visible_to(user).filter(workspace=draft.workspace, parent=draft)
     experiment = get_object_or_404(visible.select_related("queue"), public_id=public_id)
     if TRY not in experiment.tags:

@@ -100,7 +100,7 @@ def run_test(request: SignedInRequest, experiment: Experiment, form: ExperimentF
 
 
 def test_page(draft: Experiment, test_run: Experiment) -> str:
-    """Return the address of the draft's page that shows its test run."""
+    """Return the URL of the draft's page that shows its test run."""
     edit = reverse("experiment-edit", args=[draft.workspace.slug, draft.public_id])
     return f"{edit}?test={test_run.public_id}#counts"
 
@@ -115,15 +115,14 @@ def _parent(request: SignedInRequest, workspace: Workspace) -> Experiment | None
 
 
 def _saved_draft(request: SignedInRequest, workspace: Workspace) -> Experiment | None:
-    """Return the draft that the page of `?saved=` has saved, so that the browser's Back button leads to it; None
-    once it has been enqueued."""
+    """Return the draft of `?saved=`, so that the browser's Back button leads to it; None once it is enqueued."""
     public_id = request.session.get("drafts", {}).get(request.GET.get("saved", ""))
     drafts = Experiment.objects.visible_to(request.user).filter(state=ExperimentState.DRAFT)
     return drafts.filter(workspace=workspace, public_id=public_id).first() if public_id else None
 
 
 def _initial(request: SignedInRequest, parent: Experiment | None) -> dict[str, str]:
-    """Return the values that the address or the clone dialog fills in."""
+    """Return the values that the URL or the clone dialog fills in."""
     values = {"name": f"Clone of {parent.name}"[:200]} if parent else {}
     values |= {name: request.POST[name] for name in REVIEWED if name in request.POST}
     if warm_start := request.GET.get("warm_start", "").replace("\0", "")[:100]:
@@ -132,8 +131,8 @@ def _initial(request: SignedInRequest, parent: Experiment | None) -> dict[str, s
 
 
 def _create_once(request: SignedInRequest, form: CreateForm) -> Experiment:
-    """Create the draft and enqueue it if it is to start. The same page sent twice creates one experiment, unless
-    a value was changed.
+    """Create the draft, and enqueue it if requested. The same page posted twice creates one experiment, unless a value
+    was changed.
 
     A double click is two requests at the same time: the lock on the session's row lets one of them go first.
     """

@@ -1,4 +1,4 @@
-"""Conflicts between two people who edit an experiment: who changed what, and the posted values merged into the new
+"""Conflicts between two users who edit an experiment: who changed what, and the posted values merged into the new
 ones."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHECKBOXES = ("pipefail", "passes_arguments", "avoid_failing_regions")
 
 @dataclass(frozen=True)
 class OtherRevision:
-    """A revision that someone made after the page was drawn."""
+    """A revision that someone made after the page was rendered."""
 
     author: str
     number: int
@@ -29,7 +29,7 @@ class OtherRevision:
 
 @dataclass(frozen=True)
 class Conflict:
-    """What others changed after the page was drawn, and the posted values on top of that."""
+    """What others changed after the page was rendered, and the posted values on top of it."""
 
     data: QueryDict
     revisions: list[OtherRevision] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Conflict:
 
 
 def conflict_of(data: QueryDict, experiment: Experiment, *, is_restoring: bool) -> Conflict:
-    """Return the conflict of an outdated page that was posted as `data`."""
+    """Return the conflict of an outdated page, posted as `data`."""
     revisions = _revisions_since(data.get("seen", ""), experiment)
     their_changes = [
         OtherRevision(
@@ -64,7 +64,7 @@ def _revisions_since(number: str, experiment: Experiment) -> list[Revision]:
 
 
 def merged(data: QueryDict, *, before: Settings, now: Experiment) -> QueryDict:
-    """Return the posted values; a field that was not touched takes the current value."""
+    """Return the posted values, with the current values for untouched fields."""
     data, old, new = data.copy(), settings_values(before), settings_values(now.settings)
     data["seen"], data["seen_description"] = str(now.revision.number), description_digest(now)
     for name in old.keys() - {"space_document", *CHECKBOXES}:

@@ -35,7 +35,7 @@ class EstimateView:
 
 @dataclass(frozen=True)
 class ChangePreview:
-    """What saving these settings would change. `impact` and the estimates exist while trials may run."""
+    """What saving these settings would change. There are an `impact` and estimates only while trials may run."""
 
     settings: Settings
     changes: list[Change]

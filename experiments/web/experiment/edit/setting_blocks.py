@@ -30,7 +30,7 @@ class BlockForm(forms.Form):
     verb: ClassVar[str] = "edit"
     is_danger: ClassVar[bool] = False
     is_full: ClassVar[bool] = False  # uses the full width
-    is_checked_by_server: ClassVar[bool] = True  # a refusal comes with what was typed
+    is_checked_by_server: ClassVar[bool] = True  # a rejected form is rendered again with the typed values
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, experiment: Experiment) -> None:
         self.experiment, self.current = experiment, experiment.settings
@@ -39,7 +39,7 @@ class BlockForm(forms.Form):
         self.prepare()
 
     def mark(self) -> str:
-        """Return the number of the revision from which the page was drawn."""
+        """Return the number of the revision that the page was rendered from."""
         return str(self.experiment.revision.number)
 
     def filled(self) -> dict[str, object]:
@@ -81,7 +81,7 @@ class BlockForm(forms.Form):
         return experiment.edit(settings, by=by, seen=experiment.revision.number)
 
     def seen_settings(self) -> Settings | None:
-        """Return the settings that the page was drawn from, if what the form shows of them has changed since."""
+        """Return the settings that the page was rendered from, if the part in the form has changed since."""
         number = self.cleaned_data["seen"]
         is_number = number.isdecimal() and len(number) < 9
         seen = self.experiment.revisions.filter(number=int(number)).first() if is_number else None
@@ -113,7 +113,7 @@ def change(
     template: str = "execution/block.html",
     **arguments: Any,
 ) -> HttpResponse:
-    """GET shows the form, POST saves it. 403 for viewers; 409 in every state but draft, with what was typed."""
+    """GET shows the form, POST saves it. 403 for viewers; 409 in every state but draft, with the typed values."""
     require(request.user, kind.verb, experiment)
     if request.method != "POST":
         try:

@@ -78,7 +78,7 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     except Invalid as invalid:
         form.add_errors(invalid)
         return _render(request, form, restored, code=422)
-    except Refused as refused_now:  # the state or the values changed since they were read above
+    except Refused as refused_now:  # the state or values have changed since they were read above
         experiment = get_experiment(request, workspace_slug, public_id)
         form = EditForm(request.POST, experiment=experiment, shown=shown)
         obstacle = _obstacle(request, form, restored)
@@ -106,7 +106,7 @@ def _restored_revision(request: SignedInRequest, experiment: Experiment) -> Revi
 
 
 def _advised(request: SignedInRequest, experiment: Experiment) -> Settings | None:
-    """Return the settings of the advice that `?advice=` names; None without one, or when it no longer holds."""
+    """Return the settings of the advice in `?advice=`; None without advice, or if it no longer applies."""
     key = request.GET.get("advice")
     return advised_settings(experiment, key) if key else None
 
@@ -125,12 +125,12 @@ def _refusal(experiment: Experiment) -> str:
 
 
 def _obstacle(request: SignedInRequest, form: EditForm, restored: Revision | None) -> HttpResponse | None:
-    """Return the answer when the state forbids a save, or someone else saved first; None when neither holds."""
+    """Return the response if the state forbids saving or someone else saved first, else None."""
     if refusal := _refusal(form.experiment):
         return _render(request, form, restored, problem=refusal, code=409)
     if not form.is_stale:
         return None
-    if form.is_already_saved:  # a double click, or the same change in two tabs
+    if form.is_already_saved:  # double click, or the same change in two tabs
         messages.info(request, f"Already saved as revision {form.experiment.revision.number}.")
         return redirect(url_of(form.experiment))
     conflict = conflict_of(request.POST, form.experiment, is_restoring=restored is not None)
@@ -228,7 +228,8 @@ def _locked(form: EditForm) -> list[tuple[str, str, str]]:
 
 
 def _not_restored(form: EditForm, restored: Revision | None) -> list[str]:
-    """Say which values of an earlier revision are not restored, because the setting is locked."""
+    """Return a sentence that names the values of an earlier revision that are not restored because the setting is
+    locked."""
     if not restored or not form.is_update:
         return []
     return [

@@ -100,7 +100,7 @@ class CloneForm(ProjectChoice, ActionForm):
 
     def prepare(self) -> None:
         fields, experiment = self.fields, self.experiment
-        self.auto_id = "clone_%s"  # its dialog may open above a form that has a project too
+        self.auto_id = "clone_%s"  # its dialog may open above a form that also has a project
         fields["name"].initial = f"Clone of {experiment.name}"[:200]
         fields["project"].initial = experiment.project_id
         self.offer_projects(experiment.workspace)
@@ -113,7 +113,7 @@ class CloneForm(ProjectChoice, ActionForm):
 
 
 class ResumeForm(ActionForm):
-    """Asks for new limits where they are reached; the others may stay as they are."""
+    """Requires new limits in place of reached ones; others are optional."""
 
     max_trials = forms.IntegerField(required=False, min_value=1, label="Max trials")
     max_duration_h = forms.FloatField(required=False, min_value=0.0001, label="Max duration")

@@ -52,10 +52,9 @@ class CreateForm(ExperimentForm):
             values |= {name: value for name, value in settings_values(advised).items() if name in changed}
             values |= space_rows.view_of(advised.space)
         super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
-        self.fields["metric"].required = "try" not in self.data  # a test run shows the numbers to choose from
-        self.fields["metric"].error_messages["required"] = (
-            "Enter the metric to optimize, for example accuracy."
-        )
+        # A test run shows the numbers in the log to choose from.
+        self.fields["metric"].required = "try" not in self.data
+        self.fields["metric"].error_messages["required"] = "Enter the metric to optimize, for example accuracy."
         queue = field_of(self, "queue", QueueField)
         queue.queryset = Queue.objects.granted_to(workspace)
         queue.served = experiment_lists.served_queues()
@@ -66,7 +65,7 @@ class CreateForm(ExperimentForm):
         self.initial.setdefault("submission", uuid.uuid4())
 
     def _settings_document(self, cleaned: dict[str, Any]) -> dict[str, Any]:
-        """A clone takes the settings that this form has no field for from its parent."""
+        """Return the settings that could be read; a clone inherits those without a field from its parent."""
         inherited = self.parent.revision.as_it_ran.document() if self.parent else {}
         missing = {name for name in inherited if name not in self.fields or self.is_absent(name)}
         values = super()._settings_document(cleaned)
@@ -91,7 +90,7 @@ class CreateForm(ExperimentForm):
         return [space_rows.Row(type=kind) for kind in ("loguniform", "choice", "uniform")]
 
     def initial_data(self) -> dict[str, str]:
-        """Return what a browser would send of the untouched form."""
+        """Return the data that a browser would post from the untouched form."""
         data = {}
         for name, field in self.fields.items():
             value = field.prepare_value(self.get_initial_for_field(field, name))

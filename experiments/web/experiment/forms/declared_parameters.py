@@ -25,7 +25,7 @@ class Offer:
 
     @property
     def row(self) -> Row:
-        """A first row for it: a range around the script's value."""
+        """An initial row: a range around the script's value."""
         kind, values = _around(self.value, self.type)
         return Row(self.name, kind, text_of(values))
 
@@ -48,7 +48,7 @@ def offers(source: Experiment | None) -> list[Offer]:
 
 
 def is_taken(name: str, names: Collection[str]) -> bool:
-    """Whether the search space has this parameter already, with or without its group."""
+    """Return whether the search space already has this parameter, with or without its group."""
     group, _, parameter_name = name.partition("/")
     return name in names or (group in PLAIN and parameter_name in names)
 

@@ -24,7 +24,7 @@ from .sections import text_input
 class EditForm(ExperimentForm):
     """The form of an existing experiment, filled with its values or with those of an earlier revision (`shown`).
 
-    A field that was not touched keeps its stored value: reading it back from the page could round it.
+    An untouched field keeps its stored value, because parsing it from the page could round it.
     """
 
     queue = QueueField(None, required=False)
@@ -82,7 +82,7 @@ class EditForm(ExperimentForm):
         field.queryset = Queue.objects.granted_to(self.workspace)
         field.empty_label = f"{current} (current)" if current else "None"
         field.served = experiment_lists.served_queues()
-        # A double click asks for the queue that the first click moved to: not offered, but accepted.
+        # The second request of a double click has the queue that the first one moved to: accepted, but not offered.
         offered = ModelChoiceIterator(field)
         field.choices = [
             (key, label) for key, label in offered if current is None or str(key) != str(current.pk)
@@ -109,13 +109,13 @@ class EditForm(ExperimentForm):
 
     @property
     def is_stale(self) -> bool:
-        """Whether someone changed the experiment after this page was drawn."""
+        """Whether someone changed the experiment after this page was rendered."""
         seen = (self.data.get("seen"), self.data.get("seen_description"))
         return seen != (str(self.experiment.revision.number), description_digest(self.experiment))
 
     @property
     def is_already_saved(self) -> bool:
-        """Whether the experiment has all of these values already."""
+        """Whether the experiment already has all of these values."""
         if not self.is_valid() or self.is_other_project or self.new_queue:
             return False
         is_same = self.settings == self.current
@@ -159,7 +159,7 @@ class EditForm(ExperimentForm):
         return filled_rows(self.rows) != filled_rows(self.initial_rows())
 
     def _mark_changes(self) -> None:
-        """Put the current value beside each field that shows another one."""
+        """Show the current value next to each field with a different value."""
         self.changed_names: set[str] = set()
         if not self.is_bound and self.shown == self.current:
             return
@@ -168,12 +168,12 @@ class EditForm(ExperimentForm):
             if name in current and comparable(self[name].value()) != comparable(current[name]):
                 self.changed_names.add(name)
                 before = text_of(name, getattr(self.current, name)).replace("\n", " ")
-                # The bound field is cached, and it is what the page draws.
+                # The bound field is cached and is what the page renders.
                 self[name].help_text = f"Was {before[:60]}. {field.help_text}"
 
 
 def comparable(value: object) -> object:
-    """Return the value of a control so that it compares equal to the value that it was drawn with."""
+    """Return a control's value in a form that compares equal to its rendered value."""
     if value is None:
         return ""
     return value if isinstance(value, bool) else str(value).replace("\r\n", "\n").replace("\r", "\n")

@@ -1,4 +1,4 @@
-"""The form of an experiment: typed text on one side, `Settings` on the other. Create and edit build on it."""
+"""The form of an experiment: converts between typed text and `Settings`. The base of the create and edit forms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .sections import (
 from .steps import Problem, Step, problems_of, steps_of
 
 BLANK_ROWS = 3
-# Buttons that fill in or change a part of the form: their page shows no errors yet.
+# Buttons that only fill in or change a part of the form; the page then shows no errors.
 UNCHECKED = frozenset({"add_row", "drop_row", "add_declared", "read_arguments", "use_metric", "use_number"})
 SPANS = ("max_duration_s", "max_trial_duration_s", "stop_grace_s")
 SOURCE_FIELDS = tuple(SourceFields.base_fields)
@@ -47,7 +47,7 @@ _SETTINGS = [setting.name for setting in fields(Settings)]
 
 
 class Details(TypedDict):
-    """The arguments of `Experiment.describe` and `Experiment.draft` that are no settings."""
+    """The arguments of `Experiment.describe` and `Experiment.draft` that are not settings."""
 
     name: str
     description: str
@@ -74,8 +74,8 @@ class ExperimentForm(
     field_order = [name for section in SECTIONS for name in section.base_fields]
 
     aim = "save the changes"  # completes "Fix 2 fields to …"
-    has_ticks = False  # whether each row has a box that says whether it is searched
-    source_experiment: Experiment | None = None  # whose script declares the parameters that are offered
+    has_ticks = False  # whether each row has a checkbox for whether it is searched
+    source_experiment: Experiment | None = None  # its script declares the offered parameters
 
     def __init__(
         self, data: Mapping[str, Any] | None = None, *, workspace: Workspace, initial: Mapping[str, Any]
@@ -90,14 +90,14 @@ class ExperimentForm(
         self.offer_projects(workspace)
         for name in SPANS:
             self.fields[name].widget.attrs |= {"class": "is-num", "autocomplete": "off"}
-        self.dropped_rows: list[space_rows.Row] = []  # blank ones, for which an offered one comes
+        self.dropped_rows: list[space_rows.Row] = []  # blank rows, replaced by an offered parameter
         self.rows = self._posted_rows(data) if data is not None else self.initial_rows()
         self.added_rows = [row for row in self.rows if row.place is None]
         key_value_rows.give_places(self.rows)
         self.is_validated = not (UNCHECKED & self.data.keys())
 
     def checked_copy(self) -> Self:
-        """Return the validated form with the same input: this one may show no errors yet."""
+        """Return a validated form with the same input; this form itself may not show errors yet."""
         copy = self._copy({name: value for name, value in self.data.items() if name not in UNCHECKED})
         copy.errors  # noqa: B018 (validates it)
         return copy
@@ -106,16 +106,16 @@ class ExperimentForm(
         raise NotImplementedError
 
     def take_scales(self, other: ExperimentForm) -> None:
-        """Show the samples of the rows of another form with the same rows."""
+        """Copy the drawn samples from another form with the same rows."""
         for row, drawn in zip(self.rows, other.rows, strict=True):
             row.scale = drawn.scale
 
     def initial_rows(self) -> list[space_rows.Row]:
-        """The rows of the search space on a page that was not sent yet."""
+        """The rows of the search space on an unposted page."""
         return []
 
     def full_clean(self) -> None:
-        """A request that only adds or removes a row shows no errors."""
+        """Validate, except in a request that only adds or removes a row."""
         if self.is_validated:
             super().full_clean()
         else:
@@ -141,7 +141,7 @@ class ExperimentForm(
 
     @property
     def warnings(self) -> list[tuple[BoundField, str]]:
-        """What is valid, but likely to give wrong results, by field."""
+        """Warnings by field about valid values that are likely to give wrong results."""
         values = self.cleaned_data if self.is_bound else self.initial
         return [
             (self[name], sentence)
@@ -156,7 +156,7 @@ class ExperimentForm(
 
     @property
     def problems(self) -> list[Problem]:
-        """What keeps it from being saved, in the order of the page."""
+        """What prevents saving, in the order of the page."""
         return problems_of(self)
 
     @property
@@ -167,7 +167,7 @@ class ExperimentForm(
         return any(self[name].value() not in defaults or self[name].errors for name in names)
 
     def is_absent(self, name: str) -> bool:
-        """Whether this field was missing in the request, as opposed to sent empty."""
+        """Return whether this field was missing in the request, as opposed to posted empty."""
         if isinstance(self.fields[name].widget, DefaultOn):
             return name not in self.data and f"{name}{SHOWN}" not in self.data
         return name in (*SOURCE_FIELDS, *STYLE_FIELDS) and name not in self.data
@@ -184,7 +184,7 @@ class ExperimentForm(
         return values
 
     def add_errors(self, invalid: Invalid) -> None:
-        """Add each error to its field; a field that has an error already keeps that one."""
+        """Add each error to its field, unless the field already has an error."""
         for name, sentences in invalid.errors.items():
             if name not in self.errors:
                 self.add_error(name if name in self.fields else None, sentences)
@@ -234,7 +234,7 @@ class ExperimentForm(
 
     @property
     def focus(self) -> key_value_rows.Focus:
-        """Where the focus goes after a row was added or removed."""
+        """The element to focus after a row was added or removed."""
         return key_value_rows.focus_after(self.data, self.rows, added=self._adds)
 
     @property
@@ -257,7 +257,7 @@ class ExperimentForm(
         return [str(error) for error in self.errors.get("space_document", [])]
 
     def _posted_rows(self, data: Mapping[str, Any]) -> list[space_rows.Row]:
-        """Return the rows of a request, whose buttons add and remove them. htmx adds one at a time."""
+        """Return the rows of a request, with its button's row added or removed. htmx adds one at a time."""
         rows = space_rows.typed(data, without=data.get("drop_row", ""))
         added_name = data.get("add_declared")
         if offer := next((offer for offer in self._offers_beside(rows) if offer.name == added_name), None):
@@ -339,7 +339,7 @@ class ArgumentHelp:
 
 @dataclass(frozen=True)
 class ChoiceHelp:
-    """What one algorithm or early-stopping rule does, and its arguments."""
+    """A description of an algorithm or early-stopping rule, and its arguments."""
 
     name: str
     summary: str

@@ -1,6 +1,6 @@
 """The choice of a project by its name, in one box: an existing project, or a new one that is confirmed.
 
-A select and a text field carry the same choice; pages show them where there is no script, and other programs send them.
+A select and a text field hold the same choice: they are used without JavaScript, and by other clients.
 """
 
 from __future__ import annotations

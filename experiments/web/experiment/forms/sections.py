@@ -33,18 +33,19 @@ REFERENCE_KINDS = [("branch", "Last commit of a branch"), ("tag", "Tag"), ("comm
 
 
 def text_input(placeholder: str = "", css: str = "") -> forms.TextInput:
-    """A one-line input without browser suggestions."""
+    """Return a single-line input without browser suggestions."""
     attrs = {"placeholder": placeholder, "class": css, "autocomplete": "off"}
     return forms.TextInput(attrs={name: text for name, text in attrs.items() if text})
 
 
 def number_input() -> forms.TextInput:
-    """A number as text: a number input keeps back what the browser cannot parse, and the typed text is lost."""
+    """Return a text input for a number: a number input does not send what the browser cannot parse, and the typed text
+    would be lost."""
     return forms.TextInput(attrs={"class": "is-num", "inputmode": "decimal", "autocomplete": "off"})
 
 
 def text_area(rows: int, placeholder: str = "", css: str = "") -> forms.Textarea:
-    """A text area without spell checking."""
+    """Return a text area without spell checking."""
     return forms.Textarea(
         attrs={"rows": rows, "placeholder": placeholder, "class": css, "spellcheck": "false"}
     )
@@ -57,7 +58,7 @@ def _integer(**options: Any) -> forms.IntegerField:
 
 
 class DescriptionFields(ProjectChoice):
-    """Name, project, tags, visibility and description. None of them makes a revision."""
+    """Name, project, tags, visibility and description, which have no revisions."""
 
     name = forms.CharField(
         max_length=200,
@@ -70,7 +71,7 @@ class DescriptionFields(ProjectChoice):
 
 
 class CommandFields(forms.Form):
-    """The command of a trial and its surroundings."""
+    """A trial's command and its environment."""
 
     command = forms.CharField(
         strip=False,
@@ -179,7 +180,7 @@ class SpaceFields(forms.Form):
 
 
 class ObjectiveFields(forms.Form):
-    """What is optimized, and where its value comes from."""
+    """The objectives, and where their values come from."""
 
     metric = forms.CharField(required=False, widget=text_input("default", "mono"))
     direction = forms.ChoiceField(
@@ -225,7 +226,7 @@ class ObjectiveFields(forms.Form):
 
 
 class SearchFields(forms.Form):
-    """The algorithm and what bounds and starts the search."""
+    """The algorithm, its limits and its starting points."""
 
     algorithm = forms.ChoiceField(choices=[(name, name) for name in engine.ALGORITHMS], initial="TPE")
     algorithm_arguments = ArgumentsField(

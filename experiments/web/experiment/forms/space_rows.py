@@ -38,18 +38,18 @@ _SPACE = re.compile(r"\s*")
 
 @dataclass
 class Row:
-    """One parameter as typed. `tick` is set where the page has a box that says whether to search it (`on`)."""
+    """One parameter as typed. `tick` is set if the page has a checkbox for whether to search it (`on`)."""
 
     name: str = ""
     type: str = "uniform"
     values: str = ""
-    default: str = ""  # the script's, for the eye
+    default: str = ""  # the script's default, only displayed
     tick: str = ""
     on: str = ""
     errors: list[str] = field(default_factory=list)
     place: int | None = field(
         default=None, compare=False
-    )  # its number in the form, whatever rows come and go
+    )  # its number in the form, which does not change when rows are added or removed
 
     scale: str = field(default="", compare=False)  # the first samples, drawn
 
@@ -59,7 +59,7 @@ class Row:
 
     @property
     def is_searched(self) -> bool:
-        """Whether it is part of the search space: its box is ticked, or it has none."""
+        """Whether it is part of the search space: its checkbox is checked, or it has none."""
         return bool(self.on or not self.tick)
 
     @property
@@ -113,12 +113,12 @@ def read(rows: list[Row]) -> Space:
 
 
 def view_of(space: Space) -> dict[str, str]:
-    """Return the view in which a form starts: rows cannot show a nested space."""
+    """Return the initial view of a form: rows cannot show a nested space."""
     return {"space_as": "json" if space.is_nested else "rows"}
 
 
 def rows_of(document: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """Return a valid space as rows; nothing for a nested one, which is edited as JSON."""
+    """Return a valid space as rows; no rows for a nested space, which is edited as JSON."""
     if parse(document).is_nested:
         return []
     return [
@@ -151,7 +151,7 @@ def items(text: str) -> list[Any]:
 def text_of(values: list[Any]) -> str:
     """Return the values as a person would type them; `items` reads them back."""
     if len(values) == 1 and isinstance(values[0], list):
-        return json.dumps(values, ensure_ascii=False)  # as bare text it would read as the list of values
+        return json.dumps(values, ensure_ascii=False)  # as bare text it would be parsed as a list of values
     return ", ".join(
         value if isinstance(value, str) and _is_bare(value) else _written(value) for value in values
     )
@@ -205,14 +205,14 @@ def _json(text: str) -> object:
 
 
 def _no_constant(word: str) -> None:
-    raise ValueError(word)  # NaN and Infinity are words here
+    raise ValueError(word)  # NaN and Infinity are text here
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _is_bare(text: str) -> bool:
-    """Whether this text, typed without quotes, reads back as itself."""
+    """Return whether this text, typed without quotes, is parsed as itself."""
     return (
         "," not in text
         and text[:1] not in ('"', "[", "{")
@@ -229,7 +229,7 @@ def _note(row: Row | None, fault: Fault, faults: list[Fault]) -> None:
 
 
 def _row_of(path: str, rows: list[Row]) -> Row | None:
-    """Return the row that an error of the space is about."""
+    """Return the row that a search-space error belongs to."""
     for row in rows:
         name = row.name.strip()
         if name and (path == name or path.startswith(f"{name}._")):

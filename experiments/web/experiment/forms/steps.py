@@ -1,4 +1,4 @@
-"""The steps of the page that creates an experiment: which fields each has, whether it is complete, what is wrong."""
+"""The steps of the page that creates an experiment: their fields, whether they are complete, and their errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that keeps the form from being sent: the anchor of its place on the page, the place, a sentence."""
+    """Something that prevents the form from being saved: its anchor on the page, its place, and a message."""
 
     anchor: str
     place: str
@@ -53,7 +53,7 @@ class Problem:
 
 
 def steps_of(form: ExperimentForm) -> list[Step]:
-    """Return the steps with their states; without states on a page that was not sent yet."""
+    """Return the steps with their states; without states on an unposted page."""
     if not (form.is_bound and form.is_validated):
         return [Step(anchor, title, "") for anchor, title in STEPS.items()]
     missing = {field.name for field in form.missing_fields}
@@ -66,8 +66,7 @@ def steps_of(form: ExperimentForm) -> list[Step]:
 
 
 def problems_of(form: ExperimentForm) -> list[Problem]:
-    """Return what is invalid in the form, in the order of the page, each with its place. What is still empty is no
-    problem yet."""
+    """Return what is invalid in the form, in the order of the page. Empty required fields are not problems yet."""
     result = []
     missing = {field.name for field in form.missing_fields}
     for name, sentences in form.errors.items():
