@@ -98,7 +98,7 @@ def _write_members(
 
 
 def _write_files(archive: zipfile.ZipFile, data: Path) -> Iterator[tuple[str, str]]:
-    """Write all regular files; links, pipes and what vanishes meanwhile are left out. Yield names and digests."""
+    """Write all regular files, without links, pipes and files that disappear meanwhile. Yield names and digests."""
     for folder in FOLDERS:
         for place, _, names in os.walk(data / folder):
             for name in sorted(names):
@@ -108,15 +108,20 @@ def _write_files(archive: zipfile.ZipFile, data: Path) -> Iterator[tuple[str, st
                 except (FileNotFoundError, NotADirectoryError, safe_files.OutsideFolder):
                     continue
                 with source:
-                    member = zipfile.ZipInfo(f"files/{path.as_posix()}")
-                    member.compress_type = zipfile.ZIP_DEFLATED
-                    member.external_attr = (os.fstat(source.fileno()).st_mode & 0o700) << 16
-                    digest = hashlib.sha256()
-                    with archive.open(member, "w", force_zip64=True) as target:
-                        while chunk := source.read(CHUNK):
-                            digest.update(chunk)
-                            target.write(chunk)
-                yield path.as_posix(), digest.hexdigest()
+                    yield path.as_posix(), _write_file(archive, path.as_posix(), source)
+
+
+def _write_file(archive: zipfile.ZipFile, name: str, source: IO[bytes]) -> str:
+    """Write a file with its owner's permission bits. Return its SHA-256 digest in hexadecimal."""
+    member = zipfile.ZipInfo(f"files/{name}")
+    member.compress_type = zipfile.ZIP_DEFLATED
+    member.external_attr = (os.fstat(source.fileno()).st_mode & 0o700) << 16
+    digest = hashlib.sha256()
+    with archive.open(member, "w", force_zip64=True) as target:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            target.write(chunk)
+    return digest.hexdigest()
 
 
 class Backup:

@@ -89,9 +89,7 @@ def give_to(
                 if stat.S_ISDIR(status.st_mode):
                     folders.append(folder / name)
                 elif _may_change_owner(status, only_of=only_of):
-                    _give_file(number, name, status, uid=uid, gid=gid)
-                    if modes is not None and stat.S_ISREG(status.st_mode):
-                        _add_modes(folder / name, status, modes, below=below)
+                    _give_file(number, folder / name, status, below=below, uid=uid, gid=gid, modes=modes)
 
 
 def _may_change_owner(status: os.stat_result, *, only_of: int | None) -> bool:
@@ -104,16 +102,23 @@ def _has_other_links(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink > 1
 
 
-def _give_file(folder: int, name: str, status: os.stat_result, *, uid: int, gid: int) -> None:
+def _give_file(
+    folder: int,
+    path: PurePath,
+    status: os.stat_result,
+    *,
+    below: Root,
+    uid: int,
+    gid: int,
+    modes: int | None,
+) -> None:
     if _has_other_links(status):
-        _copy_in_place(folder, name)
-    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-
-
-def _add_modes(path: PurePath, status: os.stat_result, modes: int, *, below: Root) -> None:
-    is_program = status.st_mode & 0o100
-    with open_regular(path, below=below) as file:
-        os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode) | (modes if is_program else modes & ~0o111))
+        _copy_in_place(folder, path.name)
+    os.chown(path.name, uid, gid, dir_fd=folder, follow_symlinks=False)
+    if modes is not None and stat.S_ISREG(status.st_mode):
+        added = modes if status.st_mode & 0o100 else modes & ~0o111
+        with open_regular(path, below=below) as file:
+            os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode) | added)
 
 
 def _copy_in_place(folder: int, name: str) -> None:

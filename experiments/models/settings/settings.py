@@ -218,6 +218,15 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
             **self.search_inputs(space),
             **self.execution(),
         }
+        self._check_search(values, space)
+        self._check_metric_source(values, space)
+        self.check_objectives(values)
+        if self.errors:
+            raise Invalid(self.errors)
+        return Settings(**values)
+
+    def _check_search(self, values: dict[str, Any], space: Space | None) -> None:
+        """Check the algorithm, which becomes canonical in `values`, and the early-stopping rule."""
         if space and not self.errors.keys() & {"algorithm", "algorithm_arguments", "fixed"}:
             algorithm, arguments = engine.canonical(values["algorithm"], values["algorithm_arguments"])
             values |= {"algorithm": algorithm, "algorithm_arguments": arguments}
@@ -231,6 +240,9 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
             values["early_stopping"], values["early_stopping_arguments"]
         ):
             self._argument_fault(fault, "early_stopping")
+
+    def _check_metric_source(self, values: dict[str, Any], space: Space | None) -> None:
+        """Check the pattern for the metric in the output, or the path of its file, if the metric is read from there."""
         pattern_fault = patterns.check(values["pattern"]) if values["source"] == "stdout" else None
         if pattern_fault and "pattern" not in self.errors:
             self.fault("pattern", pattern_fault)
@@ -240,10 +252,6 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
             names = {*self._received_names(space), *commands.WORDS}
             if path_fault := json_metric.check_path(values["metric_path"], names):
                 self.fault("metric_path", path_fault)
-        self.check_objectives(values)
-        if self.errors:
-            raise Invalid(self.errors)
-        return Settings(**values)
 
     def _argument_fault(self, fault: Fault, name: str) -> None:
         """Add a fault of an algorithm or a rule, or of one of its arguments."""

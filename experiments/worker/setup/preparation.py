@@ -79,44 +79,8 @@ class Preparation:
             else ()
         )
         script = commands.render(settings.run_command, names, append=appended)
-        chosen = {**configuration.variables(groups, params), **settings.environment}
-        env = environment(
-            base={}
-            if setup.shelf.engine
-            else setup.boundary.base(os.environ),  # the worker's environment does not apply in a container
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            trial_id=trial.public_id,
-            number=trial.number,
-            metric=settings.metric,
-            user=chosen,
-        )
-        run_context = RunContext(
-            folder=self.folder,
-            experiment_id=trial.experiment.public_id,
-            number=trial.number,
-            params=params,
-            objective=settings.metric,
-            cwd=place.cwd,
-            environment=env,
-            chosen=chosen,
-            hyperparameters=groups,
-            objects=settings.objects,
-            has_clearml_folder=bool(setup.shelf.engine)
-            or trial.revision_id not in self.worker.without_clearml,
-            is_contained=bool(setup.shelf.engine),
-        )
-        try:
-            for dialect in DIALECTS:
-                env = env | dialect.prepare(run_context)
-            if groups or settings.objects:
-                text = configuration.text(groups, settings.objects, params)
-                self.folder.add_file(self.folder.configuration, text, mode=0o600)  # it may contain secrets
-                env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
-        except OSError as error:
-            raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
-        except OutsideFolder as error:
-            raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
+        run_context = self._run_context(params, groups)
+        env = self._write_inputs(run_context)
         if earlier := self.run.retrying(lambda: previous_output(trial, self.worker.trials_folder)):
             env["TRIALDECK_PREVIOUS_OUTPUT_DIR"] = str(earlier)
             setup.boundary.show(earlier)
@@ -149,6 +113,51 @@ class Preparation:
             metric_file=self._find_metric_file(names, env) if settings.source == "file" else None,
             clearml_changes=clearml.last_changes(run_context),
         )
+
+    def _run_context(self, params: dict[str, Any], groups: configuration.Groups) -> RunContext:
+        settings, trial, is_contained = self.settings, self.trial, bool(self.setup.shelf.engine)
+        chosen = {**configuration.variables(groups, params), **settings.environment}
+        env = environment(
+            # The worker's environment does not apply in a container.
+            base={} if is_contained else self.setup.boundary.base(os.environ),
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
+            trial_id=trial.public_id,
+            number=trial.number,
+            metric=settings.metric,
+            user=chosen,
+        )
+        return RunContext(
+            folder=self.folder,
+            experiment_id=trial.experiment.public_id,
+            number=trial.number,
+            params=params,
+            objective=settings.metric,
+            cwd=self.place.cwd,
+            environment=env,
+            chosen=chosen,
+            hyperparameters=groups,
+            objects=settings.objects,
+            has_clearml_folder=is_contained or trial.revision_id not in self.worker.without_clearml,
+            is_contained=is_contained,
+        )
+
+    def _write_inputs(self, context: RunContext) -> dict[str, str]:
+        """Write the files with the trial's parameters and configuration. Return its environment with the variables that
+        name them. Raise `SetupFailed`."""
+        env = dict(context.environment)
+        try:
+            for dialect in DIALECTS:
+                env |= dialect.prepare(context)
+            if context.hyperparameters or context.objects:
+                text = configuration.text(context.hyperparameters, context.objects, context.params)
+                self.folder.add_file(self.folder.configuration, text, mode=0o600)  # it may contain secrets
+                env["TRIALDECK_CONFIGURATION"] = str(self.folder.configuration)
+        except OSError as error:
+            raise SetupFailed(f"The trial's parameters cannot be written: {error.strerror}.") from error
+        except OutsideFolder as error:
+            raise SetupFailed(f"The trial's parameters cannot be written: {error}") from error
+        return env
 
     def _find_metric_file(self, names: dict[str, Any], env: dict[str, str]) -> MetricFile:
         """Return the file with the metric, with its version before the trial starts.
