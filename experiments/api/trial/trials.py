@@ -19,7 +19,7 @@ from experiments.api.serialization import RequestBody, responses, time_of, url_o
 from experiments.filters.trials import TrialFields
 from experiments.models import Experiment, FrontTrial, Hypervolume, Refused, Trial
 from experiments.models.trial import failure_groups
-from experiments.models.trial.copies import MOST_REPLICAS
+from experiments.models.trial.creation import MOST_REPLICAS
 from experiments.permissions import require
 
 router = Router(tags=["Trials"])

@@ -8,10 +8,10 @@ from django.db.models import Q
 from experiments.models import status
 
 from .change import ChangeVerbs
-from .queueing import QueueingVerbs
+from .queue_position import QueuePositionVerbs
 
 
-class Experiment(ChangeVerbs, QueueingVerbs):
+class Experiment(ChangeVerbs, QueuePositionVerbs):
     """A command, a search space and a budget. Every change of the row happens within `locked()`."""
 
     class Meta:

@@ -11,7 +11,7 @@ from experiments.models.event import Event
 from experiments.models.fields import StampField
 from experiments.models.settings import Invalid
 
-from .copies import CopyVerbs
+from .creation import TrialCreationVerbs
 
 LONGEST_COMMENT = 4_000  # characters
 LONGEST_QUOTE = 300  # of a comment in the history
@@ -41,7 +41,7 @@ class Comment(models.Model):
         return self.by.username if self.by else "deleted user"
 
 
-class CommentVerbs(CopyVerbs):
+class CommentVerbs(TrialCreationVerbs):
     """The methods for comments and stars, in any state. They do not affect the trial's result."""
 
     class Meta:

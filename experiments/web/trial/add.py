@@ -24,7 +24,7 @@ from experiments.models import (
     TrialState,
     status,
 )
-from experiments.models.trial.copies import MOST_REPLICAS
+from experiments.models.trial.creation import MOST_REPLICAS
 from experiments.models.trial.parameter import digest
 from experiments.permissions import require
 from experiments.search.manual_values import MAX_EXACT_INTEGER

@@ -21,7 +21,7 @@ from .parameter import digest
 MOST_REPLICAS = 100  # at a time, because each one is a job
 
 
-class CopyVerbs(TrialBase):
+class TrialCreationVerbs(TrialBase):
     """The methods that create another trial."""
 
     class Meta:

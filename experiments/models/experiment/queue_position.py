@@ -12,7 +12,7 @@ from experiments.models.status import Refused
 from .base import ExperimentBase
 
 
-class QueueingVerbs(ExperimentBase):
+class QueuePositionVerbs(ExperimentBase):
     """The methods that change an experiment's position; see `move_to` for another queue.
 
     Each locks the experiment and then the queue, so that concurrent moves run one after the other.
