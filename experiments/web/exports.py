@@ -5,8 +5,6 @@ docs/exports.md explains the columns.
 
 from __future__ import annotations
 
-import csv
-import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -19,7 +17,6 @@ from django.views.decorators.http import require_safe
 
 from experiments import database_clock
 from experiments.models import Experiment, Trial, status
-from experiments.runner.command import text_of
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.page import get_experiment
 from experiments.web.ui.query_checks import note_fault, takes
@@ -27,11 +24,10 @@ from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
 from .experiment import index_table
+from .table_files import AT_ONCE, as_json, csv_chunks
 from .trial import columns, trial_query
 
-AT_ONCE = 500  # rows read and written at a time
 LOOKED_AT = 20  # trials that are read for the names in their final results
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # characters with which a spreadsheet formula begins
 
 Record = dict[str, Any]
 Row = TypeVar("Row", Experiment, Trial)
@@ -209,50 +205,17 @@ def _each(rows: QuerySet[Row]) -> Iterator[Row]:
         yield from (rows_by_key[key] for key in page_keys if key in rows_by_key)
 
 
-class _Line:
-    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
 def as_csv(records: Iterable[Record], names: list[str]) -> Iterator[str]:
     """Yield RFC 4180 text, a chunk at a time. Columns of parameters begin with `p.`."""
-    writer = csv.writer(_Line())
-    yield writer.writerow(names)
-    lines: list[str] = []
-    for record in records:
-        params: Any = record.pop("parameters", {})
-        finals: Any = record.pop("final_metrics", {})
-        cells = {
-            **record,
-            **columns.with_prefix(columns.METRIC, finals),
-            **columns.with_prefix(columns.PARAMETER, flat(params)),
-        }
-        lines.append(writer.writerow([cell(cells.get(name)) for name in names]))
-        if len(lines) == AT_ONCE:
-            yield "".join(lines)
-            lines = []
-    yield "".join(lines)
+    return csv_chunks(names, (_cells(record, names) for record in records))
 
 
-def cell(value: object) -> str:
-    """Return a value unrounded. Text that a spreadsheet would treat as a formula gets a leading '."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    text = text_of(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
-
-
-def as_json(records: Iterable[Record]) -> Iterator[str]:
-    """Yield a JSON array, one object per line."""
-    chunk, before = "[", "\n"
-    for count, record in enumerate(records, 1):
-        chunk += before + json.dumps(record, ensure_ascii=False, default=datetime.isoformat)
-        before = ",\n"
-        if count % AT_ONCE == 0:
-            yield chunk
-            chunk = ""
-    yield chunk + "\n]\n"
+def _cells(record: Record, names: list[str]) -> list[object]:
+    params: Any = record.pop("parameters", {})
+    finals: Any = record.pop("final_metrics", {})
+    cells = {
+        **record,
+        **columns.with_prefix(columns.METRIC, finals),
+        **columns.with_prefix(columns.PARAMETER, flat(params)),
+    }
+    return [cells.get(name) for name in names]

@@ -1,23 +1,18 @@
-"""A table as a file: CSV, or JSON with an object per row. Numbers are not rounded, and rows are streamed."""
+"""Tables as files: CSV, or JSON with an object per row. Numbers are not rounded, and rows are streamed."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.http import StreamingHttpResponse
 
-from .exports import as_json, cell
+from experiments.runner.command import text_of
 
-AT_ONCE = 500  # lines in a chunk
-
-
-class _Line:
-    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
-
-    def write(self, line: str) -> str:
-        return line
+AT_ONCE = 500  # rows in a chunk
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # characters with which a spreadsheet formula begins
 
 
 def table_file(
@@ -28,20 +23,52 @@ def table_file(
         records = (dict(zip(columns, map(_json_value, row), strict=True)) for row in rows)
         response = StreamingHttpResponse(as_json(records), content_type="application/json")
     else:
-        response = StreamingHttpResponse(_csv(columns, rows), content_type="text/csv; charset=utf-8")
+        chunks = csv_chunks(columns, (map(_utc, row) for row in rows))
+        response = StreamingHttpResponse(chunks, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
     return response
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[str]:
+def csv_chunks(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """Yield RFC 4180 text: the names of the columns, before any row is read, then `AT_ONCE` rows at a time."""
     writer = csv.writer(_Line())
-    lines: list[str] = [writer.writerow(columns)]
+    yield writer.writerow(columns)
+    lines: list[str] = []
     for row in rows:
-        lines.append(writer.writerow([cell(_utc(value)) for value in row]))
-        if len(lines) >= AT_ONCE:
+        lines.append(writer.writerow([cell(value) for value in row]))
+        if len(lines) == AT_ONCE:
             yield "".join(lines)
             lines = []
     yield "".join(lines)
+
+
+class _Line:
+    """A file for csv.writer whose `write` returns the line, so that `writerow` does."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def cell(value: object) -> str:
+    """Return a value unrounded. Text that a spreadsheet would treat as a formula gets a leading '."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    text = text_of(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+
+
+def as_json(records: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """Yield a JSON array, one object per line."""
+    chunk, before = "[", "\n"
+    for count, record in enumerate(records, 1):
+        chunk += before + json.dumps(record, ensure_ascii=False, default=datetime.isoformat)
+        before = ",\n"
+        if count % AT_ONCE == 0:
+            yield chunk
+            chunk = ""
+    yield chunk + "\n]\n"
 
 
 def _json_value(value: object) -> object:

@@ -64,8 +64,8 @@ class Trial(CommentVerbs):
     def take(cls, worker: Worker, queue_names: list[str], *, free: Free = NOTHING) -> Trial | None:
         """Claim the next waiting trial for a slot of `worker`; None when there is none.
 
-        The order is that of `queues`, then queue position, then trial number. `free` are the available resources: a
-        trial that needs more waits, and later ones go before it.
+        The order is that of `queue_names`, then queue position, then trial number. `free` are the available resources:
+        a trial that needs more waits, and later ones go before it.
         """
         for name in queue_names:
             refused: set[int] = set()

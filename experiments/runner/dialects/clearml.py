@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments.runner.dialects.clearml_publish import MAX_PATH, MAX_TASK, Publisher
 from experiments.runner.dialects.clearml_reports import sample_parts
-from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none, time_or_none
+from experiments.runner.dialects.reader import LineReader, is_name, number_or_text, step_or_none, time_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_SERIES, Report
 from experiments.runner.safe_files import (
@@ -208,46 +208,28 @@ def move_uploads(context: RunContext) -> None:
         return  # files that the worker cannot read
 
 
-class ScalarReader(Reader):
+class ScalarReader(LineReader):
     """Follow the events of a trial. `report_scalar("loss", "train", …)` is a point of `loss/train`, or of `loss` when
     both names are equal; `report_single_value("accuracy", …)` is the final result of `accuracy`."""
 
+    max_line = MAX_LINE
+
     def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
-        self._is_skipping = False  # inside a line that is too long
-        self._lines = 0
         self._last: dict[str, Report] = {}
-
-    def feed(self, data: bytes) -> list[Report]:
-        *lines, torn = data.split(b"\n")
-        if lines:
-            lines[0] = self._torn + lines[0]
-            self._torn = torn
-        else:
-            self._torn += torn
-        reports = [report for line in lines for report in self._line(line)]
-        if len(self._torn) > MAX_LINE:
-            self._is_skipping, self._torn = True, self._torn[:100]
-        return reports
-
-    def end(self) -> list[Report]:
-        return self.feed(b"\n") if self._torn else []
-
-    def restart(self) -> None:
-        super().restart()
-        self._is_skipping = False
 
     def implied(self) -> list[Report]:
         """Return the last value of each scalar as its final result, because ClearML has no final results."""
         return [replace(report, final=True) for report in self._last.values()]
 
+    def _where(self) -> str:
+        return f"Line {self._lines} of ClearML's metrics file"
+
+    def _too_long(self, line: bytes) -> None:
+        self._fault(f"{self._where()} is longer than {MAX_LINE >> 20} MiB.")
+
     def _line(self, line: bytes) -> list[Report]:
-        self._lines += 1
-        where = f"Line {self._lines} of ClearML's metrics file"
-        if self._is_skipping or len(line) > MAX_LINE:
-            self._is_skipping = False
-            self._fault(f"{where} is longer than {MAX_LINE >> 20} MiB.")
-            return []
+        where = self._where()
         if not line.strip():
             return []
         try:

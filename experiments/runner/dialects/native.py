@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 
-from experiments.runner.dialects.reader import Reader, is_name, number_or_text, step_or_none, time_or_none
+from experiments.runner.dialects.reader import LineReader, is_name, number_or_text, step_or_none, time_or_none
 from experiments.runner.dialects.run_context import RunContext
 from experiments.runner.report import MAX_NAME, MAX_SERIES, Report
 from experiments.runner.safe_files import Root
@@ -29,42 +29,23 @@ def listen(context: RunContext) -> "MetricsReader":
     return MetricsReader(context.folder.metrics, context.objective, below=context.folder.below)
 
 
-class MetricsReader(Reader):
+class MetricsReader(LineReader):
     """Follow the metrics file of a trial."""
+
+    max_line = MAX_LINE
 
     def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
-        self._is_skipping = False  # inside a line that is too long
-        self._lines = 0
         self._full: set[bytes] = set()  # prefixes of lines of full series, so that they need no parsing
 
-    def feed(self, data: bytes) -> list[Report]:
-        """Return the reports in the next bytes of the file."""
-        *lines, torn = data.split(b"\n")
-        if lines:
-            lines[0] = self._torn + lines[0]
-            self._torn = torn
-        else:
-            self._torn += torn
-        reports = [report for line in lines if (report := self._line(line))]
-        if len(self._torn) > MAX_LINE:
-            self._is_skipping, self._torn = True, self._torn[:100]
-        return reports
+    def _too_long(self, line: bytes) -> None:
+        self._invalid(line, f"is longer than {MAX_LINE >> 10} KiB")
 
-    def end(self) -> list[Report]:
-        """Return the report in a last line without a newline."""
-        return self.feed(b"\n") if self._torn else []
+    def _line(self, line: bytes) -> list[Report]:
+        report = self._report(line)
+        return [report] if report else []
 
-    def restart(self) -> None:
-        super().restart()
-        self._is_skipping = False
-
-    def _line(self, line: bytes) -> Report | None:
-        self._lines += 1
-        if self._is_skipping or len(line) > MAX_LINE:
-            self._is_skipping = False
-            self._invalid(line, f"is longer than {MAX_LINE >> 10} KiB")
-            return None
+    def _report(self, line: bytes) -> Report | None:
         if self._full and line[: line.find(b", ") + 2] in self._full and b'"final"' not in line:
             self.dropped += 1
             return None

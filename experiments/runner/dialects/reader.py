@@ -133,6 +133,54 @@ class Reader:
         self.first_fault = self.first_fault or message
 
 
+class LineReader(Reader):
+    """Follows a file of lines. `max_line`: the longest valid line in bytes; longer ones are not kept in memory."""
+
+    max_line: int
+
+    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
+        super().__init__(path, objective, below=below)
+        self._is_skipping = False  # inside a line that is too long
+        self._lines = 0
+
+    def feed(self, data: bytes) -> list[Report]:
+        """Return the reports in the next bytes of the file."""
+        *lines, torn = data.split(b"\n")
+        if lines:
+            lines[0] = self._torn + lines[0]
+            self._torn = torn
+        else:
+            self._torn += torn
+        reports = [report for line in lines for report in self._next_line(line)]
+        if len(self._torn) > self.max_line:
+            self._is_skipping, self._torn = True, self._torn[:100]
+        return reports
+
+    def end(self) -> list[Report]:
+        """Return the reports in a last line without a newline."""
+        return self.feed(b"\n") if self._torn else []
+
+    def restart(self) -> None:
+        super().restart()
+        self._is_skipping = False
+
+    def _next_line(self, line: bytes) -> list[Report]:
+        self._lines += 1
+        if self._is_skipping or len(line) > self.max_line:
+            self._is_skipping = False
+            self._too_long(line)
+            return []
+        return self._line(line)
+
+    def _too_long(self, line: bytes) -> None:
+        """Count the fault of a line that is too long; `line` is its beginning."""
+        raise NotImplementedError
+
+    def _line(self, line: bytes) -> list[Report]:
+        """Return the reports in a line."""
+        raise NotImplementedError
+
+
 def number_or_text(value: object) -> tuple[float | None, str]:
     """Return a finite number and "", or None and the text of the value. For a whole number that a float rounds, the
     text has all its digits."""

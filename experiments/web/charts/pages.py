@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 from experiments.charts.drawing.standalone import standalone
 from experiments.models import Experiment, status
 from experiments.query_parameters import text, texts
-from experiments.web import exports
+from experiments.web import table_files
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.trial.filter_controls import line_of, state_chips
 from experiments.web.trial.trial_query import TrialQuery, note_filter_fault, without
@@ -114,7 +114,7 @@ def file(
         for each in panel.charts:
             write(each.columns)
             for row in each.rows:
-                write([exports.cell(value) for value in row])
+                write([table_files.cell(value) for value in row])
     part = "-{}-of-{}-trials".format(*sampled) if sampled else ""
     response["Content-Disposition"] = f'attachment; filename="{public_id}-{chart}{part}.{kind}"'
     return response

@@ -11,7 +11,7 @@ from django.http import HttpResponse
 
 from experiments.charts.drawing.standalone import standalone
 from experiments.charts.drawing.svg import Chart
-from experiments.web.exports import cell
+from experiments.web.table_files import cell
 
 from .rows import Group
 from .selection import Column
