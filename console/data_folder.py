@@ -38,7 +38,7 @@ def prepare(data: Path) -> int:
             f"The data folder {data} belongs to another user (uid {status.st_uid}). Start Trialdeck as that user, or "
             "choose another folder, such as a new subfolder, with TRIALDECK_DATA."
         )
-    if status.st_mode & OTHERS and not _is_passage(data, stat.S_IMODE(status.st_mode)):
+    if status.st_mode & OTHERS and not _is_traversable_only(data, stat.S_IMODE(status.st_mode)):
         _close(data, stat.S_IMODE(status.st_mode))
     return int(os.environ[UMASK_NAME], 8)
 
@@ -61,7 +61,7 @@ def why_not_writable(data: Path, *, choose_by: str) -> str:
     return ""
 
 
-def _is_passage(data: Path, mode: int) -> bool:
+def _is_traversable_only(data: Path, mode: int) -> bool:
     """Return whether other users can only traverse the data folder to the folders that a worker with --run-as shares
     with them: they cannot list it, or reach anything else in it."""
     if mode != TRAVERSE_MODE:

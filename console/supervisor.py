@@ -99,7 +99,7 @@ class Supervisor:
                 raise Failed(
                     f"The {service.name} was not ready after {READY_WITHIN_S:.0f} s; see {service.log}."
                 )
-            self._attend(0.03)
+            self._handle_exit(0.03)
 
     def watch(self) -> None:
         """Restart services that exit, with increasing delays if one exits repeatedly. The others keep running, so that
@@ -111,7 +111,7 @@ class Supervisor:
                 service.restart_at = math.inf
                 self._launch_again(service)
             next_at = min((service.restart_at for service in self.services), default=math.inf)
-            self._attend(None if next_at == math.inf else max(0.0, next_at - time.monotonic()))
+            self._handle_exit(None if next_at == math.inf else max(0.0, next_at - time.monotonic()))
 
     def end(self, order: list[str]) -> None:
         """Stop the services in this order, then kill any remaining processes. Takes at most 5 s."""
@@ -132,7 +132,7 @@ class Supervisor:
                 process.wait(0.5)
                 return
 
-    def _attend(self, timeout_s: float | None) -> None:
+    def _handle_exit(self, timeout_s: float | None) -> None:
         """Handle the next exit of a service, if there is one within `timeout_s`."""
         if self._is_ending:
             raise Stopped

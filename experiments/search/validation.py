@@ -78,7 +78,7 @@ def _fault_message(value: object, argument: Argument) -> str | None:
     if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value):
         kind = "a number" if argument.type is float else "a whole number"
         return f"Must be {kind}{_bounds(argument)}."
-    if not _or(argument.low, -math.inf) <= value <= _or(argument.high, math.inf):
+    if not _bound_or(argument.low, -math.inf) <= value <= _bound_or(argument.high, math.inf):
         return f"Must be{_bounds(argument)}."
     return None
 
@@ -91,5 +91,5 @@ def _bounds(argument: Argument) -> str:
     return "" if argument.high is None else f" at or below {argument.high}"
 
 
-def _or(bound: float | None, default: float) -> float:
+def _bound_or(bound: float | None, default: float) -> float:
     return default if bound is None else bound

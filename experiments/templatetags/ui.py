@@ -86,7 +86,7 @@ def glyph(name: str) -> SafeString:
 
 @register.simple_tag
 def status(state: object, label: str = "") -> SafeString:
-    """Return a state as glyph and label: {% status trial.state %}. `label` replaces the label, for example by a number."""
+    """Return a state as glyph and label: {% status trial.state %}. `label` replaces the label, such as by a number."""
     name = str(state)
     appearance = STATES.get(name)
     return format_html(

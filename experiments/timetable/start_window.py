@@ -50,7 +50,7 @@ class StartWindow:
         Adjacent hours are one window, which ends at most `AHEAD_DAYS` from now."""
         opens: datetime | None = None
         closes = now
-        for start, end in sorted(self._openings(now, zone_name)):
+        for start, end in sorted(self._occurrences(now, zone_name)):
             if end <= now:
                 continue
             if opens is None:
@@ -62,7 +62,7 @@ class StartWindow:
         assert opens is not None, "each day of a week comes within eight days"
         return opens, closes
 
-    def _openings(self, now: datetime, zone_name: str) -> Iterator[tuple[datetime, datetime]]:
+    def _occurrences(self, now: datetime, zone_name: str) -> Iterator[tuple[datetime, datetime]]:
         where = zone(zone_name)
         today = now.astimezone(where).date()
         for offset in range(-2, AHEAD_DAYS):

@@ -37,7 +37,7 @@ class Linear:
         whole: bool = False,
         snap: bool = False,
     ) -> None:
-        wide_low, wide_high = _apart(float(low), float(high))
+        wide_low, wide_high = _widened(float(low), float(high))
         span = high - low if (low, high) == (wide_low, wide_high) else max(abs(low), abs(high))
         low, high = wide_low, wide_high
         mantissa, exponent = _step(low, high, count, whole, snap)
@@ -114,7 +114,7 @@ class Time:
             high = low + timedelta(minutes=1)
         self.low, self.high, self.start, self.end = low, high, start, end
         self._span = (high - low).total_seconds()
-        self._step = self._nice(self._span / count)
+        self._step = self._round_step(self._span / count)
         self.ticks = [Tick(moment, self.at(moment), self._short(moment)) for moment in self._round()]
 
     def at(self, moment: datetime) -> float:
@@ -123,7 +123,7 @@ class Time:
     def text(self, moment: datetime) -> str:
         return f"{moment:%Y-%m-%d %H:%M:%S}"
 
-    def _nice(self, rough: float) -> int:
+    def _round_step(self, rough: float) -> int:
         days = max(1, math.ceil(rough / self.DAY))
         return next((step for step in self.SECONDS if step >= rough), days * self.DAY)
 
@@ -216,7 +216,7 @@ def finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _apart(low: float, high: float) -> tuple[float, float]:
+def _widened(low: float, high: float) -> tuple[float, float]:
     # Widen the interval when the bounds are equal, or so close that there is no float for a tick between them.
     size = max(abs(low), abs(high))
     if high - low > 64 * math.ulp(size) and (high - low) > float_info.min * 1e3:

@@ -70,7 +70,7 @@ class LifecycleVerbs(SettingsVerbs):
         self.workspace.require_automl()
         if why := self.why_not_started:
             raise Refused(why)
-        self._stand_in(queue)
+        self._enter_queue(queue)
         self.enqueued_from, self.enqueued_at = self.state, database_clock.now()
 
     @property
@@ -80,7 +80,7 @@ class LifecycleVerbs(SettingsVerbs):
             return ""
         return "The experiment has no command. Edit it and enter one first."
 
-    def _stand_in(self, queue: Queue) -> None:
+    def _enter_queue(self, queue: Queue) -> None:
         """Put it at the end of `queue`, if the workspace may use it."""
         if not Queue.objects.granted_to(self.workspace).filter(pk=queue.pk).exists():
             raise Refused(f"The queue {queue} is not available to the workspace {self.workspace}.")
@@ -99,7 +99,7 @@ class LifecycleVerbs(SettingsVerbs):
         before = self.queue
         if queue == before:
             return False
-        self._stand_in(queue)
+        self._enter_queue(queue)
         self.updated_at = database_clock.now()
         Event.note("move_to", self, by=by, why=f"{before or 'no queue'} → {queue}", queue=queue.name)
         self.announce()

@@ -67,7 +67,7 @@ class Masker:
     secret."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
+        spelled = {spelling for secret in secrets for spelling in _encodings(secret)}
         self._secrets = sorted(spelled, key=lambda secret: (-len(secret), secret))
         self._longest = len(self._secrets[0]) if self._secrets else 0
         self._first_bytes = {secret[0] for secret in self._secrets}
@@ -135,7 +135,7 @@ class MaskedStream:
             yield begin, self.masker.data(tail)
 
 
-def _spellings(secret: str) -> Iterator[bytes]:
+def _encodings(secret: str) -> Iterator[bytes]:
     lines = {secret, secret.strip(), *secret.splitlines()}
     for line in (line for line in lines if len(line) >= MIN_MARKED and line.strip()):
         escaped = json.dumps(line)[1:-1]

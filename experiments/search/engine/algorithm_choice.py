@@ -49,7 +49,7 @@ def check_algorithm(
     if space.is_nested and not algorithm.for_nested:
         supported = ", ".join(other for other in ALGORITHMS if ALGORITHMS[other].for_nested)
         faults.append(Fault("algorithm", f"{name} does not support nested choices. These do: {supported}."))
-    elif reason := _unsuited(name, space):
+    elif reason := _why_unsuitable(name, space):
         faults.append(Fault("algorithm", reason))
     if objectives > 1 and not algorithm.for_several_objectives:
         possible = ", ".join(other for other in ALGORITHMS if ALGORITHMS[other].for_several_objectives)
@@ -89,7 +89,7 @@ def _argument_faults(name: str, arguments: dict) -> list[Fault]:
     return [Fault(fault.path, refused.get(fault.path, fault.message)) for fault in faults]
 
 
-def _unsuited(name: str, space: Space) -> str | None:
+def _why_unsuitable(name: str, space: Space) -> str | None:
     if name == "CMA-ES" and not cma.axes_of(space):
         return "CMA-ES searches numbers, but the search space has none. Select TPE or Random."
     if name == "GP" and find_spec("torch") is None:

@@ -38,14 +38,14 @@ class AuditOrigin:
             user = getattr(request, "user", None)
             return user if isinstance(user, User) and user.is_authenticated else None
 
-        with audit.origin(address=address_of(request), via=_way(request.path_info), actor=actor):
+        with audit.origin(address=address_of(request), via=_interface_of(request.path_info), actor=actor):
             response = self.get_response(request)
             if request.method == "GET" and (name := _downloaded(response)):
                 _record_download(request, name)
             return response
 
 
-def _way(path: str) -> str:
+def _interface_of(path: str) -> str:
     if path.startswith("/api/"):
         return "api"
     return "administration" if path.startswith("/admin/") else "console"

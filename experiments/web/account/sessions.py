@@ -36,7 +36,7 @@ class KnownSessions:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         is_held_up = settings.REQUIRE_SECOND_FACTOR and request.session.get(MUST_ADD_FACTOR)
-        if is_held_up and (refusal := _lead_to_second_factor(request)) is not None:
+        if is_held_up and (refusal := _redirect_to_second_factor(request)) is not None:
             return refusal
         response = self.get_response(request)
         if request.session.accessed and SESSION_KEY in request.session:
@@ -44,7 +44,7 @@ class KnownSessions:
         return response
 
 
-def _lead_to_second_factor(request: HttpRequest) -> HttpResponseBase | None:
+def _redirect_to_second_factor(request: HttpRequest) -> HttpResponseBase | None:
     page = reverse("second-factor")
     if request.path in (page, reverse("sign-out")) or request.path.startswith("/static/"):
         return None

@@ -162,11 +162,11 @@ def _across(
     if before.isdecimal() and len(before) < 10:
         remaining_files = remaining_files.filter(trial__number__lt=int(before))
     page = list(remaining_files[: PAGE + 1])
-    shots = [_shot(file, experiment, base, is_best=False) for file in page[:PAGE]]
+    shots = [_file_of_trial(file, experiment, base, is_best=False) for file in page[:PAGE]]
     query = {"file": name}
     return {
         "best_shots": [
-            _shot(
+            _file_of_trial(
                 of_best[pk],
                 experiment,
                 base,
@@ -185,7 +185,7 @@ def _across(
     }
 
 
-def _shot(file: Artifact, experiment: Experiment, base: str, *, is_best: bool) -> Shot:
+def _file_of_trial(file: Artifact, experiment: Experiment, base: str, *, is_best: bool) -> Shot:
     trial = file.trial
     return Shot(
         file,

@@ -83,7 +83,7 @@ def _numbers(experiment: Experiment) -> tuple[set[int], set[int]]:
     first, last = _range(experiment)
     if last - first < MOST:
         return set(), set(range(first, last + 1))
-    always = _always(experiment, first, last)
+    always = _always_drawn(experiment, first, last)
     return always, _spaced(first, last, MOST - len(always))
 
 
@@ -91,7 +91,7 @@ def _matching_numbers(
     experiment: Experiment, matching: QuerySet[Trial], newest: Collection[int]
 ) -> tuple[set[int], set[int], int]:
     first, last = _range(experiment)
-    improvements = _always(experiment, first, last) - set(range(last - LATEST + 1, last + 1))
+    improvements = _always_drawn(experiment, first, last) - set(range(last - LATEST + 1, last + 1))
     candidates = _spaced(first, last, CANDIDATES)
     matches = set(_numbers_of(matching.filter(number__in=sorted(candidates | improvements))))
     always = {*sorted(newest)[-LATEST:], *(improvements & matches)}
@@ -110,7 +110,7 @@ def _range(experiment: Experiment) -> tuple[int, int]:
     return first, last
 
 
-def _always(experiment: Experiment, first: int, last: int) -> set[int]:
+def _always_drawn(experiment: Experiment, first: int, last: int) -> set[int]:
     improved = {number for number, _ in experiment.trace}
     best = {experiment.best_number} if experiment.best_number is not None else front_numbers(experiment)
     best |= {number for _, number, _ in experiment.objective_bounds}

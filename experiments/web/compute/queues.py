@@ -86,11 +86,11 @@ def _wait_facts(queues: Sequence[Queue], compute: Compute) -> list[Fact]:
     waiting = plural(sum(place.waiting for place in places), "trial")
     return [
         Fact("Waiting", waiting, note=f"of {plural(len(places), 'experiment')}" if places else ""),
-        Fact("Median wait", duration(wait.median_s), note=_nine_of_ten(wait)),
+        Fact("Median wait", duration(wait.median_s), note=_wait_percentile(wait)),
     ]
 
 
-def _nine_of_ten(wait: Wait) -> str:
+def _wait_percentile(wait: Wait) -> str:
     return "no data yet" if wait.most_s is None else f"90% under {duration(wait.most_s)}"
 
 
@@ -191,7 +191,7 @@ def _head(request: SignedInRequest, queue: Queue, compute: Compute) -> dict[str,
         Fact(
             "Median wait",
             duration(queue.usual_wait.median_s),
-            note=_nine_of_ten(queue.usual_wait),
+            note=_wait_percentile(queue.usual_wait),
             title=f"From enqueued to running, latest {LATELY} experiments",
         ),
         Fact("Fair share", queue.limits, note="slots in parallel" if queue.limits != "no limit" else ""),

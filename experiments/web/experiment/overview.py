@@ -284,7 +284,7 @@ def action(request: SignedInRequest, workspace_slug: str, public_id: str, verb: 
     require(request.user, verb, experiment)
     try:
         if not experiment.allows(verb) and request.method != "POST":
-            return _already_so(request, experiment)
+            return _unchanged(request, experiment)
         if request.method == "POST":
             return _do(request, experiment, VERBS[verb], verb)
     except Refused as blank:
@@ -314,7 +314,7 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
             return _ask(request, experiment, verb, form, status_code=409, problem=str(blank))
         raise
     if not done:
-        return _already_so(request, experiment, verb.already)
+        return _unchanged(request, experiment, verb.already)
     messages.success(request, verb.message(experiment))
     if isinstance(done, Experiment):
         return redirect(url_of(done))
@@ -325,7 +325,7 @@ def _do(request: SignedInRequest, experiment: Experiment, verb: Verb, word: str)
     return redirect(back)
 
 
-def _already_so(request: SignedInRequest, experiment: Experiment, so: str = "") -> HttpResponse:
+def _unchanged(request: SignedInRequest, experiment: Experiment, so: str = "") -> HttpResponse:
     state = status.EXPERIMENT_STATES[experiment.state].label.lower()
     so = so or f"is {'a draft' if state == 'draft' else state}"
     messages.info(request, f"{experiment.name} {so.replace('is ', 'is already ', 1)}. Nothing was changed.")

@@ -168,7 +168,7 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
     trials = _with_related(experiment.trials.all(), metrics)  # by keys, because the filter is already applied
     total, is_exact = query.total
     shown, pager = page_of(request, trials, total=total, parts=query.parts, is_total_exact=is_exact)
-    shown, waiting = _kept_in_place(query, place, shown, metrics)
+    shown, waiting = _rows_in_place(query, place, shown, metrics)
     offered = columns.offered(
         experiment, metrics=_metrics_of(shown, also=metrics), finals=columns.final_names(shown)
     )
@@ -231,7 +231,7 @@ def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial
 # --- rows that keep their place ------------------------------------------------------------------------------------
 
 
-def _kept_in_place(
+def _rows_in_place(
     query: TrialQuery, place: dict[str, str], page: list[Trial], metrics: list[str]
 ) -> tuple[list[Trial], int]:
     """Return the trials to render, and the number of new ones: a live table renders the same rows again in the same

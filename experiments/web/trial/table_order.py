@@ -71,7 +71,7 @@ class Order:
         if self.key == "number":
             return [trials.order_by(self.sort)]
         if self.key == "state":
-            return [trials.order_by(self._way("state"), NEWEST)]
+            return [trials.order_by(self._directed("state"), NEWEST)]
         if relation := self._relation():
             rows, name, columns = relation
             with_row = trials if of is None or condition is None else Trial.objects.filter(condition)
@@ -81,10 +81,10 @@ class Order:
         with_value = trials.filter(**{f"{column}__isnull": False})
         without = trials.filter(**{f"{column}__isnull": True})
         if self.key != "value":
-            return [with_value.order_by(self._way(column), NEWEST), without.order_by(NEWEST)]
+            return [with_value.order_by(self._directed(column), NEWEST), without.order_by(NEWEST)]
         return [
-            with_value.order_by(self._way(column), self._way("value"), NEWEST),
-            without.filter(value__isnull=False).order_by(self._way("value"), NEWEST),
+            with_value.order_by(self._directed(column), self._directed("value"), NEWEST),
+            without.filter(value__isnull=False).order_by(self._directed("value"), NEWEST),
             without.filter(value__isnull=True).order_by(NEWEST),
         ]
 
@@ -93,10 +93,10 @@ class Order:
     ) -> list[QuerySet[Trial]]:
         is_row = {f"{rows}__experiment": of, f"{rows}__name": name}
         numbers = trials.filter(**is_row, **{f"{rows}__number__isnull": False})
-        ordered = [numbers.order_by(*(self._way(f"{rows}__{column}") for column in columns), NEWEST)]
+        ordered = [numbers.order_by(*(self._directed(f"{rows}__{column}") for column in columns), NEWEST)]
         without_row = trials.filter(**is_row, **{f"{rows}__number__isnull": True})
         ordered.append(
-            without_row.order_by(*(self._way(f"{rows}__{column}") for column in columns[1:]), NEWEST)
+            without_row.order_by(*(self._directed(f"{rows}__{column}") for column in columns[1:]), NEWEST)
         )
         return ordered
 
@@ -108,7 +108,7 @@ class Order:
             return "metric_values", self.key.removeprefix(METRIC), ("number",)
         return None
 
-    def _way(self, column: str) -> str:
+    def _directed(self, column: str) -> str:
         return f"-{column}" if self.falls else column
 
     def _last(self, value: F | NullIf) -> OrderBy:

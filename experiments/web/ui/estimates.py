@@ -40,7 +40,7 @@ def ends_in(estimate: Estimate) -> str:
 def span_range(spans: tuple[float, float]) -> str:
     """Return a range of durations in seconds as text: `1 h 22 m to 1 h 57 m`, `12 m` if both ends look the same, `300 d
     to over a year`."""
-    least, most = map(_rough, spans)
+    least, most = map(_rounded, spans)
     return f"{least} to {most}" if least != most else most
 
 
@@ -97,13 +97,13 @@ def trial_progress(trial: Trial, finished: Finished, now: datetime) -> TrialProg
     so_far = progress(Running.of(trial, now), finished)
     if so_far is None:
         return TrialProgress(None, step, "")
-    left = "almost done" if so_far.left_s < 1 else f"about {_rough(so_far.left_s)} left"
+    left = "almost done" if so_far.left_s < 1 else f"about {_rounded(so_far.left_s)} left"
     if so_far.left_s > YEAR_S:
         left = f"{OVER_A_YEAR} left"
     return TrialProgress(so_far.share, step, left)
 
 
-def _rough(seconds: float) -> str:
+def _rounded(seconds: float) -> str:
     """Return a duration rounded to the precision of an estimate: to 5 s from 20 s on, to minutes from 2 minutes on."""
     if seconds > YEAR_S:
         return OVER_A_YEAR

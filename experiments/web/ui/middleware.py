@@ -114,11 +114,11 @@ class Htmx:
         response = self.get_response(request)
         patch_vary_headers(response, ("HX-Request", "HX-Target"))
         if request.htmx and _is_lost(request, response):
-            return _no_longer_live(request)
+            return _unavailable_notice(request)
         if request.htmx and "Location" in response:
             if request.htmx.target is None and _is_shown(request, response["Location"]):
                 return _done_in_place(request, response)
-            return _followed_by_the_browser(request, response)
+            return _browser_redirect(request, response)
         return response
 
 
@@ -129,7 +129,7 @@ def _is_lost(request: HtmxRequest, response: HttpResponse) -> bool:
     return asks_itself and ("Location" in response or response.status_code in (403, 404))
 
 
-def _no_longer_live(request: HtmxRequest) -> HttpResponse:
+def _unavailable_notice(request: HtmxRequest) -> HttpResponse:
     """Return a notice above the otherwise unchanged page, so that reading or typing is not interrupted."""
     response = render(request, "components/no_longer_live.html", status=HttpResponseStopPolling.status_code)
     return reswap(retarget(response, "#live-over"), "innerHTML")
@@ -147,7 +147,7 @@ def _done_in_place(request: HtmxRequest, response: HttpResponse) -> HttpResponse
     return trigger_client_event(done, "changed")
 
 
-def _followed_by_the_browser(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
+def _browser_redirect(request: HtmxRequest, response: HttpResponse) -> HttpResponse:
     """Make the browser follow the redirect; otherwise, htmx would swap the page behind it into its target."""
     url = response["Location"]
     followed = HttpResponseClientRedirect(url)
@@ -166,7 +166,7 @@ class Refusals:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.status_code == 405 and not request.path_info.startswith("/api/"):
-            page = render(request, "405.html", {"back": _page_above(request)}, status=405)
+            page = render(request, "405.html", {"back": _parent_page(request)}, status=405)
             page["Allow"] = response.headers.get("Allow", "")
             return page
         return response
@@ -185,7 +185,7 @@ class Refusals:
         return None
 
 
-def _page_above(request: HttpRequest) -> str:
+def _parent_page(request: HttpRequest) -> str:
     """Return the URL of the nearest page above: of the experiment for one of its actions."""
     path = request.path_info.rstrip("/")
     while path := path.rpartition("/")[0]:

@@ -93,7 +93,7 @@ def needs(
     columns = ("pk", "public_id", "updated_at")
     needing = list(seen.filter(needing_attention()).order_by("-updated_at", "-pk").values_list(*columns))
     keys = [pk for pk, key, updated_at in needing if key not in at or at[key] < updated_at]
-    grouped = _grouped([_need(experiment, compute) for experiment in load_rows(keys[:LOADED])])
+    grouped = _grouped([_row_of(experiment, compute) for experiment in load_rows(keys[:LOADED])])
     return Needs([*rows, *grouped[:SHOWN]], len(keys) + len(rows), len(needing) - len(keys) + len(hidden))
 
 
@@ -165,7 +165,7 @@ def _disk_full(full: list[Worker]) -> Need:
     )
 
 
-def _need(experiment: Experiment, compute: Compute) -> Need:
+def _row_of(experiment: Experiment, compute: Compute) -> Need:
     glyph, role = status.EXPERIMENT_STATES[experiment.state].glyph, experiment.state
     if failures_of(experiment):
         glyph = role = "warning"

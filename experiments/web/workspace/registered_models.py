@@ -121,7 +121,7 @@ def _draw(
     return render(request, f"models/{page.replace('-', '_')}.html", {**shared, **context}, status=status)
 
 
-def _must_be_open(request: SignedInRequest, model: Model) -> None:
+def _require_editable(request: SignedInRequest, model: Model) -> None:
     """Raise `Forbidden` without permission, and `Refused` when the model is published."""
     require(request.user, "register", model.workspace)
     if model.is_published:
@@ -174,7 +174,7 @@ def show(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpRe
         return _general(request, model)
     form = GeneralForm(request.POST, model=model)
     try:
-        _must_be_open(request, model)
+        _require_editable(request, model)
         if form.is_valid():
             changed = model.change(seen=_seen(request), **form.cleaned_data)
             messages.success(request, "Saved." if changed else "No changes to save.")
@@ -281,7 +281,7 @@ def network(request: SignedInRequest, workspace_slug: str, model_id: str) -> Htt
     if request.method == "POST":
         typed = request.POST.get("network", "").replace("\r\n", "\n")
         try:
-            _must_be_open(request, model)
+            _require_editable(request, model)
             changed = model.change(seen=_seen(request), network=typed)
         except Refused as refusal:
             return _refused(request, model, refusal, typed=typed)
@@ -294,7 +294,7 @@ def network(request: SignedInRequest, workspace_slug: str, model_id: str) -> Htt
     is_editing = "edit" in request.GET
     if is_editing:
         try:
-            _must_be_open(request, model)
+            _require_editable(request, model)
         except Refused as refusal:
             return _refused(request, model, refusal)
     shown = highlight.read(
@@ -311,7 +311,7 @@ def clear(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpR
     model = get_model(request, workspace_slug, model_id)
     back = url_of(model, "model-network")
     try:
-        _must_be_open(request, model)
+        _require_editable(request, model)
         if request.method != "POST":
             return _ask(request, model, "models/clear.html", back=back)
         model.change(network="")
@@ -338,7 +338,7 @@ def labels(request: SignedInRequest, workspace_slug: str, model_id: str) -> Http
     typed = {name: request.POST.get(name, "").strip() for name in ("label", "number")}
     was = request.POST.get("was")
     try:
-        _must_be_open(request, model)
+        _require_editable(request, model)
         if request.POST.get("action") == "delete" and was is not None:
             message = f"Label {was} deleted." if model.unlabel(was) else f"Label {was} is already deleted."
         else:
@@ -357,7 +357,7 @@ def labels(request: SignedInRequest, workspace_slug: str, model_id: str) -> Http
 
 def _replace_labels(request: SignedInRequest, model: Model, text: str) -> HttpResponse:
     try:
-        _must_be_open(request, model)
+        _require_editable(request, model)
         changed = model.change(seen=_seen(request), labels=model_label_block.labels_of(text))
     except Refused as refusal:
         return _refused(request, model, refusal, typed=text)

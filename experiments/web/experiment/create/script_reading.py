@@ -194,7 +194,7 @@ def _path(call: ScriptCall, data: QueryDict, queue: Queue | None) -> Path:
         if not directory.startswith(("/", "~")):
             raise ScriptError("Enter the working directory: an absolute path that contains the script.")
         path = Path(directory) / path
-    if queue is not None and not _is_here(queue):
+    if queue is not None and not _is_on_this_machine(queue):
         raise ScriptError(
             f"No worker of the queue {queue} runs on the console's machine. Paste or upload the script below."
         )
@@ -208,7 +208,7 @@ def _path(call: ScriptCall, data: QueryDict, queue: Queue | None) -> Path:
     return path
 
 
-def _is_here(queue: Queue) -> bool:
+def _is_on_this_machine(queue: Queue) -> bool:
     """Return whether a worker of this queue runs on this machine and so can access the same folders."""
     workers = Worker.objects.present().filter(host=socket.gethostname())
     return any(queue.name in worker.queues for worker in workers)

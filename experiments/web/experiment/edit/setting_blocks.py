@@ -134,7 +134,7 @@ def change(
         form.add_errors(error)
         return _draw(request, form, back, template, code=422)
     except Refused as refusal:
-        return _clash(request, form, back, template, str(refusal))
+        return _conflict_page(request, form, back, template, str(refusal))
     if saved_block:
         messages.success(request, form.saved)
     else:
@@ -142,7 +142,9 @@ def change(
     return redirect(back)
 
 
-def _clash(request: SignedInRequest, form: BlockForm, back: str, template: str, problem: str) -> HttpResponse:
+def _conflict_page(
+    request: SignedInRequest, form: BlockForm, back: str, template: str, problem: str
+) -> HttpResponse:
     """Show the conflict with the typed values kept. Saving again overwrites the other change."""
     before = form.seen_settings()
     data = request.POST.copy()

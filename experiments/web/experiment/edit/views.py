@@ -61,7 +61,7 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     form = EditForm(data, experiment=experiment, shown=shown)
     if not request.POST.keys() & {"submit", "try", "start"}:
         return _render(request, form, restored, problem=refusal, reading=reading)
-    if obstacle := _obstacle(request, form, restored):
+    if obstacle := _conflict_response(request, form, restored):
         return obstacle
     if not form.is_valid():
         return _render(request, form, restored, code=422)
@@ -81,7 +81,7 @@ def edit(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     except Refused as refused_now:  # the state or values have changed since they were read above
         experiment = get_experiment(request, workspace_slug, public_id)
         form = EditForm(request.POST, experiment=experiment, shown=shown)
-        obstacle = _obstacle(request, form, restored)
+        obstacle = _conflict_response(request, form, restored)
         return obstacle or _render(request, form, restored, problem=str(refused_now), code=409)
     if test_run:
         return redirect(test_page(experiment, test_run))
@@ -124,7 +124,9 @@ def _refusal(experiment: Experiment) -> str:
     return ""
 
 
-def _obstacle(request: SignedInRequest, form: EditForm, restored: Revision | None) -> HttpResponse | None:
+def _conflict_response(
+    request: SignedInRequest, form: EditForm, restored: Revision | None
+) -> HttpResponse | None:
     """Return the response if the state forbids saving or someone else saved first, else None."""
     if refusal := _refusal(form.experiment):
         return _render(request, form, restored, problem=refusal, code=409)

@@ -54,7 +54,9 @@ class CreateForm(ExperimentForm):
         super().__init__(data, workspace=workspace, initial={**values, **(initial or {})})
         # A test run shows the numbers in the log to choose from.
         self.fields["metric"].required = "try" not in self.data
-        self.fields["metric"].error_messages["required"] = "Enter the metric to optimize, for example accuracy."
+        self.fields["metric"].error_messages["required"] = (
+            "Enter the metric to optimize, for example accuracy."
+        )
         queue = field_of(self, "queue", QueueField)
         queue.queryset = Queue.objects.granted_to(workspace)
         queue.served = experiment_lists.served_queues()
