@@ -105,7 +105,8 @@ def _content(path: Path, below: Root) -> tuple[Any, bool]:
         with open_regular(path, below=below) as file:
             if os.fstat(file.fileno()).st_size > MAX_FILE:
                 raise NoMetric(f"{path.name} must be a regular file of at most {MAX_FILE >> 20} MiB.")
-            text = file.read(MAX_FILE + 1).decode("utf-8-sig")
+            content = file.read(MAX_FILE + 1)
+            text = content.decode(json.detect_encoding(content))
     except OutsideFolder as error:
         raise NoMetric(f"{path.name} cannot be read: {error}") from None
     except NotRegular:

@@ -6,6 +6,7 @@ number of any notation.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import re2
@@ -35,7 +36,7 @@ _PARTS = re.compile(
     r"\\Q.*?\\E|\\.|\[\^?\]?(?:\[:\w+:\]|\\.|[^\]\\])*\]|\{number\}|\(\?P?<|\(\?|\(|\)", re.DOTALL
 )
 # What a group such as ([0-9.]+) does not match. After a label, any number is the metric in another notation.
-_UNREAD = rf"[-+−]?(?i:nan|inf(?:inity)?|none|null|nil|undefined|n/?a)\b|[-+−]{RE2_NUMBER}"
+_UNREAD = rf"[-+−]?(?:(?i:nan|inf(?:inity)?|none|null|nil|undefined|n/?a)\b|∞)|<NA>|[-+−]{RE2_NUMBER}"
 _UNREAD_OF_LABEL = rf"{_UNREAD}|{RE2_NUMBER}"
 LOOK_BACK = 1000  # bytes at the end of a part of an endless line, within which it may be split
 _BLANKS = r"[ \t]*"
@@ -98,8 +99,8 @@ class PatternReader:
         self.objective = objective
         self.dropped = 0  # matches beyond MAX_POINTS; the last one still counts as the final result
         self.fault = ""  # a message about the first match that was a part of a longer number
-        self._compiled, self._any_number, self._is_number = _expressions_of(pattern)
-        self._group = self._compiled.groupindex.get("value", 1)
+        self._expression = _expression_of(pattern)
+        self._group = self._expression.compiled.groupindex.get("value", 1)
         self._torn = b""
         self._count = 0
         self._last: Report | None = None
@@ -138,10 +139,11 @@ class PatternReader:
         while line:
             length = _part_length(line)
             text, line = plain_text(line[:length]), line[length:]
-            matches = list(self._compiled.finditer(text))
-            if not matches and self._any_number:
-                matches = list(self._any_number.finditer(text))
-            numbers = NumbersOfLine(text) if matches else None
+            expression = self._expression
+            matches = list(expression.compiled.finditer(text))
+            if not matches and expression.any_number:
+                matches = list(expression.any_number.finditer(text))
+            numbers = NumbersOfLine(text, named=expression.behind) if matches else None
             for match in matches:
                 if numbers and match.group(self._group):
                     start, end = match.span(self._group)
@@ -156,10 +158,13 @@ class PatternReader:
         if number is None:
             return number_or_text(numbers.line[start:end].strip())
         start, end = start + lead, start + lead + len(part.rstrip())
-        number_span = numbers.cut(start, end, match=match) or (numbers.list_of(start, end) if lead else "")
+        expression = self._expression
+        number_span = numbers.cut(start, end, match=match, has_label=expression.has_label)
+        if not number_span and lead:
+            number_span = numbers.list_of(start, end)
         if not number_span:
             return number_or_text(number)
-        hint = "" if self._is_number else "; use {number} in the pattern"
+        hint = "" if expression.has_number else "; use {number} in the pattern"
         self.fault = self.fault or f"the pattern read only {part} of {number_span[:60]}{hint}"
         return None, number_span[:200]
 
@@ -183,15 +188,33 @@ def _compile(pattern: str) -> "re2._Regexp":
     return re2.compile(pattern, options)
 
 
+@dataclass(frozen=True)
+class _Expression:
+    """What reads the lines; `any_number` reads any number behind the label, where `compiled` might not. `behind` is the
+    pattern's text behind its number."""
+
+    compiled: "re2._Regexp"
+    any_number: "re2._Regexp | None"
+    has_number: bool
+    has_label: bool
+    behind: str
+
+
 @lru_cache(64)
-def _expressions_of(pattern: str) -> "tuple[re2._Regexp, re2._Regexp | None, bool]":
-    """Return the expression for the lines, another one for any number after its label (None if not needed), and whether
-    the pattern has a `{number}`. Raise ValueError with the message of `check`."""
+def _expression_of(pattern: str) -> _Expression:
+    """Return the parts of an expression. Raise ValueError with the message of `check`."""
     if fault := check(pattern):
         raise ValueError(fault)
-    has_number = _numbers(pattern) > 0
-    is_widened = not has_number and _has_label(pattern)
-    return _widened(pattern, _UNREAD), _widened(pattern, _UNREAD_OF_LABEL) if is_widened else None, has_number
+    has_number, has_label = _numbers(pattern) > 0, _has_label(pattern)
+    expanded = _expanded(pattern)
+    bounds = _value_group(expanded)
+    return _Expression(
+        compiled=_widened(pattern, _UNREAD),
+        any_number=_widened(pattern, _UNREAD_OF_LABEL) if has_label and not has_number else None,
+        has_number=has_number,
+        has_label=has_label,
+        behind=expanded[bounds[1] :] if bounds else "",
+    )
 
 
 def _numbers(pattern: str) -> int:

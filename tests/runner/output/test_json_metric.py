@@ -33,6 +33,14 @@ def write(path, *lines):
     return path
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_the_encodings_of_json_are_read(tmp_path, encoding):
+    """TD-V4: as json.loads reads them; PowerShell redirects into UTF-16."""
+    file = tmp_path / "result.json"
+    file.write_text('{"acc": 0.5, "name": "é"}', encoding=encoding)
+    assert read_json_metric(file, "acc") == Report("acc", 0, 0.5, final=True)
+
+
 def test_a_number_with_thousands_of_digits_is_too_large(tmp_path):
     """TD-V4"""
     file = tmp_path / "result.json"
@@ -127,7 +135,7 @@ def test_a_json_file_that_cannot_be_read_says_why(tmp_path):
     assert why(path) == "The trial did not write the file result.json."
     path.write_text("{")
     assert why(path).startswith("result.json is not JSON: ")
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\xff\xff")
     assert why(path).startswith("result.json is not JSON: ")
     path.write_text(" \n")
     assert why(path) == "result.json is empty."

@@ -140,6 +140,15 @@ def test_any_chunking_gives_the_same_reports(lines, cuts):
         ("Decimal('0.5')", 0.5),
         ("np.float64(nan)", None),
         ("1.#INF", None),
+        ("1’234’567.5", 1234567.5),
+        ("1.2k", 1200),
+        ("0.07M", 70_000),
+        ("2e-3G", 2e6),
+        ("12.5K/s", 12_500),
+        ("1.2kg", 1.2),
+        ("3MB", 3),
+        ("5 m²", 5),
+        ("-∞", None),
     ],
 )
 def test_number_reads_every_notation(text, number):
@@ -176,6 +185,20 @@ def test_number_reads_every_notation(text, number):
         ("loss={number}", "loss=[0.5, 0.7]", "[0.5, 0.7]"),
         ("loss={number}", "loss=[0.5 0.7]", "[0.5 0.7]"),
         ("loss={number}", "loss=tensor([0.5, 0.7])", "[0.5, 0.7]"),
+        ("loss={number}", "loss=0b101", "0b101"),
+        ("loss={number}", "loss=0o17", "0o17"),
+        ("loss={number}", "loss=10^-3", "10^-3"),
+        ("loss={number}", "loss=10**-3", "10**-3"),
+        ("loss={number}", "loss=10⁻³", "10⁻³"),
+        ("loss={number}", "loss=1½", "1½"),
+        ("loss={number}", "loss=1’23", "1’23"),
+        ("took {number}", "took 1m30s", "1m30s"),
+        ("took {number}", "took 2h 5m", "2h 5m"),
+        ("took {number}", "took 1 day, 2:03:04", "1 day, 2:03:04"),
+        ("took {number}", "took 0 days 00:01:30.5", "0 days 00:01:30.5"),
+        ("rate=([0-9.]+)", "rate=1.2k", "1.2k"),
+        ("rate=([0-9.]+).*", "rate=1.2k it/s", "1.2k"),
+        ("loss: ([0-9.]+),", "loss: 1,234.5, acc: 1", "1,234.5"),
     ],
 )
 def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
@@ -198,6 +221,10 @@ def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
         ("acc=.*?{number}", "acc=np.float64(0.512)", 0.512),
         ("'acc': {number}", "{'acc': np.float64(0.5), 'f1': 0.25}", 0.5),
         ("{number} acc", "  -0.5 acc", -0.5),
+        ("rate={number}k", "rate=1.2k", 1.2),
+        (r"rate=([0-9.]+)k", "rate=1.2k", 1.2),
+        ("loss: {number},", "loss: 1,234.5, acc: 1", 1234.5),
+        (r"loss: ([0-9.]+),", "loss: 0.5, 0.7", 0.5),
     ],
 )
 def test_what_stands_beside_a_number_is_no_part_of_it(pattern, line, value):
@@ -212,6 +239,8 @@ def test_what_stands_beside_a_number_is_no_part_of_it(pattern, line, value):
         ("-inf", (None, "-Infinity")),
         ("None", (None, "None")),
         ("N/A", (None, "N/A")),
+        ("<NA>", (None, "<NA>")),
+        ("-∞", (None, "-Infinity")),
         ("-0.3", (-0.3, "")),
     ],
 )
