@@ -18,13 +18,15 @@ BROKEN_PIPE_REASON = (
     "Broken pipe: a program in the pipe got SIGPIPE because the next one stopped reading, as in `yes | head -1`. "
     "If that is intended, turn off “Fail when any part of a pipe fails”."
 )
+_TIMEOUT_CODE = 124
+_TIMEOUT_HINT = "The program `timeout` exits with it when the time is up."
 _OUT_OF_MEMORY = re.compile(
     r"\bMemoryError\b|CUDA out of memory|\bOutOfMemoryError\b|CUDA_ERROR_OUT_OF_MEMORY|HIP out of memory"
     r"|MPS backend out of memory|RESOURCE_EXHAUSTED: Out of memory|std::bad_alloc|Cannot allocate memory"
     r"|JavaScript heap out of memory|fatal error: runtime: out of memory|oom-kill"
 )
 # bash exits with 128 + N when signal N ended a command. Programs use some codes above 128 themselves, but not these.
-_ENDED_BY = {128 + number: number for number in (4, 6, 7, 8, 9, 11, 15)}
+_ENDED_BY = {128 + number: number for number in (2, 4, 6, 7, 8, 9, 11, 13, 15, 24, 25)}
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,22 @@ def find_failure(
         evidence = next((line for line in reversed(lines[-20:]) if _OUT_OF_MEMORY.search(line)), "")
     if evidence:
         return Failure("out_of_memory", one_line(evidence))
-    if number is not None:
-        return Failure("signal", one_line(f"Ended by {_name(number)}" + (f": {cause}" if cause else ".")))
-    if pipefail and (exit.code == BROKEN_PIPE or "BrokenPipeError" in cause):
+    is_broken_pipe = exit.code == BROKEN_PIPE or (exit.code is not None and "BrokenPipeError" in cause)
+    if pipefail and is_broken_pipe:
         return Failure("exit_code", one_line(f"{BROKEN_PIPE_REASON} Exit code {exit.code}."))
+    is_last = not is_exception and bool(lines) and cause == lines[-1].strip()
+    is_metric = is_last and bool(pattern) and _is_metric(cause, pattern)
+    if number is not None:
+        reason = f". Last output: {cause}" if is_metric else f": {cause}" if cause else "."
+        return Failure("signal", one_line(f"Ended by {_name(number)}{reason}"))
     if exit.code is None:
         return Failure("signal", "The process did not end, even after SIGKILL.")
-    if pattern and not is_exception and lines and cause == lines[-1].strip() and _is_metric(cause, pattern):
+    if is_metric:
         return Failure(
             "exit_code", one_line(f"Exit code {exit.code}, no error message. Last output: {cause}")
         )
-    return Failure("exit_code", one_line(cause or f"Exit code {exit.code}, no output."))
+    hint = f" {_TIMEOUT_HINT}" if exit.code == _TIMEOUT_CODE else ""
+    return Failure("exit_code", one_line(cause or f"Exit code {exit.code}, no output.{hint}"))
 
 
 def _is_metric(line: str, pattern: str) -> bool:

@@ -54,6 +54,23 @@ def test_the_metric_is_no_cause(tail, detail):
     """TD-V9: what a script printed last, before it exited without a word."""
     assert judged(Exit(code=3), tail, pattern="loss={number}") == Failure("exit_code", detail)
     assert judged(Exit(code=3), "loss=0.3\n", pattern="") == Failure("exit_code", "loss=0.3")
+    killed = judged(Exit(code=137), "loss=0.3\n", pattern="loss={number}")
+    assert killed.detail == "Ended by SIGKILL (signal 9). Last output: loss=0.3"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (130, "signal", "SIGINT (signal 2)"),
+        (141, "signal", "SIGPIPE (signal 13)"),
+        (152, "signal", "SIGXCPU (signal 24)"),
+        (124, "exit_code", "`timeout`"),
+    ],
+)
+def test_codes_that_shells_give_are_explained(code, kind, words):
+    """TD-V9"""
+    failure = judged(Exit(code=code))
+    assert failure.kind == kind and words in failure.detail
 
 
 @pytest.mark.parametrize(
@@ -74,6 +91,12 @@ def test_the_metric_is_no_cause(tail, detail):
             "ZeroDivisionError: division by zero",
         ),
         ("raise ExceptionGroup('many', [ValueError('a')])", "ValueError: a"),
+        (
+            "try:\n 1/0\nexcept Exception as e:\n raise ExceptionGroup('many', [ValueError('a')]) from e",
+            "ValueError: a",
+        ),
+        ("raise ExceptionGroup('o', [ExceptionGroup('i', [OSError('a')])])", "OSError: a"),
+        ("raise ValueError('{\\n \"lr\": 1\\n}')", 'ValueError: { "lr": 1'),
         ("import sys; sys.exit('no data in /data')", "no data in /data"),
     ],
 )

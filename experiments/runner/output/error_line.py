@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 
 _TRACEBACK = re.compile(r"^(?!\s*\+ Exception Group )(.*?)Traceback \(most recent call last\):$")
+_GROUP = re.compile(r"^\s*\+ Exception Group Traceback \(most recent call last\):$")
+_GROUP_MEMBER = re.compile(r"^\s*\+(?:-\+)?-+ \d+ -+$")
 # Lines before a traceback that did not end the program: in a thread, child process, destructor or log handler.
 _ASIDE = re.compile(
     r".*(?:Exception (?:ignored (?:in|on|while)|in thread)|Error in (?:atexit\._run_exitfuncs|sys\.excepthook)"
@@ -27,6 +29,7 @@ _NOISE = re.compile(
     r"|Command exited with non-zero status \d+"
     r"|(?:ERROR )?conda\.cli\.main_run:.*|ERROR conda\.cli.*"
     r"|srun: (?:error|Terminating|launch/slurm).*"
+    r"|\w*sh: (?:-c: )?line \d+: `.*'"  # the line of a syntax error
     r"|\[?[EWI]\d{4} .*|(?:WARNING|ERROR|INFO):torch\.distributed\.\S+.*"
     r"|.*\d+%\|.*\|.*"  # progress bars
     r"|For more information .*|Try '.* --?h(?:elp)?' for help\.?|See https?://\S+.*|Pass --help.*"
@@ -102,6 +105,8 @@ def _last_exception(lines: list[str], *, include_nonfatal: bool) -> tuple[int, s
     """Return (position, message) of the last traceback's exception; (-1, "") without any. Exceptions of launchers are
     skipped; without `include_nonfatal`, also those that did not end the program."""
     for index in range(len(lines) - 1, -1, -1):
+        if _GROUP.match(lines[index]) and (member := _last_member(lines, index)):
+            return index, member
         begin = _TRACEBACK.match(lines[index])
         if not begin or (not include_nonfatal and _is_nonfatal(lines[max(0, index - 2) : index])):
             continue
@@ -114,6 +119,12 @@ def _last_exception(lines: list[str], *, include_nonfatal: bool) -> tuple[int, s
             at = exception[0]
             return at, _whole_message([line.removeprefix(begin[1]) for line in lines[at:]], 0)
     return -1, ""
+
+
+def _last_member(lines: list[str], at: int) -> str:
+    """Return the last exception without a traceback of the exception group that is printed from line `at`, or ""."""
+    separators = (each for each in range(len(lines) - 2, at, -1) if _GROUP_MEMBER.match(lines[each]))
+    return next((lines[each + 1].lstrip("| ").rstrip() for each in separators), "")
 
 
 def _is_nonfatal(before: list[str]) -> bool:
@@ -132,7 +143,10 @@ def _whole_message(lines: list[str], at: int) -> str:
             if message[0].endswith(":") and len(message) == 1:
                 continue  # `raise ValueError("\n\n…")`
             break
-        if not (message[-1].endswith(":") or (len(message) < 3 and _COUNT_OF_ERRORS.search(message[0]))):
+        if not (
+            message[-1].endswith((":", "{", "[", "("))
+            or (len(message) < 3 and _COUNT_OF_ERRORS.search(message[0]))
+        ):
             break
         if _TRACEBACK.match(line) or _NOISE.fullmatch(line.strip()):
             break

@@ -148,6 +148,10 @@ RuntimeError: aside
             "Extension modules: numpy (total: 13)\nbash: line 1: 77 Segmentation fault (core dumped) python t.py",
             "Fatal Python error: Segmentation fault",
         ),
+        (
+            "bash: -c: line 1: syntax error near unexpected token `then'\nbash: -c: line 1: `if then'",
+            "bash: -c: line 1: syntax error near unexpected token `then'",
+        ),
         ("epoch 3\nbash: line 1: 77 Killed    python t.py", "bash: line 1: 77 Killed    python t.py"),
         (
             "a: main.c:3: main: Assertion `x > 0' failed.\nAborted (core dumped)",
