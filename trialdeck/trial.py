@@ -172,7 +172,7 @@ def _number(name: object, value: Any) -> float:
     )
     try:
         if is_number:
-            number = float(value)
+            number = float(_scalar(value))
             return _whole(value, number) if abs(number) >= EXACT_TO else number
     except (TypeError, ValueError, OverflowError, RuntimeError):
         pass
@@ -180,6 +180,12 @@ def _number(name: object, value: Any) -> float:
         f"The metric {name!r} must be a number (or a dict of numbers by name), not {type(value).__name__}: "
         f"{repr(value)[:80]}"
     )
+
+
+def _scalar(value: Any) -> Any:
+    """Return the number of an array or tensor of any shape that has just this one; anything else as it is."""
+    is_single = getattr(value, "size", None) == 1 and getattr(value, "shape", ())  # newer numpy has no float() for it
+    return value.item() if is_single else value
 
 
 def _whole(value: Any, number: float) -> float:

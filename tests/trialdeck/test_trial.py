@@ -87,11 +87,12 @@ def test_numpy_numbers_are_numbers(tmp_path):
 import numpy
 trialdeck.report_intermediate_result(numpy.float32(0.25))
 trialdeck.report_intermediate_result(numpy.int64(3))
+trialdeck.report_intermediate_result(numpy.array([[0.75]]))
 trialdeck.report_final_result(numpy.array(0.5))
 """,
         tmp_path,
     )
-    assert [report.value for report in reports(tmp_path)] == [0.25, 3.0, 0.5]
+    assert [report.value for report in reports(tmp_path)] == [0.25, 3.0, 0.75, 0.5]
 
 
 @pytest.mark.parametrize(
