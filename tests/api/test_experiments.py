@@ -47,6 +47,20 @@ def test_it_makes_a_draft_with_all_that_was_told(api, alice, bob, lab):
     assert api(alice, role="operator").get(f"/experiments/{made['id']}").status_code == 404
 
 
+def test_a_pattern_or_a_path_implies_the_source(api, bob, lab):
+    """TD-F3: neither is ignored without a word; an explicit source decides."""
+    for named, source in (
+        ({"pattern": "loss={number}"}, "stdout"),
+        ({"metric_path": "result.json"}, "file"),
+        ({"pattern": "loss={number}", "source": "sdk"}, "sdk"),
+        ({}, "sdk"),
+    ):
+        made = api(bob).post(EXPERIMENTS, {"name": "x", "settings": {**SETTINGS, **named}}).json()
+        assert made["settings"]["source"] == source
+    refused = api(bob).post(EXPERIMENTS, {"name": "x", "settings": {**SETTINGS, "pattern": "loss=("}})
+    assert refused.status_code == 422 and "pattern" in refused.json()["fields"]
+
+
 def test_a_start_is_all_or_nothing(api, bob, lab):
     """TD-A5: a queue that cannot be used leaves no draft behind."""
     refused = api(bob).post(EXPERIMENTS, {"name": "x", "settings": SETTINGS, "queue": "gpu", "start": True})

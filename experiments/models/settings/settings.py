@@ -193,7 +193,7 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
             "metric": self.metric(),
             "direction": self.one_of("direction", DIRECTIONS),
             "further_objectives": self.further_objectives(),
-            "source": self.one_of("source", ("sdk", "stdout", "file")),
+            "source": self.one_of("source", ("sdk", "stdout", "file"), default=self._implied_source()),
             "pattern": self.text("pattern", limit=1000, single_line=True),
             "metric_path": self.text("metric_path", limit=1000, single_line=True),
             "selection": self.one_of("selection", ("final", "best", "average")),
@@ -260,6 +260,12 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
         else:
             prefix = "" if fault.path == "arguments" else f"{fault.path}: "
             self.fault(f"{name}_arguments", prefix + fault.message)
+
+    def _implied_source(self) -> str:
+        """The source that a pattern or a path of a file implies, so that neither is ignored without a word."""
+        if self.document.get("pattern"):
+            return "stdout"
+        return "file" if self.document.get("metric_path") else "sdk"
 
     def seed(self) -> int | None:
         """The seed; without one, a new one is drawn, so that no two experiments propose the same by chance."""
