@@ -8,6 +8,7 @@ _TOKENS = re.compile(
     r"\x1b\[(?P<style>[\d;:]*)m"
     r"|(?P<erase>\x1b\[[02]?K)"
     r"|(?P<move>\x1b\[(?P<rows>\d{0,4})(?P<way>[ABEF]))"
+    r"|(?P<aside>\x1b\[(?P<columns>\d{0,4})(?P<to>[CDG]))"
     r"|(?P<clear>\x1b\[0?J)"
     r"|(?P<escape>\x1b\[[0-?]*+[ -/]*+[@-~]"  # as in log.py: not shown
     r"|\x1b[\]PX^_][^\x07\x1b]*+(?:\x07|\x1b\\|$)?"
@@ -19,6 +20,7 @@ _TOKENS = re.compile(
 _UP = re.compile(r"\x1b\[\d{0,4}[AF]")
 # How far up a program can move the cursor: a terminal cannot change what has scrolled away.
 _SCREEN_ROWS = 100
+_MOST_COLUMNS = 1000  # how far right of the text a program can move the cursor
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -64,6 +66,14 @@ def styled(text: bytes | str) -> list[list[StyledText]]:
     return lines
 
 
+def column_after(columns: str, to: str, *, column: int, length: int) -> int:
+    """Return the column of the cursor after `ESC [ columns to`: C is right, D is left, G is to the column. `length` is
+    that of the line."""
+    count = max(1, int(columns or 1))
+    moved = {"C": column + count, "D": column - count, "G": count - 1}[to]
+    return max(0, min(moved, max(length, _MOST_COLUMNS)))
+
+
 def moves_up(text: str) -> bool:
     """Return whether the text moves the cursor to earlier lines."""
     return _UP.search(text) is not None
@@ -99,6 +109,8 @@ def _screen(text: str) -> list[list[StyledText]]:
                 else:
                     row = min(row + count, len(rows) - 1)
                 column = 0 if token["way"] in "EF" else column
+            elif kind == "aside":
+                column = column_after(token["columns"], token["to"], column=column, length=len(cells))
             elif kind == "text":
                 visible = _UNSEEN.sub("", token[0])
                 cells += [(" ", PLAIN)] * (column - len(cells))
@@ -127,8 +139,11 @@ def _line(line: str, style: Style) -> tuple[list[StyledText], Style]:
         elif kind == "erase":
             cursor = 0 if token[0][2] == "2" else cursor  # as in log.py
             del cells[cursor:]
+        elif kind == "aside":
+            cursor = column_after(token["columns"], token["to"], column=cursor, length=len(cells))
         elif kind == "text":
             visible = _UNSEEN.sub("", token[0])
+            cells += [(" ", PLAIN)] * (cursor - len(cells))
             cells[cursor : cursor + len(visible)] = [(letter, style) for letter in visible]
             cursor += len(visible)
     return _grouped(cells), style

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runner.output.ansi import moves_up, styled
+from experiments.runner.output.ansi import column_after, moves_up, styled
 from experiments.runner.safe_files import OutsideFolder, Root, list_names, open_regular, status_of
 
 _ESCAPES = re.compile(
@@ -12,8 +12,8 @@ _ESCAPES = re.compile(
     r"|\x1b[\]PX^_][^\x07\x1b]*+(?:\x07|\x1b\\|$)?"  # OSC (titles, links) and other strings
     r"|\x1b[ -/]*+[0-~]"  # two-character ones
 )
-_ERASE = re.compile(r"\x1b\[[02]?K")
-_MOVES = re.compile(r"[\r\b]|\x1b\[[02]?K|[^\r\b\x1b]+")
+_ERASE_OR_ASIDE = re.compile(r"\x1b\[(?:[02]?K|\d{0,4}[CDG])")
+_MOVES = re.compile(rf"[\r\b]|{_ERASE_OR_ASIDE.pattern}|[^\r\b\x1b]+")
 MAX_DIGITS = 18  # of an offset
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -104,7 +104,7 @@ def plain_text(text: bytes | str) -> str:
 def _plain_line(line: str) -> str:
     line = line.rstrip("\r")
     if "\x1b" in line:
-        line = _ESCAPES.sub(lambda match: match[0] if _ERASE.fullmatch(match[0]) else "", line)
+        line = _ESCAPES.sub(lambda match: match[0] if _ERASE_OR_ASIDE.fullmatch(match[0]) else "", line)
     if "\r" in line or "\b" in line or "\x1b" in line:
         line = _overwrite(line)
     return _UNSEEN.sub("", line)
@@ -118,6 +118,8 @@ def _overwrite(line: str) -> str:
             cursor = 0
         elif move == "\b":
             cursor = max(0, cursor - 1)
+        elif move[0] == "\x1b" and move[-1] != "K":
+            cursor = column_after(move[2:-1], move[-1], column=cursor, length=len(cells))
         elif move[0] == "\x1b":
             # When a terminal erases a whole line, the cursor stays where it is. In practice a carriage return follows,
             # and moving the cursor to the start right away keeps this linear.
@@ -125,6 +127,7 @@ def _overwrite(line: str) -> str:
             del cells[cursor:]
         else:
             visible = _UNSEEN.sub("", move)
+            cells += " " * (cursor - len(cells))
             cells[cursor : cursor + len(visible)] = visible
             cursor += len(visible)
     return "".join(cells)

@@ -11,7 +11,24 @@ from experiments.runner.output.ansi import PLAIN, Style, StyledText, styled
 from experiments.runner.output.log import plain_text
 
 PIECES = st.sampled_from(
-    ["a", "Ω", "word ", "\r", "\b", "\n", "\r\n", "\t", "\x00", "\x1b[2K", "\x1b[K", "\x1b[0K", "\x1b[3A"]
+    [
+        "a",
+        "Ω",
+        "word ",
+        "\r",
+        "\b",
+        "\n",
+        "\r\n",
+        "\t",
+        "\x00",
+        "\x1b[2K",
+        "\x1b[K",
+        "\x1b[0K",
+        "\x1b[3A",
+        "\x1b[2C",
+        "\x1b[D",
+        "\x1b[3G",
+    ]
     + ["\x1b[31m", "\x1b[1;92m", "\x1b[m", "\x1b[38;5;9m", "\x1b]0;title\x07", "\x1b7", "\x9b", "[31m", "m"]
 )
 

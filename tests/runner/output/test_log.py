@@ -101,6 +101,9 @@ def test_a_new_log_begins_anew_and_leaves_other_files_alone(tmp_path):
         ("a\tb\x00\x07\x7f\x85c", "a\tbc"),
         ("\x1b[31mab\r\x1b[32mX", "Xb"),
         ("unfinished \x1b[", "unfinished "),
+        ("loss=0.95\x1b[1G\x1b[0Kloss=0.3", "loss=0.3"),
+        ("loss=0.95\x1b[4D0.7", "loss=0.75"),
+        ("a\x1b[3Cb\x1b[9999Dc\x1b[G\x1b[Cd", "cd  b"),
         (b"caf\xc3\xa9 \xff\xfe", "café \ufffd\ufffd"),
         ("", ""),
         ("\n\n", "\n\n"),
@@ -117,7 +120,9 @@ def test_no_control_character_comes_through(raw):
     assert shown.count("\n") == raw.count("\n")
 
 
-@pytest.mark.parametrize("piece", ["\x1b]", "\x1b[", "\x1b[1;", "a\r", "\x1b[K", "\x1b[1K", "x\x1b[2K", "\b"])
+@pytest.mark.parametrize(
+    "piece", ["\x1b]", "\x1b[", "\x1b[1;", "a\r", "\x1b[K", "\x1b[1K", "x\x1b[2K", "\b", "\x1b[999Ca"]
+)
 @pytest.mark.timeout(30)
 def test_no_text_takes_quadratic_time(piece):
     """2 MB after a line of 1 MB: anything quadratic would take hours."""
