@@ -6,8 +6,9 @@ Every formatter returns `DASH` (`—`) for a missing value (None or "").
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -21,7 +22,7 @@ from experiments.runner.tool_process import is_disk_full
 from experiments.scheduler.impact import Consequences
 
 DASH = "—"
-MAX_DECIMALS = 12
+MAX_DECIMALS = 13
 IN_FULL = 10**18  # whole numbers below this are written in full
 YEAR_S = 365 * 86_400
 OVER_A_YEAR = "over a year"  # further ahead, an estimate has no meaning
@@ -51,19 +52,22 @@ def value(number: Any, decimals: int | None = None) -> str:
         return str(int(number))
     if is_plain:
         return f"{number:.{decimals or 4}f}"
-    mantissa, exponent = f"{number:.{max((decimals or 4) - 2, 1)}e}".split("e")
+    digits = max((decimals or 4) - 2, 1)
+    mantissa, exponent = f"{number:.{digits}e}".split("e")
+    if 0 < int(exponent) < digits:
+        return f"{number:.{digits - int(exponent)}f}"  # 123456789.006 is read more easily than its power
     return f"{mantissa}e{int(exponent)}"
 
 
 def decimals_of(values: Iterable[object]) -> int | None:
     """Return the number of decimals that distinguishes different values in a column, at least 4; None if all are whole.
 
-    Numbers that differ by less than a billionth count as equal: sums of floats seldom agree in the last digits.
+    Numbers that agree in twelve digits count as equal: sums of floats seldom agree in the last ones.
     """
     numbers = [number for number in values if isinstance(number, float) and math.isfinite(number)]
     if all(number.is_integer() and abs(number) < IN_FULL for number in numbers):
         return None
-    distinct = {float(f"{number:.9e}") for number in numbers}
+    distinct = {float(f"{number:.11e}") for number in numbers}
     return next(
         (
             n
@@ -74,14 +78,26 @@ def decimals_of(values: Iterable[object]) -> int | None:
     )
 
 
-def precise(number: float | None) -> str:
-    """Return a number on its own, with up to eight decimals."""
+def precise(number: Any) -> str:
+    """Return a number on its own: in full when it has up to twelve digits, else with eight decimals."""
     if not isinstance(number, float) or not math.isfinite(number) or number.is_integer():
         return value(number)
     return next(
         (text for n in range(4, 9) if math.isclose(float(text := value(number, n)), number, rel_tol=1e-12)),
-        value(number, 8),
+        next(
+            (text for n in range(9, MAX_DECIMALS + 1) if float(text := value(number, n)) == number),
+            value(number, 8),
+        ),
     )
+
+
+def column_texts(rows: Iterable[Sequence[object]]) -> list[list[tuple[object, str]]]:
+    """Return the cells of a table with their texts; the numbers of a column have the decimals that its spread needs."""
+    cells = [list(row) for row in rows]
+    places = [decimals_of(column) for column in zip_longest(*cells)]
+    return [
+        [(cell, value(cell, decimals)) for cell, decimals in zip(row, places, strict=False)] for row in cells
+    ]
 
 
 def set_best_decimals(experiments: Iterable[Experiment]) -> None:
@@ -98,7 +114,7 @@ def set_best_decimals(experiments: Iterable[Experiment]) -> None:
 def best_of_each(experiment: Experiment) -> str:
     """Return the best value of each objective of an experiment with several: `accuracy 0.93 ↑, latency_ms 3.1 ↓`."""
     return ", ".join(
-        f"{name} {value(best)} {'↓' if direction == 'minimize' else '↑'}"
+        f"{name} {precise(best)} {'↓' if direction == 'minimize' else '↑'}"
         for (name, direction), (best, _, _) in zip(
             experiment.objectives.items(), experiment.objective_bounds, strict=True
         )

@@ -16,8 +16,8 @@ from experiments.charts.drawing.axes import (
     value_scale,
 )
 from experiments.charts.drawing.marks import TrialMark, linked, spread, trials
-from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale, short
-from experiments.charts.drawing.scale import finite
+from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
+from experiments.charts.drawing.scale import finite, significant
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 MOST_LINES = 300
@@ -53,7 +53,7 @@ def parallel(
     description = f"{clip(metric, 80)} and {len(axes)} parameters of {trials(len(lines))}"
     description += f" out of {total:,}." if len(lines) < total else "."
     if lines:
-        description += f" The best is trial {lines[0].number}: {short(lines[0].value or 0.0)}."
+        description += f" The best is trial {lines[0].number}: {significant(lines[0].value or 0.0, 12)}."
 
     def draw(width: int) -> Drawing:
         if not lines:

@@ -69,6 +69,7 @@ class Log:
             low, high = max(low / 2, float_info.min), min(high * 2, float_info.max)
         self.low, self.high, self.start, self.end = low, high, start, end
         self._low = math.log10(low)
+        self._digits = min(max(4, 3 - _exponent((high - low) / high)), 15)
         self._pixels = (end - start) / ((math.log10(high) - self._low) or 1.0)
         ticks = _decades(low, high, count)
         self.ticks = [Tick(tick, self.at(tick), self._short(tick)) for tick in ticks]
@@ -79,8 +80,8 @@ class Log:
         return self.start + (exponent - self._low) * self._pixels
 
     def text(self, value: float) -> str:
-        """Return a value with four digits."""
-        return significant(value)
+        """Return a value with four digits, or as many as the scale's span needs."""
+        return significant(value, self._digits)
 
     def _short(self, value: float) -> str:
         return f"{value:,g}" if 1e-2 <= value < 1e5 else power(value)

@@ -8,7 +8,7 @@ from experiments.charts.drawing.axes import HALF_WIDTHS
 from experiments.charts.drawing.svg import clip
 from experiments.charts.hypervolume import hypervolume
 from experiments.charts.pareto import Objective, ParetoMark, pareto
-from experiments.messages import value as format_value
+from experiments.messages import precise
 from experiments.models import Experiment, Hypervolume, TrialState
 
 from .panels import PANELS, TITLES
@@ -60,7 +60,7 @@ def hypervolume_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> P
     results = computed.succeeded_count
     chart = hypervolume(steps, results=results, widths=widths)
     worst = ", ".join(
-        f"{clip(name, 30)} {format_value(value)}"
+        f"{clip(name, 30)} {precise(value)}"
         for name, value in zip(experiment.objectives, computed.reference, strict=True)
     )
     return Panel(

@@ -22,6 +22,7 @@ from experiments.charts.parallel import MOST_LINES, parallel, ranked
 from experiments.charts.slices import WIDTHS as SLICE
 from experiments.charts.slices import slices
 from experiments.charts.timeline import Run, timeline
+from experiments.messages import precise
 from experiments.messages import value as format_value
 from experiments.models import Failure, Trial, TrialState, status
 from experiments.runner.report import MAX_NAME
@@ -58,7 +59,7 @@ def history_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel
     ]
     is_filtered = view.options.condition is not None
     has_best = not experiment.is_multi_objective  # with several objectives, the front is highlighted instead
-    best = format_value(experiment.best_value) if experiment.best_value is not None else ""
+    best = precise(experiment.best_value) if experiment.best_value is not None else ""
     chart = history(
         points,
         direction=view.direction,
@@ -242,7 +243,7 @@ def _curve(view: ChartView, trial: Trial, points: dict[int, metric_series.Points
         value = trial.value if trial.value is not None else trial.last_value
     else:
         value = number_or_none(trial.final_metrics.get(view.objective))
-    tooltip = f"#{trial.number}" if value is None else f"#{trial.number}, {format_value(value)}"
+    tooltip = f"#{trial.number}" if value is None else f"#{trial.number}, {format_value(value, view.places)}"
     params = trial.params if isinstance(trial.params, dict) else {}
     return Curve(
         number=trial.number,
@@ -269,7 +270,7 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
         end = f"{local(ended):%H:%M:%S}" if ended else "now"
         facts = [f"#{number}", f"{local(begun):%H:%M:%S} – {end}", took, WORDS.get(state, state)]
         if value is not None:
-            facts.insert(1, format_value(value))
+            facts.insert(1, format_value(value, view.places))
         runs.append(
             Run(
                 number=number,

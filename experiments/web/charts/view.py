@@ -15,6 +15,7 @@ from experiments import database_clock
 from experiments.charts.drawing.marks import WORDS, TrialMark, some_of
 from experiments.charts.drawing.parameter_axis import Parameter, text_of
 from experiments.charts.drawing.svg import Chart, clip
+from experiments.messages import decimals_of
 from experiments.messages import value as format_value
 from experiments.models import Experiment, Hypervolume, Importance, TrialState, status
 from experiments.web.experiment.charts import address
@@ -159,6 +160,11 @@ class ChartView:
         even = {row.number for row in self.sample.rows if row.is_even}
         return [mark for mark in self.marks if mark.number in even]
 
+    @cached_property
+    def places(self) -> int | None:
+        """The decimals of values in tooltips."""
+        return decimals_of(row.value for row in self.sample.rows)
+
     def mark(self, row: Row) -> TrialMark:
         return TrialMark(
             number=row.number,
@@ -176,7 +182,7 @@ class ChartView:
         if (text := self._tooltips.get(key)) is None:
             facts = [f"#{mark.number}"]
             if mark.value is not None:
-                facts.append(format_value(mark.value))
+                facts.append(format_value(mark.value, self.places))
             if mark.state != TrialState.SUCCEEDED:
                 facts.append(WORDS.get(mark.state, mark.state))
             params = self.params_text(mark.params)

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from experiments.charts.curve import MAX_SIBLINGS, Series, curve
 from experiments.charts.drawing.svg import Chart, Svg, element, px
 from experiments.charts.history import Edit, Point, history
-from experiments.messages import value as format_value
+from experiments.messages import precise
 from experiments.models import Experiment, Failure, Trial, status
 from experiments.reports.comparison import best_steps
 
@@ -51,7 +51,7 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
         direction=experiment.direction,
         metric=experiment.metric,
         best_steps=best_steps(experiment),
-        best_text=format_value(experiment.best_value) if experiment.best_value is not None else "",
+        best_text=precise(experiment.best_value) if experiment.best_value is not None else "",
         left=budget_left,
         edits=edits_of(experiment, url=url),
         href=address(url),

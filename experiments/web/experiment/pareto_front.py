@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from experiments.charts.drawing.axes import BESIDE_RAIL
+from experiments.messages import column_texts
 from experiments.models import Experiment, FrontTrial, Trial
 from experiments.search.nested_choice import flat
 from experiments.web.charts.pages import panel_of
@@ -24,22 +25,24 @@ class FrontRow:
     """A trial of the front with its value of each objective and its first parameters."""
 
     trial: Trial
-    values: list[float]
-    params: list[object]
+    values: list[tuple[object, str]]  # with their texts
+    params: list[tuple[object, str]]
 
 
 def context(experiment: Experiment, view: ChartView) -> dict[str, object]:
     """Return the front for the overview: three queries, however large the front is."""
     current = FrontTrial.current(experiment).select_related("trial")[:MOST_SHOWN]
     names = view.names[:MOST_PARAMETERS]
-    rows = []
+    trials, values, params = [], [], []
     for entry in current:
         entry.trial.experiment = experiment
-        params = flat(entry.trial.params)
-        values = entry.trial.objective_values or []
-        rows.append(FrontRow(entry.trial, values, [params.get(name, "") for name in names]))
+        flat_params = flat(entry.trial.params)
+        trials.append(entry.trial)
+        values.append(entry.trial.objective_values or [])
+        params.append([flat_params.get(name, "") for name in names])
+    rows = map(FrontRow, trials, column_texts(values), column_texts(params))
     return {
-        "front": rows,
+        "front": list(rows),
         "front_names": names,
         "front_url": address(experiment),
         "front_csv": address(experiment, "trials-csv"),

@@ -292,3 +292,21 @@ def test_each_chart_has_one_tab_stop_and_every_mark_its_words(searched, carol):
             assert sum('tabindex="-1"' not in link for link in links) == 1, drawing[:200]
             assert len(re.findall(r"<title>#", drawing)) >= 1
     assert re.search(r"<title>#\d+, 0\.\d+; lr ", html)
+
+
+def test_values_that_differ_in_late_digits_differ_in_every_chart_and_table(running, carol):
+    """TD-V10: in tooltips, descriptions, the label of the best and the data."""
+    experiment = end_all(running(max_trials=8))
+    values = [0.99876103 + number / 1e8 for number in range(1, 9)]
+    for trial, number in zip(experiment.trials.order_by("number"), values, strict=False):
+        experiment.trials.filter(pk=trial.pk).update(value=number, result=number, state="succeeded")
+    shown = sorted(experiment.trials.values_list("value", flat=True))
+    assert len(shown) > 1
+    trace = [[number, value] for number, value in enumerate(shown, start=1)]
+    Experiment.objects.filter(pk=experiment.pk).update(best_value=shown[-1], trace=trace)
+    client = as_(carol)
+    for chart in ("history", "parallel", "slices"):
+        html = client.get(address(experiment, chart)).content.decode()
+        for number in shown:
+            assert f"{number:.8f}" in html, (chart, number)
+        assert not re.search(r"\b0\.9988\b|\b0\.998761\b", html), chart
