@@ -60,7 +60,7 @@ def progress_line(experiment: dict) -> str:
     items += [f"{running} running"] if running else []
     items += [f"{counts['failed']} failed"] if counts.get("failed") else []
     best = experiment.get("best")
-    items += [f"best {best['value']:.6g} (#{best['number']})"] if best else []
+    items += [f"best {best['value']:.12g} (#{best['number']})"] if best else []
     items += [f"{experiment['front']['size']} on the Pareto front"] if experiment.get("front") else []
     items += [duration(experiment.get("elapsed_s") or 0)]
     return f"{experiment['state']:9} " + " · ".join(items)

@@ -184,7 +184,9 @@ def _number(name: object, value: Any) -> float:
 
 def _scalar(value: Any) -> Any:
     """Return the number of an array or tensor of any shape that has just this one; anything else as it is."""
-    is_single = getattr(value, "size", None) == 1 and getattr(value, "shape", ())  # newer numpy has no float() for it
+    is_single = getattr(value, "size", None) == 1 and getattr(
+        value, "shape", ()
+    )  # newer numpy has no float() for it
     return value.item() if is_single else value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from experiments.charts.curve import thinned
-from experiments.charts.drawing.scale import Linear, Log, linear_or_log
+from experiments.charts.drawing.scale import Linear, Log, linear_or_log, significant
 from experiments.charts.drawing.svg import (
     NARROW,
     TURN,
@@ -75,7 +75,7 @@ def _described(lines: Sequence[Line], y_name: str) -> str:
     if not lines:
         return f"{y_name}: no values."
     last = [next(value for _, value in reversed(line.points) if value is not None) for line in lines]
-    ends = ", ".join(f"{line.name} {value:.4g}" for line, value in zip(lines, last, strict=True))
+    ends = ", ".join(f"{line.name} {significant(value, 12)}" for line, value in zip(lines, last, strict=True))
     return f"{y_name} of {len(lines):,} {'line' if len(lines) == 1 else 'lines'}; the last values: {ends}."
 
 

@@ -241,6 +241,8 @@ def test_a_result_beyond_a_bound_ends_a_trial_even_when_later_ones_came_with_it(
     """NNI-S2: Threshold sees every result since it was last judged; results come in batches."""
     assert says("Threshold", {"upper": 1}, mine=[0, 7, 0.5], judged=0) == "7 at step 1 is above 1"
     assert not says("Threshold", {"upper": 1}, mine=[0, 7, 0.5], judged=1)
+    close = says("Threshold", {"lower": 0.5}, mine=[0.4999999999])
+    assert close == "0.4999999999 at step 0 is below 0.5"  # TD-V10: not "0.5 is below 0.5"
     assert says("Threshold", {"lower": 0}, mine=[0, None, 0.5]) == "not a number at step 1"
 
 

@@ -202,7 +202,7 @@ def _readable(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.12g}"
     text = value.isoformat() if isinstance(value, datetime) else str(value)
     text = "".join(
         letter if letter not in "\0" and not "\ud800" <= letter <= "\udfff" else "�" for letter in text

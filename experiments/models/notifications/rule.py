@@ -179,7 +179,7 @@ class Rule(models.Model):
         """`New best by at least 0.002`, `Failure rate at least 30%`."""
         label = Kind(self.kind).label
         if self.kind == Kind.NEW_BEST and self.threshold:
-            return f"{label} by at least {self.threshold:g}"
+            return f"{label} by at least {self.threshold:.12g}"
         if self.kind == Kind.FAILURE_RATE:
             return f"{label} at least {self.threshold:g}%"
         return label

@@ -87,12 +87,12 @@ def _ended(experiment: Experiment, details: dict[str, Any]) -> str:
         return f"{reason}{counts} On the Pareto front: {experiment.front_size:,}."
     if details["best"] is None:
         return f"{reason}{counts} No result."
-    return f"{reason}{counts} Best {experiment.metric}: {details['best']:.6g} (#{details['best_number']})."
+    return f"{reason}{counts} Best {experiment.metric}: {details['best']:.12g} (#{details['best_number']})."
 
 
 def _new_best(occurrence: Occurrence) -> str:
     value, previous = occurrence.value or 0.0, occurrence.previous or 0.0
-    return f"{value:.6g} ({value - previous:+.3g})"
+    return f"{value:.12g} ({value - previous:+.3g})"
 
 
 def _used(details: dict[str, Any]) -> str:

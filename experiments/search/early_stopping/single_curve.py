@@ -44,9 +44,9 @@ def threshold_stop(
         if isnan(value):
             return f"not a number at step {step}"
         if lower is not None and value < lower:
-            return f"{value:.6g} at step {step} is below {lower:g}"
+            return f"{value:.12g} at step {step} is below {lower:.12g}"
         if upper is not None and value > upper:
-            return f"{value:.6g} at step {step} is above {upper:g}"
+            return f"{value:.12g} at step {step} is above {upper:.12g}"
     return ""
 
 

@@ -163,8 +163,8 @@ def _initial(rule: Rule) -> dict[str, Any]:
     return {
         "kind": rule.kind,
         "scope": rule.scope,
-        "margin": f"{threshold:g}" if rule.kind == Kind.NEW_BEST and threshold is not None else None,
-        "share": f"{threshold:g}" if rule.kind == Kind.FAILURE_RATE and threshold is not None else "30",
+        "margin": f"{threshold:.15g}" if rule.kind == Kind.NEW_BEST and threshold is not None else None,
+        "share": f"{threshold:.15g}" if rule.kind == Kind.FAILURE_RATE and threshold is not None else "30",
         "experiment": rule.experiment.public_id if rule.experiment and rule.shows_experiment else "",
         "project": rule.project_id,
         "tag": rule.tag,

@@ -88,6 +88,14 @@ def test_a_new_best_of_a_metric_to_minimize(running, rule):
     assert subjects() == ["first: new best 0.875 (-0.125)"]
 
 
+def test_a_new_best_is_shown_in_full(running, rule):
+    """TD-V10"""
+    rule("new_best")
+    experiment = running(taken=2, concurrency=2)
+    results(experiment, 0.99876103, 0.99876944)
+    assert subjects() == ["first: new best 0.99876944 (+8.41e-06)"]
+
+
 def test_the_failure_rate_is_told_when_it_is_reached(running, rule):
     """TD-D5: of the last 20 trials, once at least ten have ended; not again with each further failure."""
     rule("failure_rate", threshold=30)

@@ -155,7 +155,7 @@ class ResumeForm(ActionForm):
             fields["goal"].help_text = "Not reached yet. Blank = no goal."
         else:
             fields["goal"].initial = None if needs_budget else settings.goal
-            fields["goal"].help_text = f"{settings.goal:g} is reached. Blank = no goal."
+            fields["goal"].help_text = f"{settings.goal:.12g} is reached. Blank = no goal."
         if remaining.failed:
             fields["rerun_failed"].initial = remaining.needs_budget
             fields["rerun_failed"].label = f"Rerun the failed trials ({remaining.failed:,})"
