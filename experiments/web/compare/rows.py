@@ -103,7 +103,8 @@ def number_row(
         cell.is_changed = not cell.is_same and not direction
         if number is None or base is None:
             continue
-        cell.delta = "=" if cell.is_same else _delta(number, base, places, is_ratio=is_ratio, form=form)
+        shown = _decimals_shown(cells, places)
+        cell.delta = "=" if cell.is_same else _delta(number, base, shown, is_ratio=is_ratio, form=form)
         if direction and not cell.is_same:
             cell.role = "good" if (number > base) == (direction == MAXIMIZE) else "bad"
     if direction:
@@ -147,6 +148,13 @@ def _delta(number: float, base: float, places: int | None, *, is_ratio: bool, fo
     difference = float(number) - float(base)
     size = abs(difference)
     return ("+" if difference > 0 else MINUS) + (form(size) if form else spread_text(size, places))
+
+
+def _decimals_shown(cells: Sequence[Cell], places: int | None) -> int | None:
+    """Return the decimals of the cells' texts, which are fewer than `places` where the numbers are large: more of a
+    difference would be noise."""
+    plain = [cell.text for cell in cells if "e" not in cell.text]
+    return min(places, max(len(text.partition(".")[2]) for text in plain)) if places and plain else places
 
 
 def spread_text(size: float, places: int | None) -> str:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import LogPiece, Outcome, Point, Revision, Trial
+from experiments.web.compare.rows import number_row
 from tests.people import as_, look_at
 from tests.web.files import leave
 
@@ -323,3 +324,11 @@ def test_a_file_that_is_no_image_is_shown_beside_the_others(pair, carol, name, d
         leave(trial, name, data)
     html = page(carol, pair, [1, 2], file=name).content.decode()
     assert html.count(shown) >= 2
+
+
+def test_a_difference_has_no_more_decimals_than_its_values():
+    """TD-V10: the rest is noise of the floats."""
+    row = number_row("loss", [123456789.001, 123456789.002, 123456789.006])
+    assert [cell.text for cell in row.cells] == ["123456789.001", "123456789.002", "123456789.006"]
+    assert [cell.delta for cell in row.cells[1:]] == ["+0.001", "+0.005"]
+    assert number_row("loss", [1e-7, 1.5e-7]).cells[1].delta == "+5e-8"
