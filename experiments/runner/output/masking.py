@@ -3,6 +3,7 @@
 In the log, a secret becomes as many asterisks as it has bytes, so that offsets are the same as on the worker's disk.
 """
 
+import html
 import json
 import re
 from base64 import b64encode
@@ -63,8 +64,8 @@ def _is_likely_secret(name: str, value: str) -> bool:
 
 
 class Masker:
-    """Masks these secrets, also as encoded in JSON, URLs, base64 and hexadecimal, and each line of a multi-line
-    secret."""
+    """Masks these secrets, also as encoded in JSON, URLs, HTML, base64 and hexadecimal, and each line of a
+    multi-line secret."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         spelled = {spelling for secret in secrets for spelling in _encodings(secret)}
@@ -142,7 +143,8 @@ def _encodings(secret: str) -> Iterator[bytes]:
         unicode = json.dumps(line, ensure_ascii=False)[1:-1]
         in_urls = {quote_with(line, errors="replace") for quote_with in (quote, quote_plus)}
         in_urls.add(quote(line, safe="", errors="replace"))
-        for spelling in {line, escaped, unicode} | in_urls:
+        in_html = {html.escape(line), html.escape(line, quote=False)}
+        for spelling in {line, escaped, unicode} | in_urls | in_html:
             data = spelling.encode("utf-8", "surrogatepass")
             for begin in range(0, len(data), MAX_BYTES):
                 piece = data[begin : begin + MAX_BYTES]

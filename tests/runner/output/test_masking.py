@@ -2,6 +2,7 @@
 
 import base64
 import json
+from html import escape
 from urllib.parse import quote
 
 import pytest
@@ -43,15 +44,28 @@ def streamed(masker: Masker, data: bytes, sizes: list[int]) -> bytes:
         *(json.dumps(secret) for secret in SECRETS),
         *(json.dumps(secret, ensure_ascii=False) for secret in SECRETS[:3]),
         *(f"https://user:{quote(secret, safe='')}@example.org" for secret in SECRETS[:3]),
+        *(escape(secret) for secret in SECRETS[:3]),
+        *(escape(secret, quote=False) for secret in SECRETS[:3]),
         KEY.replace("\n", "\r\n"),
     ],
 )
 def test_a_secret_is_masked_however_it_is_spelled(printed):
-    """TD-Z4: as it is, as JSON and in addresses; of one with several lines each line."""
+    """TD-Z4: as it is, as JSON, in addresses and in HTML; of one with several lines each line."""
     masker = Masker(SECRETS)
     shown = masker.data(printed.encode())
     assert len(shown) == len(printed.encode())
-    for secret in ("hunter2", "longer", 'a"b', "c&d", "c%26d", "MIIEp", "4711/", "xxxx"):
+    for secret in (
+        "hunter2",
+        "longer",
+        'a"b',
+        "a&quot;b",
+        "c&d",
+        "c&amp;d",
+        "c%26d",
+        "MIIEp",
+        "4711/",
+        "xxxx",
+    ):
         assert secret.encode() not in shown
         assert secret not in masker.text(printed)
 
