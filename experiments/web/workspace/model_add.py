@@ -93,6 +93,11 @@ def check_address(address: str) -> None:
         is_url = urlsplit(address).scheme in URL_SCHEMES
         if is_url and not urlsplit(address).hostname:
             raise DestinationError("The URL has no host.")
+        if is_url and "@" in urlsplit(address).netloc:
+            raise DestinationError(
+                "Remove the user name and password: all members of the workspace could read them, and workers fetch "
+                "URLs without credentials. Upload the file, or put it into a bucket."
+            )
         if not is_url and not address.startswith(("/", "s3://", "gs://", "azure://")):
             raise DestinationError(
                 "Enter an absolute path or a URL, such as /mnt/models/net.pt or s3://bucket/net.pt."

@@ -121,6 +121,8 @@ def test_an_upload_is_deleted_with_its_model(lab, alice, tmp_path, is_stored):
         ({"address": "/mnt/../net.pt"}, "must not contain . or .."),
         ({"address": "https:///net.pt"}, "The URL has no host"),
         ({"address": "http://[x/net.pt"}, "This is not a URL"),
+        ({"address": "https://bob:hunter2@host/net.pt"}, "Remove the user name and password"),
+        ({"address": "https://td_token@host/net.pt"}, "Remove the user name and password"),
         ({"address": "ftp://host/net.pt"}, "Enter an absolute path or a URL"),
         ({"address": "s3://host:9000/net.pt"}, "Add the bucket"),
         ({"address": "/mnt/net.pt", "name": " "}, "Enter a name"),
