@@ -74,7 +74,8 @@ def test_what_is_no_plot_is_left_out(event):
 
 
 def test_properties_and_models_are_summarized():
-    """TD-C7: with what describes a model: its file, framework, tags, labels and network."""
+    """TD-C7: with what describes a model: its file, framework, tags, labels and network. One that was
+    registered by its address has no file."""
     task = {
         "hyperparams": {"properties": {"seed": {"value": "7"}, "bad": 3}},
         "offline_output_models": [
@@ -85,6 +86,7 @@ def test_properties_and_models_are_summarized():
                 },
                 "weights": {"weights_filename": "/tmp/x/models/net.pt"},
             },
+            {"init": {"name": "old"}, "weights": {"register_uri": "s3://models/net.pt"}},
             {"init": None, "weights": 3},
             7,
         ],
@@ -99,7 +101,8 @@ def test_properties_and_models_are_summarized():
                 "tags": ["x"],
                 "labels": {"cat": 1},
                 "network": "depth = 3",
-            }
+            },
+            {"address": "s3://models/net.pt", "name": "old"},
         ],
     }
     assert summary_of(task) == summary

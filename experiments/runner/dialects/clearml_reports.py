@@ -6,7 +6,8 @@ keeps user properties and output models in `task.json`. The files are
 - `plots/<title>/<series>/<iteration>.json`: {"title", "series", "iteration", "data", "layout"}, plotly's own;
 - `tables/<title>/<series>/<iteration>.csv`: a plot that is a table;
 - `debug_samples/<title>/<series>/<file>`: images and other media;
-- `clearml.json`: {"properties": {name: value}, "models": [{"file", "name", "framework", "tags", "labels", "network"}]}.
+- `clearml.json`: {"properties": {name: value}, "models": [{"file", "address", "name", "framework", "tags", "labels",
+  "network"}]}; the address is of a model that the script registered without uploading it.
 """
 
 import csv
@@ -71,7 +72,7 @@ def _model(model: object) -> dict[str, Any]:
     if not isinstance(model, dict):
         return {}
     start, weights = _mapping(model.get("init")), _mapping(model.get("weights"))
-    file = weights.get("weights_filename") or weights.get("register_uri")
+    file, address = weights.get("weights_filename"), weights.get("register_uri")
     labels = {
         _text(name): number
         for name, number in _items(start.get("label_enumeration"))
@@ -80,6 +81,7 @@ def _model(model: object) -> dict[str, Any]:
     tags = _list(start.get("tags"))
     described = {
         "file": f"models/{PurePosixPath(file).name}" if isinstance(file, str) and file else "",
+        "address": _text(address)[:MAX_TEXT] if not file else "",
         "name": _text(start.get("name"))[:MAX_TEXT],
         "framework": _text(start.get("framework"))[:MAX_NAME],
         "tags": [_text(tag)[:MAX_NAME] for tag in tags[:20]],

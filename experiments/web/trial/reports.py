@@ -163,7 +163,8 @@ def _read_summary(file: Artifact, reports: Reports, artifacts: dict[str, Artifac
         reports.models.append(
             {
                 "file": artifacts.get(str(model.get("file"))),
-                "name": model.get("name") or model.get("file"),
+                "address": model.get("address"),
+                "name": model.get("name") or model.get("file") or model.get("address"),
                 "framework": model.get("framework"),
                 "tags": model.get("tags"),
                 "labels": names[:MAX_LABELS],
