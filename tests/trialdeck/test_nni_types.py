@@ -1,5 +1,7 @@
 """NNI-E4: states and shapes in NNI's words."""
 
+import pytest
+
 from experiments.models.status import EXPERIMENT_STATES, TRIAL_STATES
 from trialdeck import TrialHyperParameters, TrialMetricData
 from trialdeck.nni import types as nni_types
@@ -62,13 +64,25 @@ def test_a_trial_is_a_trial_job():
 
 
 def test_points_of_one_step_are_one_record():
+    """NNI-E1: at the time of the report; an imported point has none."""
     points = [
-        {"name": "accuracy", "step": 0, "value": 0.5},
-        {"name": "accuracy", "step": 1, "value": 0.75},
-        {"name": "loss", "step": 1, "value": 2.0},
+        {"name": "accuracy", "step": 0, "value": 0.5, "text": None, "elapsed_s": None},
+        {"name": "accuracy", "step": 1, "value": 0.75, "text": None, "elapsed_s": 1.25},
+        {"name": "loss", "step": 1, "value": 2.0, "text": None, "elapsed_s": 1.5},
     ]
     records = nni_types.periodical_metrics(TRIAL, points, objective="accuracy")
     assert [(record.type, record.sequence, record.data) for record in records] == [
         ("PERIODICAL", 0, 0.5),
         ("PERIODICAL", 1, {"default": 0.75, "loss": 2.0}),
     ]
+    assert [record.timestamp for record in records] == [NOON + 1250, NOON + 2750]
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_not_finite_is_a_float(text):
+    """NNI-E1: as NNI's own client reads it, not None."""
+    point = {"name": "accuracy", "step": 0, "value": None, "text": text, "elapsed_s": 0.5}
+    (record,) = nni_types.periodical_metrics(TRIAL, [point], objective="accuracy")
+    assert repr(record.data) == repr(float(text))
+    final = nni_types.final_value({"value": 1.0, "final_metrics": {"loss": text, "f1": 0.5}})
+    assert repr(final) == repr({"default": 1.0, "loss": float(text), "f1": 0.5})

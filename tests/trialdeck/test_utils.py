@@ -17,8 +17,25 @@ def test_parameters_replace_those_of_the_command_line(kind):
     assert merge_parameter(base, None) is base
     with pytest.raises(ValueError, match="no 'lt'"):
         merge_parameter(base, {"lt": 1})
-    with pytest.raises(TypeError, match="'layers' must have the type int, not float"):
+    with pytest.raises(ValueError, match="'layers' must have the type int, not float"):
         merge_parameter(base, {"layers": 2.0})
+
+
+@pytest.mark.parametrize("kind", [dict, Namespace])
+def test_a_whole_number_is_one_for_an_argument_that_is_a_float(kind):
+    """NNI-T1: of a choice such as [1, 0.1], which argparse's default 0.1 refused."""
+    merged = merge_parameter(kind(lr=0.1), {"lr": 1})
+    lr = (merged if kind is dict else vars(merged))["lr"]
+    assert (lr, type(lr)) == (1.0, float)
+
+
+def test_defaults_of_a_class_are_parameters_too():
+    """NNI-T1: as in NNI, whatever has the attribute."""
+
+    class Options:
+        layers = 2
+
+    assert merge_parameter(Options(), {"layers": 3}).layers == 3
 
 
 def test_classes_are_where_nni_has_them():

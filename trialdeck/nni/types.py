@@ -142,22 +142,33 @@ def final_metric(trial: dict) -> TrialMetricData:
 def final_value(trial: dict) -> Any:
     """Return the final result as the trial reported it: a number, or a dict whose "default" is the objective."""
     final_metrics = trial.get("final_metrics") or {}
-    return {"default": trial["value"], **final_metrics} if final_metrics else trial["value"]
+    further = {name: _finite_or_not(value, value) for name, value in final_metrics.items()}
+    return {"default": trial["value"], **further} if further else trial["value"]
+
+
+def _finite_or_not(value: Any, text: Any) -> Any:
+    """Return a value, or for NaN and infinities, which JSON has as texts, the float."""
+    if text in ("NaN", "Infinity", "-Infinity") and not isinstance(value, (int, float)):
+        return float(text)
+    return text if value is None else value
 
 
 def periodical_metrics(trial: dict, points: list[dict], *, objective: str) -> list[TrialMetricData]:
-    """Return the points of one trial, {name, step, value}, as one record per step.
+    """Return the points of one trial, {name, step, value, text, elapsed_s}, as one record per step.
 
-    Points have no time of their own; their time is the start of the trial.
+    Its time is when the step was reported, or the start of the trial where that is not known (imported trials).
     """
     began = milliseconds(trial.get("started_at") or trial["created_at"])
     by_step: dict[int, dict[str, Any]] = {}
+    elapsed_s: dict[int, float] = {}
     for point in points:
         name = "default" if point["name"] == objective else point["name"]
-        by_step.setdefault(point["step"], {})[name] = point["value"]
+        step = point["step"]
+        by_step.setdefault(step, {})[name] = _finite_or_not(point["value"], point.get("text"))
+        elapsed_s[step] = max(elapsed_s.get(step, 0.0), point.get("elapsed_s") or 0.0)
     return [
         TrialMetricData(
-            began,
+            began + int(elapsed_s[step] * 1000),
             trial["id"],
             str(trial["number"] - 1),
             "PERIODICAL",
