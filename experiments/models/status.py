@@ -188,6 +188,10 @@ WAY_OUT: dict[str, str] = {
     E.PUBLISHED: "A published experiment is permanently read-only: clone it.",
 }
 
+# The next step of actions that need a worker to have taken the first trial, while the experiment is pending.
+ONCE_RUNNING = "Wait until its first trial starts, or dequeue it."
+NEED_RUNNING = ("update", "pause", "unpause", "rerun", "add_trial")
+
 # The next steps after the end of an experiment, in the order in which `WAY_OUT` has them.
 AFTER_THE_END = {"resume": "resume it", "reset": "reset it to a draft", "clone": "clone it"}
 

@@ -47,6 +47,13 @@ def test_a_trial_of_a_pending_experiment_is_not_stopped(in_state: Running, alice
     assert Trial.objects.get(pk=waiting.pk).state == "waiting"
 
 
+@pytest.mark.parametrize("action", ["update", "pause", "unpause", "rerun", "add_trial"])
+def test_what_needs_a_running_experiment_says_how_it_gets_there(in_state: Running, action: str) -> None:
+    """TD-A2, TD-A7, TD-A14, TD-A16: after a dequeue it would be refused again."""
+    with pytest.raises(Refused, match="Wait until its first trial starts, or dequeue it"):
+        in_state("pending").allows(action)
+
+
 @pytest.mark.parametrize("current", [False, True])
 def test_a_rerun_after_an_update_has_the_command_that_is_chosen(
     updated: Callable[..., Trial], alice: User, current: bool

@@ -269,12 +269,13 @@ class ExperimentBase(models.Model):
     def _refusal(self, action: str) -> str:
         last = self.events.exclude(by=None).select_related("by").first()
         by = f" ({last.by.username}: {last.verb})" if last and last.by and last.after == self.state else ""
-        sentence = status.refusal(action, self.state, way_out=self.way_out)
+        sentence = status.refusal(action, self.state, way_out=self.way_out(action))
         return sentence.replace(self.state, f"{self.state}{by}", 1)
 
-    @property
-    def way_out(self) -> str:
-        """The next step that a refusal suggests: only what is offered now."""
+    def way_out(self, action: str) -> str:
+        """Return the next step that a refusal of this action suggests: only what is offered now."""
+        if self.state == ExperimentState.PENDING and action in status.NEED_RUNNING:
+            return status.ONCE_RUNNING
         if self.state not in status.ENDED:
             return status.WAY_OUT[self.state]
         return status.way_out_of_end([verb for verb in status.AFTER_THE_END if self.offers(verb)])

@@ -267,7 +267,8 @@ class LifecycleVerbs(SettingsVerbs):
         way_out = {
             "max trials reached": f"The budget is spent: {self.proposed_count} of {self.max_trials} trials were "
             "proposed. Increase max trials",
-            "max duration reached": "The max duration is reached. Increase it",
+            "max duration reached": f"The max duration is reached: {self.elapsed_s():,.0f} s of "
+            f"{self.settings.max_duration_s or 0:,g} s were used. Increase it",
             "goal reached": "The goal is reached. Change it",
             EXHAUSTED: ALL_TRIED,
         }

@@ -135,7 +135,7 @@ def button(experiment: Experiment, verb: str, user: User) -> Button:
     why_not = missing(user, verb, experiment)
     if not why_not and not experiment.offers(verb):
         state = status.EXPERIMENT_STATES[experiment.state].label
-        why_not = f"{state}. {experiment.way_out}"
+        why_not = f"{state}. {experiment.way_out(verb)}"
     if verb == "enqueue":
         why_not = why_not or experiment.why_not_started
     return Button(

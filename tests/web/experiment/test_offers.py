@@ -225,7 +225,7 @@ def test_resume_is_offered_exactly_where_it_has_something_to_do(end, running, wo
         resume in details,
         resume in experiments,
         bool(row["to_resume"]),
-        "Resume" in experiment.way_out,
+        "Resume" in experiment.way_out("rerun"),
     ] == [is_offered] * 4
     if is_offered:
         _follow(client, resume)

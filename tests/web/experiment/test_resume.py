@@ -71,17 +71,26 @@ def test_limits_that_are_not_set_are_not_asked_for(stopped, bob):
     assert "max_duration_h" not in form.fields and "goal" not in form.fields
 
 
-def test_a_spent_duration_is_asked_for_with_a_larger_one_filled_in(stopped, bob):
-    """TD-A9: sent as it is, it goes on."""
-    experiment = stopped(max_duration_s=3600)
-    Experiment.objects.filter(pk=experiment.pk).update(ran_s=4000)
+@pytest.mark.parametrize(
+    ("limit_s", "ran_s", "hours"),
+    [(3600, 4000, 1.67), (3, 4, 0.0017), (3, 300, 0.125), (86400, 100_000, 41.67)],
+)
+def test_a_spent_duration_is_asked_for_with_a_larger_one_filled_in(stopped, bob, limit_s, ran_s, hours):
+    """TD-A9: sent as it is, it goes on, however short the limit is and however long the last trials ran beyond it."""
+    experiment = stopped(max_duration_s=limit_s)
+    Experiment.objects.filter(pk=experiment.pk).update(ran_s=ran_s)
     experiment.trials.update(was_interrupted=False)
     experiment.refresh_from_db()
     form = question(bob, experiment).context["form"]
-    assert form["max_duration_h"].value() == 1.5
+    assert form["max_duration_h"].value() == hours
+    refused = as_(bob).post(
+        url_of(experiment, "resume"), as_filled(form) | {"max_duration_h": limit_s / 3600}
+    )
+    assert f"{ran_s:,} s of {limit_s:,} s were used. Increase it" in refused.content.decode()
     as_(bob).post(url_of(experiment, "resume"), as_filled(form))
     experiment.refresh_from_db()
-    assert (experiment.state, experiment.settings.max_duration_s) == ("pending", 5400)
+    assert experiment.state == "pending"
+    assert experiment.settings.max_duration_s == pytest.approx(hours * 3600)
 
 
 def test_a_spent_duration_is_not_enlarged_while_interrupted_trials_are_left(stopped, bob):

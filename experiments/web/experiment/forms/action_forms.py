@@ -112,6 +112,12 @@ class CloneForm(ProjectChoice, ActionForm):
         return {"name": cleaned["name"], "project": project, "description": cleaned["description"]}
 
 
+def _half_more_h(seconds: float) -> float:
+    """Return one and a half times these seconds in hours, with two decimals, or four if it is short."""
+    hours = seconds * 1.5 / 3600
+    return round(hours, 2 if hours >= 1 else 4)
+
+
 class ResumeForm(ActionForm):
     """Requires new limits in place of reached ones; others are optional."""
 
@@ -144,10 +150,12 @@ class ResumeForm(ActionForm):
                 "max_duration_h"
             ].help_text = f"In hours. Used: {ran} of {duration(settings.max_duration_s)}."
         else:
-            spent = duration(settings.max_duration_s)
-            most_h = settings.max_duration_s / 3600
-            fields["max_duration_h"].initial = round(most_h * 1.5, 2) if needs_budget else round(most_h, 4)
-            fields["max_duration_h"].help_text = f"In hours. All {spent} are used."
+            # The last trials may have run beyond the limit.
+            used_s, most_h = experiment.elapsed_s(), round(settings.max_duration_s / 3600, 4)
+            fields["max_duration_h"].initial = _half_more_h(used_s) if needs_budget else most_h
+            fields[
+                "max_duration_h"
+            ].help_text = f"In hours. Used: {duration(used_s)} of {duration(settings.max_duration_s)}."
         if settings.goal is None:
             del fields["goal"]
         elif not experiment.has_reached(settings.goal):
