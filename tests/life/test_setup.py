@@ -68,6 +68,30 @@ def test_all_trials_run_the_commit_that_the_first_one_found(draft, local, alice,
     assert "told second" in log_of(again.trials.first())
 
 
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        (
+            {"image": "torch:2.9"},
+            "The image torch:2.9 was not used: the worker {} runs trials without containers",
+        ),
+        (
+            {"setup_script": "false"},
+            "The setup script was not used: the worker {} runs trials without containers",
+        ),
+        ({}, ""),
+    ],
+)
+def test_a_container_that_the_worker_does_not_run_is_noted(draft, local, alice, settings, note):  # noqa: F811
+    """CML-D1: the trial runs all the same, and nobody believes that it ran in that image."""
+    done = """echo '{"name": "accuracy", "final": true, "value": 1}' >> $TRIALDECK_METRICS"""
+    experiment = draft(command=done, max_trials=1, **settings)
+    experiment.enqueue(by=alice)
+    assert live(experiment, local).state == "completed"
+    notes = experiment.trials.get().notes
+    assert notes == ([f"{note.format(local.name)} (--container)."] if note else [])
+
+
 def test_an_update_keeps_the_commit(draft, local, alice, repository):  # noqa: F811
     """CML-S1, TD-U1: more trials are not other code; another branch is."""
     experiment = draft(repository=str(repository), command="", script="train.py")

@@ -101,6 +101,11 @@ class Preparation:
             except ContainerError as failed:
                 raise SetupFailed(str(failed)) from failed
         else:
+            if settings.image or settings.setup_script:
+                unused = f"The image {settings.image} was" if settings.image else "The setup script was"
+                self.run.reports.notes.append(
+                    f"{unused} not used: the worker {self.worker.name} runs trials without containers (--container)."
+                )
             readable = [place.environment, place.model]
             argv = commands.argv(script, pipefail=settings.pipefail)
             argv, env = setup.boundary.wrapped(argv, cwd=place.cwd, readable=readable), place.activated(env)
