@@ -173,6 +173,10 @@ def _add_lifecycle(subparsers: Subparsers, connection: argparse.ArgumentParser) 
         metavar="FILE",
         help="config.yml or config.json; NNI's too",
     )
+    for name in ("workspace", "project", "queue"):
+        command.add_argument(
+            f"--{name}", metavar="NAME", help=f"{name} of the experiment, instead of the file's"
+        )
     command.add_argument(
         "--slots",
         type=int,

@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from trialdeck import discovery, embedded, errors, lookup, server
+from trialdeck import discovery, embedded, errors, lookup, resuming, server
 from trialdeck.config import ExperimentConfig, seconds
 from trialdeck.config_files import read_document
 from trialdeck.console import Console
 from trialdeck.experiment import Experiment
-from trialdeck.field_names import renamed
+from trialdeck.field_names import as_option, renamed
 from trialdeck.imports import Import
 from trialdeck.nni.bridge import run as run_bridge
 from trialdeck.nni.types import RunMode
@@ -35,8 +35,12 @@ MAX_NAME_LENGTH = 60  # in a table
 
 def create(args: argparse.Namespace) -> int | None:
     config = ExperimentConfig.load(args.file)
+    for name in ("workspace", "project", "queue"):
+        if (value := getattr(args, name)) is not None:
+            setattr(config, name, value)
     experiment = Experiment(config)
-    with contextlib.redirect_stdout(sys.stderr):  # notes; standard output has the ID and the address only
+    # Notes; standard output has the ID and the address only.
+    with contextlib.redirect_stdout(sys.stderr), renamed(as_option):
         if args.url or args.token:
             experiment._start_on(discovery.find(args.url or args.port, args.token))
         else:
@@ -72,7 +76,10 @@ def resume(args: argparse.Namespace) -> int | None:
     budget = {"max_trials": args.trialnum, "max_duration_s": seconds(args.duration, "--duration")}
     budget["goal"] = args.goal
     options = {"max_trials": "--trialnum", "max_duration_s": "--duration", "goal": "--goal"}
-    with renamed(lambda setting: options.get(setting, setting)):
+    with (
+        renamed(lambda setting: options.get(setting, setting)),
+        resuming.refusals_name_the_way(experiment._read, resuming.how_to_on_command_line),
+    ):
         experiment._run_action(
             "resume",
             rerun_failed=args.rerun_failed,
@@ -255,7 +262,8 @@ def export(args: argparse.Namespace) -> None:
 def import_file(args: argparse.Namespace) -> int | None:
     """Import a file, or with --preview only print its contents."""
     console = _console(args)
-    work = Import.upload(console, args.workspace, args.file)
+    with renamed(as_option):
+        work = Import.upload(console, args.workspace, args.file)
     done = False
     try:
         work.wait(report=_report_import)

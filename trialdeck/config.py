@@ -192,9 +192,9 @@ class ExperimentConfig(ConfigFields):
         config = cls(read_document(path))
         base = path.absolute().parent
         if config.search_space_file:
-            config.search_space_file = str(base / config.search_space_file)
+            config.resolve("search_space_file", str(base / config.search_space_file))
         if config.trial_code_directory is not None:
-            config.trial_code_directory = absolute(config.trial_code_directory, base)
+            config.resolve("trial_code_directory", absolute(config.trial_code_directory, base))
         return config
 
     @classmethod
@@ -252,7 +252,7 @@ class ExperimentConfig(ConfigFields):
         """
         self._check_unsupported()
         tuner = self.advisor or self.tuner
-        arguments, brackets = nni_algorithms.split_brackets(tuner.name, tuner.class_args or {})
+        arguments, brackets = self.tuner_arguments()
         arguments.pop("optimize_mode", None)
         environment = dict(self.environment or {})
         settings = {
@@ -290,13 +290,20 @@ class ExperimentConfig(ConfigFields):
         tuner = self.advisor or self.tuner
         if not self._chosen_direction():
             word = self._default_direction() or "maximize"
-            why = f", as by default in NNI's {tuner.name}" if tuner.name else ""
+            is_of_nni = nni_algorithms.is_of_nni(tuner.name)
+            why = f", as by default in NNI's {tuner.name}" if is_of_nni else ""
             notes.append(f"No direction is set (optimize_mode or direction): the metric is {word}d{why}.")
         if nni_algorithms.split_brackets(tuner.name, {})[1] is not None and not self.assessor.name:
             notes.append(
                 f"{tuner.name} stops trials early by their intermediate results; they get no TRIAL_BUDGET."
             )
         return notes
+
+    def tuner_arguments(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Return the arguments of the tuner or advisor, and those of the early-stopping rule that they imply, or None
+        if they imply none."""
+        tuner = self.advisor or self.tuner
+        return nni_algorithms.split_brackets(tuner.name, tuner.class_args or {})
 
     def _chosen_direction(self) -> str | None:
         tuner = (self.advisor or self.tuner).class_args or {}
@@ -380,6 +387,14 @@ class ExperimentConfig(ConfigFields):
             algorithm = getattr(self, name)
             if algorithm and (algorithm.class_name or algorithm.code_directory):
                 faults[name] = ["Custom algorithms are not supported. Use the name of a built-in one."]
+            elif algorithm and not isinstance(algorithm.class_args or {}, dict):
+                faults[f"{name}.class_args"] = [
+                    f"This must be a dict of arguments, not {algorithm.class_args!r:.60}."
+                ]
+        others = [name for name in ("tuner", "assessor") if self.advisor and getattr(self, name).name]
+        if others:
+            listed = " and ".join(map(self.spelled, others))
+            faults.setdefault("advisor", [f"An advisor is a tuner with early stopping: remove {listed}."])
         if faults:
             raise errors.Invalid("", fields={self.spelled(name): faults[name] for name in faults})
 

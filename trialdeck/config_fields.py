@@ -60,6 +60,10 @@ class ConfigFields:
         """Return the value to store when `name` is set to `value`."""
         return value
 
+    def resolve(self, field: str, value: Any) -> None:
+        """Replace the value of a field. Its spelling remains the caller's."""
+        object.__setattr__(self, field, value)
+
     def spelled(self, path: str) -> str:
         """Return a field, or a path of fields such as tuner.class_args, as the caller spelled it; else in the style of
         the others."""

@@ -4,6 +4,7 @@ from __future__ import annotations  # for Python 3.8
 
 import http.client
 import json
+import math
 import os
 import time
 import urllib.error
@@ -178,7 +179,25 @@ def to_json(value: object) -> str:
     try:
         return json.dumps(value, allow_nan=False, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
+        _check_finite(value, ())
         raise errors.Invalid(f"Not representable as JSON: {error}.") from None
+
+
+def _check_finite(value: object, path: tuple[str | int, ...]) -> None:
+    """Raise Invalid, with its field, for the first number in this document that is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        field, *rest = path[1:] if path[:1] == ("settings",) and len(path) > 1 else path or ("",)
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in rest).lstrip(".")
+        message = f"Must be a finite number, not {value}."
+        raise errors.Invalid("", fields={str(field): [f"{place}: {message}" if place else message]})
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_finite(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check_finite(item, (*path, index))
+    elif hasattr(value, "tolist"):
+        _check_finite(value.tolist(), path)
 
 
 class _Broken(Exception):

@@ -3,12 +3,14 @@
 from __future__ import annotations  # for Python 3.8
 
 import contextlib
+import re
 
 from trialdeck import errors
+from trialdeck.nni.algorithms import bracket_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from trialdeck.config import ExperimentConfig
 
@@ -32,22 +34,18 @@ FIELDS = {
 }
 
 
-def enlarged_by(reason: str) -> str:
-    """Return the argument of `Experiment.resume` that lets an experiment continue that ended for this reason."""
-    arguments = {"max duration reached": "max_experiment_duration='…'", "goal reached": "goal=…"}
-    return arguments.get(reason, "max_trial_number=…")
-
-
 @contextlib.contextmanager
 def in_terms_of(config: ExperimentConfig) -> Iterator[None]:
     """Within the block, errors name the fields as the configuration spells them."""
-    with renamed(lambda setting: field_of(config, setting)):
+    names = bracket_names((config.advisor or config.tuner).name) if _has_brackets(config) else {}
+    with renamed(lambda setting: field_of(config, setting), arguments=names):
         yield
 
 
 @contextlib.contextmanager
-def renamed(name_of: Callable[[str], str]) -> Iterator[None]:
-    """Within the block, errors name their fields as `name_of` does."""
+def renamed(name_of: Callable[[str], str], *, arguments: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Within the block, errors name their fields as `name_of` does, and the arguments of the early-stopping rule as
+    `arguments` does."""
     try:
         yield
     except errors.Error as error:
@@ -60,11 +58,29 @@ def renamed(name_of: Callable[[str], str]) -> Iterator[None]:
             if renamed_detail != detail:
                 detail = renamed_detail
                 break
-        fields = {
-            names[name]: [_renamed(message, name, names[name]) for message in messages]
-            for name, messages in error.fields.items()
-        }
+        fields: dict[str, list[str]] = {}
+        for name, messages in error.fields.items():
+            words = (arguments or {}) if name == "early_stopping_arguments" else {}
+            texts = [_with_words(_renamed(message, name, names[name]), words) for message in messages]
+            detail = _with_words(detail, words)
+            fields[names[name]] = [*fields.get(names[name], ()), *texts]
         raise type(error)(detail, status=error.status, fields=fields) from None
+
+
+def as_option(field: str) -> str:
+    """Return a field as its option on the command line, where it may be named by one only; others as they are."""
+    return f"--{field}" if field in ("workspace", "project", "queue") else field
+
+
+def _with_words(message: str, words: Mapping[str, str]) -> str:
+    for name, word in words.items():
+        message = re.sub(rf"\b{name}\b", word, message)
+    return message
+
+
+def _has_brackets(config: ExperimentConfig) -> bool:
+    """Return whether the tuner of this configuration, rather than an assessor, implies the early-stopping rule."""
+    return not config.assessor.name and config.tuner_arguments()[1] is not None
 
 
 def _renamed(message: str, name: str, field: str) -> str:
@@ -84,7 +100,9 @@ def field_of(config: ExperimentConfig, setting: str) -> str:
         field = "search_space_file"
     if config.objectives is not None and setting in ("metric", "direction", "further_objectives"):
         field = "objectives"
-    if field == "seed" and config.seed is None and "seed" in config.tuner.class_args:
+    if field.startswith("assessor.") and _has_brackets(config):
+        field = "tuner.class_args"
+    if field == "seed" and config.seed is None and "seed" in (config.tuner.class_args or {}):
         field = "tuner.class_args.seed"
     if field.startswith("tuner.") and config.advisor:
         field = field.replace("tuner.", "advisor.")

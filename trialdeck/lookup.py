@@ -39,7 +39,7 @@ def only_workspace(console: Console) -> str:
     if not slugs:
         raise errors.Refused(f"You have no workspace with AutoML on {console.url}.", status=409)
     choices = " or ".join(map(repr, slugs[:10]))
-    raise errors.Invalid(f"You have several workspaces. Choose one: config.workspace = {choices}.")
+    raise errors.Invalid("", fields={"workspace": [f"You have several workspaces. Choose {choices}."]})
 
 
 def check_served(console: Console, config: ExperimentConfig) -> list[str]:

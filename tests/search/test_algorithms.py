@@ -5,6 +5,7 @@ from statistics import median
 
 import pytest
 
+from experiments.models import Invalid, Settings
 from experiments.search.engine import (
     ALGORITHMS,
     PastTrial,
@@ -282,6 +283,8 @@ def test_an_algorithm_is_known_by_many_names(message, name):
             {"top_n_percent": 15, "num_samples": 64, "random_fraction": 1 / 3, "bandwidth_factor": 3},
             {"n_ei_candidates": 64},
         ),
+        ("TPE", {"tpe_args": None}, {}),
+        ("BOHB", {"min_points_in_model": None, "config_space": None}, {}),
         ("GP", {"cold_start_num": 5}, {"n_startup_trials": 5}),
         ("CMA-ES", {"popsize": 8}, {"population_size": 8}),
         ("QMC", {"qmc_type": "halton"}, {"sequence": "halton"}),
@@ -290,6 +293,33 @@ def test_an_algorithm_is_known_by_many_names(message, name):
 def test_arguments_by_nnis_names_become_ours(name, arguments, ours):
     """NNI-S2: where they mean the same."""
     assert canonical(name, arguments) == (name, ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("TPE", {"tpe_args": {"n_startup_jobs": -1}}, "tpe_args.n_startup_jobs: Must be between 0"),
+        ("TPE", {"tpe_args": {"gamma": 2}}, "tpe_args.gamma: Optuna's TPE takes"),
+        ("TPE", {"tpe_args": {"odd": 1}}, "tpe_args.odd: Unknown argument."),
+        ("TPE", {"n_startup_jobs": -1}, "n_startup_jobs: Must be between 0"),
+        ("TPE", {"n_startup_trials": -1}, "n_startup_trials: Must be between 0"),
+        ("TPE", {"n_startup_jobs": 5, "n_startup_trials": -6}, "n_startup_trials: Must be between 0"),
+        ("BOHB", {"num_samples": 0}, "num_samples: Must be between 1"),
+        ("CMA-ES", {"popsize": 1}, "popsize: Must be between 4"),
+    ],
+)
+def test_an_argument_is_refused_by_the_name_that_was_written(name, arguments, sentence):
+    """NNI-S2: NNI's, within the object that holds it."""
+    document = {
+        "command": "true",
+        "space_document": {"x": {"_type": "uniform", "_value": [0, 1]}},
+        "algorithm": name,
+        "algorithm_arguments": arguments,
+        "early_stopping": "Hyperband" if name == "BOHB" else "none",
+    }
+    with pytest.raises(Invalid) as error:
+        Settings.checked(document)
+    assert sentence in " ".join(error.value.errors["algorithm_arguments"])
 
 
 @pytest.mark.parametrize(

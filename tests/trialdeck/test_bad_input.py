@@ -105,6 +105,36 @@ def test_a_search_space_that_is_empty(deck, space):
     assert error.value.status == 422 and error.value.fields["search_space"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"search_space": {"x": {"_type": "uniform", "_value": [0, float("inf")]}}},
+            "search_space: x._value[1]: ",
+        ),
+        ({"tuner": {"name": "TPE", "class_args": {"k": float("nan")}}}, "tuner.class_args: k: "),
+        ({"goal": float("-inf")}, "goal: "),
+    ],
+)
+def test_a_number_that_is_not_finite_is_named(deck, fields, sentence):
+    """NNI-E1: JSON has none, which is nothing that a person could look for."""
+    odd = configured("odd", **fields)
+    with pytest.raises(errors.Invalid) as error:
+        odd.start(deck.port)
+    assert str(error.value).startswith(f"{sentence}Must be a finite number, not ")
+    with pytest.raises(
+        errors.Invalid, match=r"^search_space: x\._value\[0\]: Must be a finite number, not nan"
+    ):
+        deck.first.update_search_space({"x": {"_type": "uniform", "_value": [float("nan"), 1]}})
+
+
+def test_stopping_what_never_started_is_nothing():
+    """NNI-E1: in a `finally`, it hid why the start had failed."""
+    never = Experiment("local")
+    never.stop()
+    assert never.port is None
+
+
 def test_a_final_result_that_is_not_a_number(deck, started):
     """The trial fails with the sentence, and so does the experiment, which has no result then."""
     command = f"{sys.executable} -c \"import trialdeck; trialdeck.report_final_result('high')\""
@@ -162,7 +192,7 @@ def test_settings_that_the_console_refuses(deck):
     assert error.value.status == 422
     assert set(error.value.fields) == {"trial_command", "max_trial_number"}
     assert "trial_command: Line 1: ${y} is not a parameter" in str(error.value)
-    with pytest.raises(errors.Refused, match="is already started"):
+    with pytest.raises(errors.Refused, match=r"has ended \(state: .*\)\. To resume: Experiment.resume\("):
         deck.first.start(deck.port)
     with pytest.raises(errors.Invalid, match="letters, digits"):
         Experiment("local", id="not an id")

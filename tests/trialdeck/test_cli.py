@@ -19,8 +19,8 @@ from django.core.management.base import CommandParser
 from experiments.management.commands import up
 from experiments.web import exports
 from tests.support.processes import ROOT, free_port
-from tests.trialdeck.conftest import OLDEST, REPORT, SPACE
-from trialdeck import cli, table_output
+from tests.trialdeck.conftest import OLDEST, REPORT, SPACE, configured
+from trialdeck import Invalid, cli, lookup, table_output
 
 Run = Callable[..., str]
 SITE_PACKAGES = str(Path(yaml.__file__).parents[1])
@@ -183,6 +183,28 @@ def test_a_client_of_its_own_uses_the_console_that_runs(deck, alone, tmp_path):
     assert "no worker of queue default has 1 GPU (--gpus). Change trial.gpuNum" in done.stderr
     (tmp_path / "config.yml").write_text(V1.format(concurrency=0, gpus=0))
     assert create().stderr == "trialdeck: trialConcurrency: This must be at least 1.\n"
+
+
+def test_the_workspace_of_a_file_of_nni_is_an_option(deck, run, monkeypatch, capsys, tmp_path):
+    """NNI-E3: such a file has no field for it, so that an error that named one led nowhere."""
+    document = {
+        "authorName": "alice",
+        "searchSpacePath": "space.json",
+        "trial": {"command": REPORT.replace('"loss"', '"default"')},
+        "maxTrialNum": 1,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    (tmp_path / "space.json").write_text(json.dumps(SPACE))
+    file = str(tmp_path / "config.json")
+    where = ("--workspace", "local", "--project", "Default", "--port", deck.port)
+    assert run("create", "-f", file, *where, "--wait")
+    monkeypatch.setattr(lookup, "workspaces", lambda console: ["lab", "team"])
+    for words in (["create", "-f", file], ["import", file]):
+        assert cli.main([*words, "--port", str(deck.port)]) == 1
+        error = capsys.readouterr().err
+        assert error.endswith("--workspace: You have several workspaces. Choose 'lab' or 'team'.\n")
+    with pytest.raises(Invalid, match=r"^workspace: You have several workspaces"):
+        configured("several").start(deck.port)
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,62 @@ def test_without_optimize_mode_a_tuner_has_nnis_default(tuner, direction):
         assert not any("direction" in note for note in config.notes())
 
 
+@pytest.mark.parametrize("tuner", ["CMA-ES", "NSGA-II", "QMC"])
+def test_no_default_of_nni_is_claimed_for_a_tuner_that_nni_lacks(tuner):
+    """NNI-E2: the direction is said all the same."""
+    (note,) = ExperimentConfig("local", tuner={"name": tuner}, **LEAST).notes()
+    assert note == "No direction is set (optimize_mode or direction): the metric is maximized."
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"tuner": {"name": "TPE", "class_args": [1]}},
+            "tuner.class_args: This must be a dict of arguments, not [1].",
+        ),
+        ({"assessor": {"name": "Medianstop", "classArgs": "x"}}, "assessor.classArgs: This must be a dict"),
+        (
+            {"advisor": {"name": "BOHB"}, "tuner": {"name": "TPE"}},
+            "advisor: An advisor is a tuner with early stopping",
+        ),
+        ({"advisor": {"name": "BOHB"}, "assessor": {"name": "Medianstop"}}, "stopping: remove assessor."),
+    ],
+)
+def test_a_tuner_that_cannot_be_read_is_named(fields, sentence):
+    """NNI-E1: neither a TypeError nor one of two tuners that is ignored."""
+    with pytest.raises(Invalid) as error:
+        ExperimentConfig("local", **fields, **LEAST).settings()
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message", "expected"),
+    [
+        (
+            {"tuner": {"name": "Hyperband", "class_args": {"R": 0}}},
+            "max_resource: Must be between 1 and 9.",
+            "tuner.class_args: R: Must be between 1 and 9.",
+        ),
+        (
+            {"advisor": {"name": "BOHB", "classArgs": {"max_budget": 1, "min_budget": 3}}},
+            "max_resource: max_resource (1) must be at least min_resource (3).",
+            "advisor.classArgs: max_budget: max_budget (1) must be at least min_budget (3).",
+        ),
+        (
+            {"tuner": {"name": "TPE"}, "assessor": {"name": "Hyperband"}},
+            "max_resource: Must be between 1 and 9.",
+            "assessor.class_args: max_resource: Must be between 1 and 9.",
+        ),
+    ],
+)
+def test_brackets_are_refused_by_the_tuners_names(fields, message, expected):
+    """NNI-E1: where no assessor was written."""
+    with pytest.raises(Invalid) as error, in_terms_of(ExperimentConfig("local", **fields, **LEAST)):
+        raise Invalid("", status=422, fields={"early_stopping_arguments": [message]})
+    assert str(error.value) == expected
+
+
 @pytest.mark.parametrize(
     ("tuner", "arguments", "rule"),
     [
@@ -383,6 +439,24 @@ def test_an_error_of_the_console_names_the_callers_field(document, setting, fiel
         raise Invalid(f"{setting}: Wrong.", status=422, fields={setting: ["Wrong."]})
     assert (error.value.fields, error.value.status) == ({field: ["Wrong."]}, 422)
     assert str(error.value) == f"{field}: Wrong."
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({"trialCommand": "true", "searchSpaceFile": "space.json"}, "searchSpaceFile"),
+        ({"authorName": "a", "searchSpacePath": "space.json"}, "searchSpacePath"),
+        ({"trial_command": "true", "search_space_file": "space.json"}, "search_space_file"),
+    ],
+)
+def test_a_field_of_a_file_keeps_its_name_in_errors(tmp_path, document, field):
+    """NNI-E1: the paths in a file are made absolute, which is not the writer's doing."""
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    with (
+        pytest.raises(Invalid, match=f"^{field}: Wrong."),
+        in_terms_of(ExperimentConfig.load(tmp_path / "config.json")),
+    ):
+        raise Invalid("", fields={"space_document": ["Wrong."]})
 
 
 def test_yaml_without_pyyaml_is_one_sentence(tmp_path):

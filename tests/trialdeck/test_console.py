@@ -157,7 +157,15 @@ def test_an_address_that_is_none_is_refused(url):
         Console(url)
 
 
-@pytest.mark.parametrize("value", [float("nan"), {"a": object()}, {1, "a"}])
-def test_what_is_no_json_is_refused(value):
-    with pytest.raises(errors.Invalid, match="Not representable as JSON"):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"a": object()}, "Not representable as JSON"),
+        ({1, "a"}, "Not representable as JSON"),
+        (float("nan"), "^value: Must be a finite number, not nan"),
+        ({"a": [1, float("inf")]}, r"^value: a\[1\]: Must be a finite number, not inf"),
+    ],
+)
+def test_what_is_no_json_is_refused(value, message):
+    with pytest.raises(errors.Invalid, match=message):
         Console("http://127.0.0.1:9").post("x", {"value": value})

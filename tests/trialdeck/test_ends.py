@@ -50,7 +50,7 @@ def test_a_completed_run_with_failures_says_how_many_and_why(deck, started, tmp_
     assert [job.status for job in partly.list_trial_jobs()] == ["FAILED", "SUCCEEDED", "SUCCEEDED"]
     capsys.readouterr()
     assert cli.main(["resume", partly.id, "--rerun-failed"]) == 1
-    assert "Increase max trials." in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(f"To resume: trialdeck resume {partly.id} --trialnum NUMBER\n")
 
 
 def test_what_is_printed_at_a_stop_resumes_a_spent_budget(deck, started, tmp_path):
@@ -75,6 +75,13 @@ def test_the_hint_names_what_a_resume_needs(deck, started, tmp_path):
     bad = started("bad", trial_command="exit 3", max_trial_number=1)
     bad.wait(progress=False)
     assert bad._how_to_resume().endswith(", rerun_failed=True)")
+    for too_little in (
+        lambda: Experiment.resume(fine.id, deck.port),
+        lambda: Experiment.resume(fine.id, deck.port, max_trial_number=1),
+        lambda: fine.update_max_trial_number(1),
+    ):
+        with pytest.raises(Refused, match=r"budget is spent: 1 of 1 .* max_trial_number=…\)$"):
+            too_little()
     assert Experiment.resume(fine.id, deck.port, max_trial_number=2).get_status() == "DONE"
     with pytest.raises(Invalid, match="max_trial_number"):
         Experiment.resume(fine.id, deck.port, max_trial_number=0)
@@ -93,7 +100,7 @@ def test_the_hint_names_the_argument_for_what_is_spent(monkeypatch, reason, argu
     ended = Experiment()
     ended.id = "7f3k2m9q"
     left = {"interrupted": 0, "failed": 0, "needs_budget": True, "spent": reason}
-    row = {"state": "stopped", "reason": "stopped by bob", "to_resume": left}
+    row = {"id": "7f3k2m9q", "state": "stopped", "reason": "stopped by bob", "to_resume": left}
     monkeypatch.setattr(ended, "_read", lambda: row)
     monkeypatch.setattr(ended, "_connected", lambda: SimpleNamespace(port=8000))
     assert ended._how_to_resume() == f"To resume: Experiment.resume('7f3k2m9q', 8000, {argument})"
@@ -103,6 +110,7 @@ def test_the_hint_names_no_call_that_is_refused(monkeypatch):
     """TD-A9: every value was tried, and none failed."""
     ended = Experiment()
     monkeypatch.setattr(ended, "_read", lambda: {"state": "completed", "reason": "", "to_resume": None})
+    monkeypatch.setattr(ended, "_connected", lambda: SimpleNamespace(port=8000))
     assert ended._how_to_resume() == "Every value in the search space was tried: nothing is left to resume."
 
 

@@ -237,7 +237,7 @@ def test_a_draft_is_started_and_not_waited_for(deck):
         draft.wait(progress=False)
     draft.start()
     assert draft.wait(progress=False) is True
-    with pytest.raises(Refused, match="is already started .state: completed"):
+    with pytest.raises(Refused, match=r"has ended .state: completed.\. To resume: Experiment.resume"):
         draft.start()
 
 

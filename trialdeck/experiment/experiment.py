@@ -9,9 +9,9 @@ import secrets
 import threading
 import time
 
-from trialdeck import caller_environment, discovery, embedded, errors, lookup
+from trialdeck import caller_environment, discovery, embedded, errors, lookup, resuming
 from trialdeck.config import ExperimentConfig, seconds
-from trialdeck.field_names import enlarged_by, in_terms_of
+from trialdeck.field_names import in_terms_of
 from trialdeck.nni.types import RunMode, TrialJob, trial_job
 from trialdeck.notebook.views import NotebookViews
 from trialdeck.progress import Progress
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trialdeck.console import Console
     from trialdeck.embedded import Embedded
 
-ENDED = ("stopped", "completed", "failed", "published")
+ENDED = resuming.ENDED
 STOP_WITHIN_S = 180.0
 START_WITHIN_S = 10.0
 MOST_CAUSES = 3  # causes of failures printed at the end
@@ -164,10 +164,13 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         print("\n".join(lines), flush=True)
 
     def stop(self) -> None:
-        """Stop the experiment and wait until its last process has ended. An ended experiment stays as it is.
+        """Stop the experiment and wait until its last process has ended. An experiment that has ended, or was never
+        started, stays as it is.
 
         Results can still be read afterwards; `port` is None, as in NNI.
         """
+        if self._console is None:
+            return
         self._require_writable()
         state = self._read()["state"]
         if state != "draft" and state not in ENDED:
@@ -236,8 +239,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         request_body = {name: value for name, value in budget.items() if value is not None}
         with in_terms_of(resumed.config):
             resumed._in_foreground(
-                lambda: resumed._run_action("resume", rerun_failed=rerun_failed, **request_body),
-                waits=wait_completion,
+                lambda: resumed._resume(rerun_failed=rerun_failed, **request_body), waits=wait_completion
             )
         return resumed
 
@@ -304,6 +306,10 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
     def _start_draft(self) -> None:
         """Start an existing draft: a clone, or a dequeued experiment."""
         row = self._read()
+        self._require_writable()
+        if row["state"] in ENDED and row.get("to_resume"):
+            way_out = f"has ended (state: {row['state']}). {self._how_to_resume()}"
+            raise errors.Refused(f"The experiment {self.id} {way_out}", status=409)
         if row["state"] != "draft":
             raise errors.Refused(
                 f"The experiment {self.id} is already started (state: {row['state']}).", status=409
@@ -369,16 +375,13 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         return None
 
     def _how_to_resume(self) -> str:
-        """Return a sentence with the call that resumes the stopped experiment, or that nothing is left to do."""
-        row = self._read()
-        remaining = row.get("to_resume") or {}
-        if row["state"] in ENDED and not remaining:
-            return "Every value in the search space was tried: nothing is left to resume."
-        more = ""
-        if remaining.get("needs_budget"):
-            spent = remaining.get("spent") or row["reason"]
-            more = f", {'rerun_failed=True' if remaining['failed'] else enlarged_by(spent)}"
-        return f"To resume: Experiment.resume('{self.id}', {self._connected().port}{more})"
+        return resuming.how_to(self._read(), self._connected().port)
+
+    def _resume(self, **request_body: Any) -> None:
+        with resuming.refusals_name_the_way(
+            self._read, lambda row: resuming.how_to(row, self._connected().port)
+        ):
+            self._run_action("resume", **request_body)
 
     def _run_action(self, name: str, **request_body: Any) -> dict[str, Any]:
         self._require_writable()
@@ -394,7 +397,7 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         self._require_writable()
         if self._read()["state"] in ENDED:
             with in_terms_of(self.config):
-                self._run_action("resume", **budget)
+                self._resume(**budget)
         else:
             self._change(**budget)
 

@@ -12,11 +12,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 MINIMIZING = ("tpe", "tpelegacy", "anneal")  # the tuners whose optimize_mode is "minimize" by default in NNI
+# Tuners and advisors of NNI 3.0, folded.
+_OF_NNI = (
+    *MINIMIZING, "random", "grid", "batch", "evolution", "smac", "metis", "gp", "pbt", "dngo", "hyperband", "bohb",
+    "networkmorphism", "regularizedevolution", "ppo",
+)  # fmt: skip
 # Arguments of advisors that are arguments of the early-stopping rule Hyperband.
 _BRACKETS = {
     "hyperband": {"R": "max_resource", "eta": "reduction_factor"},
     "bohb": {"min_budget": "min_resource", "max_budget": "max_resource", "eta": "reduction_factor"},
 }
+
+
+def is_of_nni(tuner: str | None) -> bool:
+    """Return whether NNI has a tuner or advisor of this name."""
+    return bool(tuner) and _folded(str(tuner)) in _OF_NNI
 
 
 def default_direction(tuner: str | None) -> str | None:
@@ -57,6 +67,11 @@ def split_brackets(
         return dict(arguments), None
     own = {name: value for name, value in arguments.items() if name not in names}
     return own, {names[name]: value for name, value in arguments.items() if name in names}
+
+
+def bracket_names(tuner: str | None) -> dict[str, str]:
+    """Return NNI's names of the arguments of the early-stopping rule that this tuner implies, by Trialdeck's."""
+    return {name: argument for argument, name in _BRACKETS.get(_folded(tuner or ""), {}).items()}
 
 
 def _folded(name: str) -> str:

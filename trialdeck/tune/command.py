@@ -13,6 +13,7 @@ from pathlib import Path
 from trialdeck import caller_environment, discovery, errors
 from trialdeck.config import ExperimentConfig
 from trialdeck.experiment import Experiment
+from trialdeck.field_names import as_option, renamed
 from trialdeck.nni.types import RunMode
 from trialdeck.script import (
     MetricCall,
@@ -244,9 +245,8 @@ def _config(
 
 def _started(args: argparse.Namespace, config: ExperimentConfig) -> Experiment:
     experiment = Experiment(config)
-    with contextlib.redirect_stdout(
-        sys.stderr
-    ):  # standard output has the ID, the address and the best trial only
+    # Standard output has the ID, the address and the best trial only.
+    with contextlib.redirect_stdout(sys.stderr), renamed(as_option):
         if args.url or args.token:
             experiment._start_on(discovery.find(args.url or args.port, args.token))
         else:

@@ -6,7 +6,7 @@ import json
 import secrets
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
@@ -228,6 +228,7 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
     def _check_search(self, values: dict[str, Any], space: Space | None) -> None:
         """Check the algorithm, which becomes canonical in `values`, and the early-stopping rule."""
         if space and not self.errors.keys() & {"algorithm", "algorithm_arguments", "fixed"}:
+            written = engine.written_names(values["algorithm"], values["algorithm_arguments"])
             algorithm, arguments = engine.canonical(values["algorithm"], values["algorithm_arguments"])
             values |= {"algorithm": algorithm, "algorithm_arguments": arguments}
             searched, rule = fix_parameters(space, values["fixed"]), values["early_stopping"]
@@ -235,7 +236,7 @@ class Checker(SearchInputChecks, ObjectiveChecks, WindowChecks, ExecutionChecks)
             for fault in engine.check_algorithm(
                 algorithm, arguments, searched, early_stopping=rule, objectives=objectives
             ):
-                self._argument_fault(fault, "algorithm")
+                self._argument_fault(replace(fault, path=written.get(fault.path, fault.path)), "algorithm")
         for fault in early_stopping_rules.check_early_stopping(
             values["early_stopping"], values["early_stopping_arguments"]
         ):

@@ -6,7 +6,7 @@ that must remember something about its own proposals (CMA-ES: their generation) 
 saved with the rows. To add an algorithm, write a function and add an entry to ALGORITHMS.
 """
 
-from .algorithm_choice import canonical, check_algorithm, received, received_names
+from .algorithm_choice import canonical, check_algorithm, received, received_names, written_names
 from .algorithms import ALGORITHMS, Algorithm
 from .problem import Exhausted, PastTrial, Problem, Proposal, inherited_attrs
 from .proposals import (
@@ -38,4 +38,5 @@ __all__ = [
     "propose",
     "received",
     "received_names",
+    "written_names",
 ]

@@ -30,6 +30,19 @@ def canonical(name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, A
     }
 
 
+def written_names(name: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return how the arguments of `canonical` were written before, where it renames them: `tpe_args.n_startup_jobs` of
+    n_startup_trials."""
+    algorithm = _CANONICAL_NAMES.get(_folded(name))
+    if algorithm is None:
+        return {}
+    paths = nni_arguments.paths(algorithm, arguments)
+    renamed = ALGORITHMS[algorithm].renamed
+    return {renamed[key]: path for key, path in paths.items() if renamed.get(key, key) not in paths} | {
+        key: path for key, path in paths.items() if key != path
+    }
+
+
 def check_algorithm(
     name: str, arguments: dict, space: Space, *, early_stopping: str = "none", objectives: int = 1
 ) -> list[Fault]:

@@ -25,6 +25,8 @@ _SAME: dict[str, dict[str, tuple[object, ...]]] = {
     },
     "Hyperband": {"exec_mode": ("parallelism",)},
     "BOHB": {
+        "min_points_in_model": (None,),
+        "config_space": (None,),
         "top_n_percent": (15,),
         "random_fraction": (1 / 3, 0.33, 0.333, 0.3333),
         "bandwidth_factor": (3,),
@@ -78,7 +80,7 @@ def translate(algorithm: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     counting running trials. `algorithm` is the canonical name."""
     values = dict(arguments)
     if algorithm in ("TPE", "BOHB"):
-        _spread(values, "tpe_args")
+        _spread(values)
         _translate_liar(values)
     elif algorithm == "Anneal" and values.get("parallel_optimize", False) is False:
         values.pop("parallel_optimize", None)
@@ -89,12 +91,23 @@ def translate(algorithm: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _spread(values: dict[str, Any], name: str) -> None:
-    """Replace an object of arguments by its items. An argument that is set twice remains, so that it is refused."""
-    inner = values.get(name)
-    if isinstance(inner, Mapping) and not inner.keys() & values.keys():
-        del values[name]
+def paths(algorithm: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return the paths of the arguments by their names: of those in an object, such as tpe_args, the object too."""
+    inner = _spread_object(arguments) if algorithm in ("TPE", "BOHB") else {}
+    return {**{name: name for name in arguments}, **{name: f"tpe_args.{name}" for name in inner}}
+
+
+def _spread(values: dict[str, Any]) -> None:
+    """Replace an object of arguments by the arguments. An argument that is set twice stays, so that it is refused."""
+    inner = _spread_object(values)
+    if inner or values.get("tpe_args", "") in (None, {}):  # None: the defaults, as in NNI
+        del values["tpe_args"]
         values |= inner
+
+
+def _spread_object(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = values.get("tpe_args")
+    return inner if isinstance(inner, Mapping) and not inner.keys() & values.keys() else {}
 
 
 def _translate_liar(values: dict[str, Any]) -> None:
