@@ -69,8 +69,10 @@ task.set_user_properties(backbone="small")
 assert task.get_user_properties(value_only=True) == {"backbone": "small"}
 if hasattr(model, "set_metadata"):
     assert model.set_metadata("stage", "last") and model.get_metadata("stage") == "last"
+task.set_archived(True)
+model.publish()
 if args.case == "asks":
-    for ask in (task.wait_for_status, Task.get_tasks):
+    for ask in (task.wait_for_status, Task.get_tasks, task.get_last_scalar_metrics, task.get_reported_plots):
         try:
             ask()
         except (AttributeError, ValueError) as error:
@@ -148,7 +150,7 @@ def test_a_script_written_for_clearml_runs_unchanged(
         "asks": ("failed", "exit_code", None),
     }
     assert trials["asks"].detail.startswith(f"ValueError: {UNAVAILABLE.format('task another')}")
-    for request in ("a task's state", "tasks.GetAllRequest"):
+    for request in ("a task's state", "tasks.GetAllRequest", "reported scalars", "reported plots"):
         assert f"refused: {UNAVAILABLE.format(request)}" in LogPiece.tail(trials["asks"].pk).decode()
     got = [
         0.5, 2, True, LAYERS,

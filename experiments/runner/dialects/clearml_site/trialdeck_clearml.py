@@ -24,6 +24,7 @@ def patch(clearml):
     for each in (
         _numbers,
         _server,
+        _results,
         _models,
         _design,
         _stored_model,
@@ -114,8 +115,37 @@ def _server():
     Task.wait_for_status = waited
 
 
+_RESULTS = {
+    "get_all_reported_scalars": "reported scalars",
+    "get_last_scalar_metrics": "reported scalars",
+    "get_reported_scalars": "reported scalars",
+    "get_reported_single_value": "reported single values",
+    "get_reported_single_values": "reported single values",
+    "get_reported_plots": "reported plots",
+    "get_reported_console_output": "the task's log",
+    "get_num_enqueued_tasks": "the length of a queue",
+}
+
+
+def _results():
+    """Make reading back from the server fail with a sentence: else it returns nothing, or names the server's version.
+    Archiving has no effect."""
+    from clearml import Task
+
+    def refused(what):
+        def ask(*args, **more):
+            raise ValueError(_UNAVAILABLE.format(what))
+
+        return ask
+
+    for name, what in _RESULTS.items():
+        if hasattr(Task, name):
+            setattr(Task, name, refused(what))
+    Task.set_archived = lambda self, archive=True: None
+
+
 def _models():
-    """Make OutputModel.update_weights keep the file."""
+    """Make OutputModel.update_weights keep the file, and publishing have no effect."""
     import clearml.model as module
 
     make = module.create_dummy_model
@@ -125,6 +155,7 @@ def _models():
         model.locked = False  # the package asks the server whether the model is published
         model.system_tags = model.system_tags or []  # update_weights_package reads and changes them
         model.edit = vars(model).update
+        model.publish = lambda *args, **more: None
         return model
 
     module.create_dummy_model = made
