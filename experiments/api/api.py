@@ -25,6 +25,7 @@ from .workspace import (
     reports,
     retention,
     saved_views,
+    share_links,
     workspaces,
 )
 
@@ -63,6 +64,7 @@ for module in (
     projects,
     saved_views,
     dashboards,
+    share_links,
     reports,
     uploaded_results,
     experiments,

@@ -1,8 +1,9 @@
 """The database models, their methods and their rules."""
 
 from experiments.models.audit import AuditEntry
-from experiments.models.dashboards.dashboard import Dashboard, Tile, TileKind
+from experiments.models.dashboards.dashboard import Dashboard, Tile
 from experiments.models.dashboards.share_link import ShareLink
+from experiments.models.dashboards.tile_options import TileKind
 from experiments.models.experiment.former_experiment import FormerExperiment
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.channel import Channel, ChannelKind

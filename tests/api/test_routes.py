@@ -27,6 +27,7 @@ from experiments.models import (
     Rule,
     SavedView,
     ShareLink,
+    Tile,
     Token,
     User,
     WarmResults,
@@ -104,6 +105,13 @@ ROUTES = {
     "GET /workspaces/{workspace}/dashboards": Route(SEES),
     "POST /workspaces/{workspace}/dashboards": Route("401 404 403 201 201", {"name": "x"}),
     "GET /workspaces/{workspace}/dashboards/{dashboard}": Route(SEES),
+    "PATCH /workspaces/{workspace}/dashboards/{dashboard}": Route(ACTIONS, {"name": "y"}),
+    "POST /workspaces/{workspace}/dashboards/{dashboard}/duplicate": Route(MAKES),
+    "POST /workspaces/{workspace}/dashboards/{dashboard}/tiles": Route(MAKES, {"kind": "capacity"}),
+    "GET /workspaces/{workspace}/dashboards/{dashboard}/tiles/{tile}": Route(SEES),
+    "PATCH /workspaces/{workspace}/dashboards/{dashboard}/tiles/{tile}": Route(ACTIONS, {"title": "z"}),
+    "DELETE /workspaces/{workspace}/dashboards/{dashboard}/tiles/{tile}": Route(GOES),
+    "POST /workspaces/{workspace}/dashboards/{dashboard}/undo": Route(ACTIONS),
     "DELETE /workspaces/{workspace}/dashboards/{dashboard}": Route("401 404 403 403 204"),
     "GET /workspaces/{workspace}/notifications/rules": Route(SEES),
     "POST /workspaces/{workspace}/notifications/rules": Route(
@@ -233,7 +241,7 @@ def samples(running, draft, in_state, alice) -> dict[str, Experiment]:
     HistoryImport.objects.update(public_id="efgh2345")
     run_next()
     busy.trials.get(number=1).comment("Bad.", by=erin)
-    Dashboard.create(busy.workspace, by=erin, name="d", is_shared=True)
+    Dashboard.create(busy.workspace, by=erin, name="d", is_shared=True).add("text", text="x")
     ShareLink.create(busy, by=erin)
     SavedView.create(busy.workspace, by=erin, name="failed", query="filter=state:failed", is_shared=True)
     return {
@@ -343,6 +351,7 @@ def call(caller: Caller, name: str, samples: dict[str, Experiment], *, method: s
         "channel": _key(Channel),
         "rule": _key(Rule),
         "dashboard": _key(Dashboard),
+        "tile": _key(Tile),
         "link": _key(ShareLink),
         "delivery": _key(Delivery),
         "view": str(next(iter(SavedView.objects.values_list("pk", flat=True)), 0)),

@@ -64,6 +64,7 @@ VALIDATION_MESSAGES = {
     "bool_type": "This must be true or false.",
     "bool_parsing": "This must be true or false.",
     "string_pattern_mismatch": "This must match {pattern}.",
+    "too_long": "This must have at most {max_length} items.",
     "list_type": "This must be a list.",
     "dict_type": "This must be a JSON object.",
     "model_type": "This must be a JSON object.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -19,23 +19,14 @@ from experiments.models.workspace.project import Project
 from experiments.models.workspace.saved_view import SavedView
 from experiments.models.workspace.workspace import Workspace
 
+from .tile_options import TileKind, errors_of
+
 MAX_NAME = 60
 MAX_TITLE = 80
 MAX_TEXT = 20_000  # characters of Markdown
 MOST = 50  # dashboards of a workspace
 MOST_TILES = 20
 WIDTHS = {2: "1/3", 3: "1/2", 4: "2/3", 6: "full"}  # of the six columns
-
-
-class TileKind(models.TextChoices):
-    """What a tile shows."""
-
-    CHART = "chart", "Experiment chart"
-    LEADERBOARD = "leaderboard", "Leaderboard"
-    VIEW = "view", "Saved view"
-    NUMBER = "number", "Number"
-    CAPACITY = "capacity", "Capacity"
-    TEXT = "text", "Text"
 
 
 FIRST_WIDTHS = {
@@ -76,14 +67,25 @@ class Dashboard(models.Model):
         return self.name
 
     @classmethod
-    def create(cls, workspace: Workspace, *, by: User, name: str, is_shared: bool = False) -> Dashboard:
-        """Create a dashboard without tiles. Raise `Invalid` for a bad name, `Refused` for one too many."""
+    def create(
+        cls,
+        workspace: Workspace,
+        *,
+        by: User,
+        name: str,
+        is_shared: bool = False,
+        tiles: Sequence[Mapping[str, Any]] = (),
+    ) -> Dashboard:
+        """Create a dashboard; `tiles` are what `Tile.of` takes. Raise `Invalid` for a bad name or tile, naming the
+        field as in `tiles.0.title`, and `Refused` for one dashboard too many."""
         row = cls(workspace=workspace, owner=by, name=_name_of(name), is_shared=is_shared)
+        first_tiles = _tiles_of(row, tiles)
         with transaction.atomic():
             Workspace.objects.select_for_update().get(pk=workspace.pk)
             if cls.objects.filter(workspace=workspace).count() >= MOST:
                 raise Refused(f"The workspace has {MOST} dashboards, the maximum. Delete one first.")
             row.save()
+            Tile.objects.bulk_create(first_tiles)
         return row
 
     def change(self, *, name: str, is_shared: bool, is_on_wall: bool) -> None:
@@ -102,10 +104,9 @@ class Dashboard(models.Model):
             )
         return copy
 
-    def add(self, kind: str, **fields: Any) -> Tile:
+    def add(self, kind: str, *, width: int | None = None, **fields: Any) -> Tile:
         """Add a tile at the end. Raise `Invalid`, or `Refused` for one too many."""
-        tile = Tile(dashboard=self, kind=TileKind(kind), width=FIRST_WIDTHS[TileKind(kind)])
-        tile.fill(**fields)
+        tile = Tile.of(self, kind=kind, width=width, **fields)
         with self.changing() as tiles:
             if len(tiles) >= MOST_TILES:
                 raise Refused(f"A dashboard has at most {MOST_TILES} tiles. Remove one first.")
@@ -122,6 +123,18 @@ class Dashboard(models.Model):
             tile, other = tiles[at], tiles[at + by]
             tile.place, other.place = other.place, tile.place
             Tile.objects.bulk_update([tile, other], ["place"])
+
+    def move_to(self, tile_pk: int, place: int) -> None:
+        """Give a tile a place, counted from 1; the last one if there are fewer. Does nothing if the tile is gone."""
+        with self.changing() as tiles:
+            tile = next((tile for tile in tiles if tile.pk == tile_pk), None)
+            if tile is None:
+                return
+            tiles.remove(tile)
+            tiles.insert(place - 1, tile)
+            for number, row in enumerate(tiles, start=1):
+                row.place = number
+            Tile.objects.bulk_update(tiles, ["place"])
 
     def resize(self, tile_pk: int, *, by: int) -> None:
         """Widen (`by` 1) or narrow (-1) a tile by a step. At the ends, and for a tile that is gone, do nothing."""
@@ -154,7 +167,8 @@ class Dashboard(models.Model):
 
     @contextmanager
     def changing(self) -> Iterator[list[Tile]]:
-        """Lock the dashboard, yield its tiles in order, and store them for `undo` if they have changed."""
+        """Lock the dashboard, yield its tiles in order, and store them for `undo` if they have changed. Nested changes
+        are undone together."""
         with transaction.atomic():
             self._lock()
             tiles, before = list(self.tiles.all()), self._snapshot()
@@ -177,9 +191,8 @@ class Dashboard(models.Model):
 
 
 class Tile(models.Model):
-    """A tile. `options` depend on the kind: `chart`; `metric`, `direction`, `tag` and `by_mean` of a leaderboard;
-    `figure` of a number. `is_of_project`: it refers, or referred, to a project,
-    which may have been deleted."""
+    """A tile. `options` depend on the kind, see `OPTIONS`. `is_of_project`: it refers, or referred, to a project, which
+    may have been deleted."""
 
     dashboard = models.ForeignKey(Dashboard, models.CASCADE, related_name="tiles")
     place = models.IntegerField()
@@ -202,6 +215,13 @@ class Tile(models.Model):
     def __str__(self) -> str:
         return self.title or self.get_kind_display()
 
+    @classmethod
+    def of(cls, dashboard: Dashboard, *, kind: str, width: int | None = None, **fields: Any) -> Tile:
+        """Return a tile that is not saved yet. Without a `width`, it has the usual one of its kind. Raise `Invalid`."""
+        tile = cls(dashboard=dashboard, kind=TileKind(kind), width=width or FIRST_WIDTHS[TileKind(kind)])
+        tile.fill(**fields)
+        return tile
+
     def fill(
         self,
         *,
@@ -210,11 +230,13 @@ class Tile(models.Model):
         experiment: Experiment | None = None,
         project: Project | None = None,
         view: SavedView | None = None,
-        **options: object,
+        **options: Any,
     ) -> None:
         """Set what the tile shows, without saving. Raise `Invalid`."""
         self.title, self.text = " ".join(title.replace("\0", "").split()), text.replace("\0", "")
-        errors: dict[str, list[str]] = {}
+        options = {name: _without_nul(value) for name, value in options.items()}
+        content = {"text": self.text, "experiment": experiment, "project": project, "view": view}
+        errors = errors_of(self.kind, content, options, experiment)
         if len(self.title) > MAX_TITLE:
             errors["title"] = [f"Enter a title of at most {MAX_TITLE} characters."]
         if len(self.text) > MAX_TEXT:
@@ -230,17 +252,42 @@ class Tile(models.Model):
         self.experiment, self.project, self.view = experiment, project, view
         self.options = {**options, "is_of_project": project is not None}
 
-    def change(self, **fields: Any) -> None:
-        """Change what the tile shows. Raise `Invalid`, or `Refused` where the tile is gone."""
+    def change(self, *, width: int | None = None, **fields: Any) -> None:
+        """Change what the tile shows and, with a `width`, how wide it is. Raise `Invalid`, or `Refused` if the tile is
+        gone."""
         self.fill(**fields)
         with self.dashboard.changing() as tiles:
             if self.pk not in {tile.pk for tile in tiles}:
                 raise Refused("Someone else removed this tile.")
-            self.save(update_fields=["title", "text", "options", "experiment", "project", "view"])
+            self.width = width or self.width
+            self.save(update_fields=["width", "title", "text", "options", "experiment", "project", "view"])
 
     def copied_values(self) -> dict[str, Any]:
         """Return the columns that a copy of the tile shares."""
         return {name: getattr(self, name) for name in KEPT}
+
+
+def _tiles_of(dashboard: Dashboard, rows: Sequence[Mapping[str, Any]]) -> list[Tile]:
+    """Return unsaved tiles in their order. Raise `Invalid` with the errors of all of them."""
+    tiles: list[Tile] = []
+    errors: dict[str, list[str]] = {}
+    if len(rows) > MOST_TILES:
+        raise Invalid({"tiles": [f"A dashboard has at most {MOST_TILES} tiles."]})
+    for number, row in enumerate(rows):
+        try:
+            tile = Tile.of(dashboard, **row)
+        except Invalid as fault:
+            errors |= {f"tiles.{number}.{name}": sentences for name, sentences in fault.errors.items()}
+        else:
+            tile.place = number + 1
+            tiles.append(tile)
+    if errors:
+        raise Invalid(errors)
+    return tiles
+
+
+def _without_nul(value: Any) -> Any:
+    return value.replace("\0", "") if isinstance(value, str) else value
 
 
 def _restored(dashboard: Dashboard, rows: list[dict[str, Any]]) -> list[Tile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from experiments.charts import FRONT_TITLES, TITLES
 from experiments.charts.drawing.axes import HALF_WIDTHS
 from experiments.charts.drawing.svg import clip
 from experiments.charts.hypervolume import hypervolume
@@ -11,7 +12,7 @@ from experiments.charts.pareto import Objective, ParetoMark, pareto
 from experiments.messages import precise
 from experiments.models import Experiment, Hypervolume, TrialState
 
-from .panels import PANELS, TITLES
+from .panels import PANELS
 from .trial_sample import Row, front_numbers
 from .view import ChartView, Panel
 
@@ -74,7 +75,6 @@ def hypervolume_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> P
 
 
 FRONT_PANELS: dict[str, Callable[..., Panel]] = {"pareto": pareto_panel, "hypervolume": hypervolume_panel}
-FRONT_TITLES = {"pareto": "Pareto front", "hypervolume": "Hypervolume"}
 
 
 def panels_for(experiment: Experiment) -> dict[str, Callable[..., Panel]]:

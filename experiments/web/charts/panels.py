@@ -336,17 +336,6 @@ PANELS: dict[str, Callable[..., Panel]] = {
     "edf": edf_panel,
     "durations": durations_panel,
 }
-TITLES = {
-    "history": "History",
-    "parallel": "Parallel coordinates",
-    "importance": "Importance",
-    "contour": "Contour",
-    "slices": "Slices",
-    "curves": "Intermediate values",
-    "timeline": "Timeline",
-    "edf": "Distribution",
-    "durations": "Durations",
-}
 LARGEST = {
     "history": 1070,
     "parallel": 1070,

@@ -11,13 +11,10 @@ from django.db.models import Q
 from experiments.filters.experiment_lists import latest_first
 from experiments.models import Experiment, Project, SavedView, Tile, TileKind
 from experiments.models.dashboards.dashboard import MAX_TITLE
+from experiments.models.dashboards.tile_options import CHARTS, MAX_METRIC, MAX_OBJECTIVE, MAX_TAG, Figure
 from experiments.models.fields import fold
-from experiments.query_parameters import invalid, listed
-from experiments.web.charts.front_panels import FRONT_TITLES, panels_for
-from experiments.web.charts.panels import TITLES
 
 from .audience import Audience
-from .tile_numbers import FIGURES
 
 SUGGESTED = 50  # experiments beside the field
 MOST_NAMED = 5  # IDs in an error
@@ -59,13 +56,13 @@ class TileForm(forms.Form):
 class _OfProject(TileForm):
     project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="Any")
     metric = forms.CharField(
-        required=False, max_length=100, help_text="Blank = the most used one", widget=forms.TextInput
+        required=False, max_length=MAX_METRIC, help_text="Blank = the most used one", widget=forms.TextInput
     )
     direction = forms.ChoiceField(
         required=False,
         choices=[("", "Any"), ("maximize", "Higher is better"), ("minimize", "Lower is better")],
     )
-    tag = forms.CharField(required=False, max_length=50)
+    tag = forms.CharField(required=False, max_length=MAX_TAG)
 
     def __init__(self, data: Mapping[str, Any] | None, *, audience: Audience, tile: Tile | None) -> None:
         super().__init__(data, audience=audience, tile=tile)
@@ -84,7 +81,7 @@ class LeaderboardForm(_OfProject):
 
 
 class NumberForm(_OfProject):
-    figure = forms.ChoiceField(choices=[(key, figure.label) for key, figure in FIGURES.items()])
+    figure = forms.ChoiceField(choices=Figure.choices)
     field_order = ("figure", "project", "metric", "direction", "tag", "title")
 
     def __init__(self, data: Mapping[str, Any] | None, *, audience: Audience, tile: Tile | None) -> None:
@@ -102,10 +99,10 @@ class ChartForm(TileForm):
         widget=forms.TextInput(attrs={"autocomplete": "off", "list": "experiments"}),
         error_messages={"required": "Enter the ID or the name of an experiment."},
     )
-    chart = forms.ChoiceField(choices=[*TITLES.items(), *FRONT_TITLES.items()])
+    chart = forms.ChoiceField(choices=list(CHARTS.items()))
     objective = forms.CharField(
         required=False,
-        max_length=200,
+        max_length=MAX_OBJECTIVE,
         help_text="For experiments with several objectives. Blank = the first one",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
@@ -116,16 +113,6 @@ class ChartForm(TileForm):
         """The experiments that changed last, as (ID, name)."""
         rows = self.audience.experiments.order_by(*latest_first())
         return list(rows.values_list("public_id", "name")[:SUGGESTED])
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        experiment, chart = cleaned.get("experiment"), cleaned.get("chart")
-        if experiment and chart and chart not in panels_for(experiment):
-            self.add_error("chart", "This chart needs an experiment with several objectives.")
-        objective = cleaned.get("objective")
-        if experiment and objective and objective not in experiment.objectives:
-            self.add_error("objective", invalid("objective", objective, listed(list(experiment.objectives))))
-        return cleaned
 
     def clean_experiment(self) -> Experiment:
         text = self.cleaned_data["experiment"].replace("\0", "").strip()

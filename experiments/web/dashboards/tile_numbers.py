@@ -12,6 +12,7 @@ from experiments.charts.drawing.svg import Svg
 from experiments.charts.trend import trend
 from experiments.messages import DASH, decimals_of, percent, plural, value
 from experiments.models import Tile, status
+from experiments.models.dashboards.tile_options import Figure
 from experiments.models.usage.slot_usage import date_of
 from experiments.reports import leaderboard
 from experiments.reports.usage import Sums, UsageQuery, report_of
@@ -42,10 +43,9 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """`counts_private`: it is kept for the workspace as a whole, private experiments included."""
+class Reading:
+    """How a figure is read. `counts_private`: it is kept for the workspace as a whole, private experiments included."""
 
-    label: str
     read: Callable[[Tile, Audience, datetime], Number]
     counts_private: bool = False
 
@@ -193,11 +193,11 @@ def _waiting(tile: Tile, audience: Audience, now: datetime) -> Number:
     return Number("Waiting trials", f"{sums['waiting']:,}", about, note=note)
 
 
-FIGURES: dict[str, Figure] = {
-    "best": Figure("Best value", _best),
-    "running": Figure("Running trials", _running),
-    "waiting": Figure("Waiting trials", _waiting),
-    "slot_hours": Figure("Slot hours", _slot_hours, counts_private=True),
-    "trials": Figure("Trials", _trials, counts_private=True),
-    "failure_rate": Figure("Failure rate", _failure_rate, counts_private=True),
+FIGURES: dict[str, Reading] = {
+    Figure.BEST: Reading(_best),
+    Figure.RUNNING: Reading(_running),
+    Figure.WAITING: Reading(_waiting),
+    Figure.SLOT_HOURS: Reading(_slot_hours, counts_private=True),
+    Figure.TRIALS: Reading(_trials, counts_private=True),
+    Figure.FAILURE_RATE: Reading(_failure_rate, counts_private=True),
 }

@@ -415,7 +415,9 @@ def test_a_chart_tile_draws_any_objective(board, two_objectives, bob, carol):
 
 def test_a_tile_of_an_objective_that_is_gone_says_so(board, two_objectives, carol):
     """TD-D2: no chart of another number in its place."""
-    board.add("chart", experiment=two_objectives, chart="history", objective="gone")
+    tile = board.add("chart", experiment=two_objectives, chart="history", objective="latency_ms")
+    tile.options["objective"] = "gone"
+    tile.save(update_fields=["options"])
     assert "gone is no longer an objective of this experiment" in page(carol, board)
 
 
