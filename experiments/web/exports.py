@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
@@ -30,7 +30,7 @@ from .trial import columns, trial_query
 LOOKED_AT = 20  # trials that are read for the names in their final results
 
 Record = dict[str, Any]
-Row = TypeVar("Row", Experiment, Trial)
+Row = TypeVar("Row", bound=Model)
 
 
 @login_required
@@ -184,7 +184,7 @@ def of_trial(trial: Trial, experiment: Experiment) -> Record:
 def _answer(
     rows: QuerySet[Row], to_record: Callable[[Row], Record], names: list[str], *, kind: str, name: str
 ) -> StreamingHttpResponse:
-    records = (to_record(row) for row in _each(rows))
+    records = (to_record(row) for row in each(rows))
     if kind == "csv":
         response = StreamingHttpResponse(as_csv(records, names), content_type="text/csv; charset=utf-8")
     else:
@@ -193,7 +193,7 @@ def _answer(
     return response
 
 
-def _each(rows: QuerySet[Row]) -> Iterator[Row]:
+def each(rows: QuerySet[Row]) -> Iterator[Row]:
     """Yield the rows in order, a chunk at a time; rows deleted meanwhile are left out.
 
     The keys are read first: a cursor that stays open for a slow client would keep SQLite's log from being truncated.

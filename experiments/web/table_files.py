@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from django.http import StreamingHttpResponse
+from django.urls import URLPattern, path
 
 from experiments.runner.command import text_of
 
 AT_ONCE = 500  # rows in a chunk
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # characters with which a spreadsheet formula begins
+
+
+def file_paths(route: str, view: Callable[..., StreamingHttpResponse], *, name: str) -> list[URLPattern]:
+    """Return the addresses `<route>.csv` and `<route>.json` of a view with a `kind`."""
+    return [path(f"{route}.{kind}", view, {"kind": kind}, name=f"{name}-{kind}") for kind in ("csv", "json")]
 
 
 def table_file(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,20 +12,35 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from experiments import database_clock
 from experiments.messages import plural
 from experiments.models import Role, Token, User, Workspace
 from experiments.permissions import require, role_in
+from experiments.web.exports import each
+from experiments.web.table_files import table_file
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
 MOST = 200  # the newest
+COLUMNS = (
+    "name",
+    "hint",
+    "user",
+    "workspace",
+    "role",
+    "state",
+    "created_at",
+    "last_used_at",
+    "expires_at",
+    "revoked_at",
+)
 DAYS = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never")]
 
 
@@ -143,6 +158,46 @@ def rows(tokens: QuerySet[Token], now: datetime) -> list[TokenRow]:
     """Return the newest tokens for tokens/_table.html."""
     newest = tokens.select_related("user", "workspace")[:MOST]
     return [TokenRow(token, is_expired=token.is_expired(now)) for token in newest]
+
+
+@login_required
+@never_cache
+@require_safe
+@takes()
+def file(request: SignedInRequest, kind: str) -> StreamingHttpResponse:
+    """Send the user's tokens, without their secrets."""
+    return _file(request.user.tokens.all(), kind, name="tokens")
+
+
+@login_required
+@never_cache
+@require_safe
+@takes()
+def file_of_workspace(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
+    """Send the tokens of a workspace to its owners, without their secrets."""
+    workspace = get_workspace(request, workspace_slug)
+    require(request.user, "manage", workspace)
+    return _file(workspace.tokens.all(), kind, name=f"{workspace.slug}-tokens")
+
+
+def _file(tokens: QuerySet[Token], kind: str, *, name: str) -> StreamingHttpResponse:
+    return table_file(kind, name=name, columns=COLUMNS, rows=_file_rows(tokens, database_clock.now()))
+
+
+def _file_rows(tokens: QuerySet[Token], now: datetime) -> Iterator[tuple[object, ...]]:
+    for token in each(tokens.select_related("user", "workspace")):
+        yield (
+            token.name,
+            token.hint,
+            token.user.username,
+            token.workspace.slug if token.workspace else None,
+            token.role,
+            "revoked" if token.revoked_at else "expired" if token.is_expired(now) else "working",
+            token.created_at,
+            token.last_used_at,
+            token.expires_at,
+            token.revoked_at,
+        )
 
 
 def _draw(

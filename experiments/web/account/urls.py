@@ -3,6 +3,8 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
+from experiments.web.table_files import file_paths
+
 from . import passwords, profile, second_step, security, sign_in, tokens
 
 W = "w/<slug:workspace_slug>/"
@@ -20,7 +22,9 @@ urlpatterns = [
     path("account/sessions/<uuid:session_id>/end/", security.end_session, name="session-end"),
     path("account/password/", profile.ChangePassword.as_view(), name="account-password"),
     path("account/tokens/", tokens.index, name="tokens"),
+    *file_paths("account/tokens", tokens.file, name="tokens"),
     path("account/tokens/<int:pk>/revoke/", tokens.revoke, name="token-revoke"),
+    *file_paths(W + "settings/tokens", tokens.file_of_workspace, name="workspace-tokens"),
     path(W + "settings/tokens/<int:pk>/revoke/", tokens.revoke_in, name="workspace-token-revoke"),
     path("account/sign-out-elsewhere/", profile.sign_out_elsewhere, name="sign-out-elsewhere"),
     path("password-reset/", passwords.Reset.as_view(), name="password-reset"),

@@ -77,7 +77,7 @@ class Row:
 def index(request: SignedInRequest) -> HttpResponse:
     """Show the workers that the user may see, with links to those of their trials that the user may see."""
     now = database_clock.now()
-    workers = _listed(request.user)
+    workers = listed(request.user)
     held = Trial.objects.filter(
         worker__in=[worker for worker in workers if worker.gone_at is None], state__in=status.TRIAL_ALIVE
     )
@@ -137,7 +137,7 @@ def index(request: SignedInRequest) -> HttpResponse:
     return live.draw("workers/index.html", context)
 
 
-def _listed(user: User) -> list[Worker]:
+def listed(user: User) -> list[Worker]:
     """Return the present workers that the user may see by name, then those that are gone, latest first."""
     visible = visible_workers(user)
     present = list(visible.filter(gone_at=None))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Q
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -18,6 +19,7 @@ from experiments import database_clock
 from experiments.models import Dashboard, Invalid, Refused, Tile, Workspace
 from experiments.models.dashboards.dashboard import MAX_NAME
 from experiments.permissions import may, may_edit_dashboard, may_own_dashboard, require, require_dashboard
+from experiments.web.table_files import table_file
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
@@ -28,6 +30,17 @@ from .audience import Audience
 from .tile_content import Drawing, drawing_of
 
 POLL_S = 10
+COLUMNS = (
+    "id",
+    "name",
+    "visibility",
+    "is_on_wall",
+    "tiles",
+    "links",
+    "created_by",
+    "created_at",
+    "updated_at",
+)
 
 
 class DashboardForm(forms.Form):
@@ -56,18 +69,49 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """List the dashboards that this person may see, in a fixed number of queries."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
-    now = database_clock.now()
-    is_working = Q(links__revoked_at=None, links__expires_at__gt=now)
-    rows = dashboards_of(request, workspace).annotate(
-        tile_count=Count("tiles", distinct=True), link_count=Count("links", filter=is_working, distinct=True)
-    )
     context = {
         "workspace": workspace,
         "nav": "dashboards",
-        "rows": rows.select_related("owner"),
+        "rows": _listed(request, workspace),
         "may_create": may(request.user, "edit_dashboard", workspace),
     }
     return render(request, "dashboards/index.html", context)
+
+
+@login_required
+@require_safe
+@takes()
+def file(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
+    """Send the list. Only those who may create links see their number."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    has_links = may(request.user, "edit_dashboard", workspace)
+    rows = list(_file_rows(_listed(request, workspace), has_links=has_links))
+    return table_file(kind, name=f"{workspace.slug}-dashboards", columns=COLUMNS, rows=rows)
+
+
+def _listed(request: SignedInRequest, workspace: Workspace) -> Any:
+    """Return the dashboards that this person may see, with the numbers of their tiles and working links."""
+    is_working = Q(links__revoked_at=None, links__expires_at__gt=database_clock.now())
+    rows = dashboards_of(request, workspace).annotate(
+        tile_count=Count("tiles", distinct=True), link_count=Count("links", filter=is_working, distinct=True)
+    )
+    return rows.select_related("owner")
+
+
+def _file_rows(dashboards: Any, *, has_links: bool) -> Iterator[tuple[object, ...]]:
+    for dashboard in dashboards:
+        yield (
+            dashboard.pk,
+            dashboard.name,
+            "workspace" if dashboard.is_shared else "private",
+            dashboard.is_on_wall,
+            dashboard.tile_count,
+            dashboard.link_count if has_links else None,
+            dashboard.owner.username if dashboard.owner else None,
+            dashboard.created_at,
+            dashboard.updated_at,
+        )
 
 
 @login_required

@@ -2,6 +2,8 @@
 
 from django.urls import path
 
+from experiments.web.table_files import file_paths
+
 from . import edit, links, page, shared
 
 W = "w/<slug:workspace_slug>/"
@@ -9,6 +11,7 @@ D = W + "dashboards/<int:dashboard_pk>/"
 
 urlpatterns = [
     path(W + "dashboards/", page.index, name="dashboards"),
+    *file_paths(W + "dashboards", page.file, name="dashboards"),
     path(W + "dashboards/new/", page.new, name="dashboard-new"),
     path(D, page.show, name="dashboard"),
     path(D + "tiles/<int:tile_pk>/", page.tile, name="dashboard-tile"),

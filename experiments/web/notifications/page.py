@@ -177,6 +177,7 @@ def draw(request: SignedInRequest, workspace: Workspace, editor: Editor | None =
         "rows": shown,
         "chips": chips,
         "older": older,
+        "file_query": f"?result={result}" if (result := request.GET.get("result", "")) else "",
         "most_attempts": MOST_ATTEMPTS,
         "editor": editor,
         "has_channels": any((channel.owner_id is None) == editor.is_for_workspace for channel in channels),

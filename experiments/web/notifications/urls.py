@@ -2,12 +2,15 @@
 
 from django.urls import path
 
+from experiments.web.table_files import file_paths
+
 from . import browser, channels, deliveries, page, rules
 
 W = "w/<slug:workspace_slug>/notifications/"
 
 urlpatterns = [
     path(W, page.show, name="notifications"),
+    *file_paths(W + "deliveries", deliveries.file, name="deliveries"),
     path(W + "deliveries/<int:delivery_pk>/send/", deliveries.send, name="delivery-send"),
     path(W + "rules/new/", rules.new, name="rule-new"),
     path(W + "rules/<int:rule_pk>/", rules.edit, name="rule-edit"),

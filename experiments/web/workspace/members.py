@@ -5,17 +5,21 @@ from __future__ import annotations
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from experiments.models import Member, Refused, Role, User, Workspace
 from experiments.permissions import may, require
+from experiments.web.table_files import table_file
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .index import get_workspace
 from .settings import ROLE_PERMISSIONS, MemberForm, draw, members_of
+
+COLUMNS = ("username", "name", "role", "is_active")
 
 
 @login_required
@@ -34,6 +38,19 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "may_manage": may(request.user, "manage", workspace),
     }
     return render(request, "people/members.html", context)
+
+
+@login_required
+@require_safe
+@takes()
+def file(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
+    """Send the members and their roles."""
+    workspace = get_workspace(request, workspace_slug)
+    rows = [
+        (member.user.username, member.user.get_full_name(), member.role, member.user.is_active)
+        for member in members_of(workspace)
+    ]
+    return table_file(kind, name=f"{workspace.slug}-members", columns=COLUMNS, rows=rows)
 
 
 def _admit(request: SignedInRequest, workspace: Workspace) -> HttpResponse:

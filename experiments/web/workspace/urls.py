@@ -2,6 +2,8 @@
 
 from django.urls import path
 
+from experiments.web.table_files import file_paths
+
 from . import (
     getting_started,
     home,
@@ -40,12 +42,12 @@ urlpatterns = [
     path(W + "views/<int:view_pk>/update/", saved_views.update, name="view-update"),
     path(W + "views/<int:view_pk>/delete/", saved_views.delete, name="view-delete"),
     path(W + "leaderboard/", leaderboard.show, name="leaderboard"),
-    path(W + "leaderboard.csv", leaderboard.file, {"kind": "csv"}, name="leaderboard-csv"),
-    path(W + "leaderboard.json", leaderboard.file, {"kind": "json"}, name="leaderboard-json"),
+    *file_paths(W + "leaderboard", leaderboard.file, name="leaderboard"),
     path(W + "leaderboard/<slug:public_id>/pin/", leaderboard.pin, name="baseline-pin"),
     path(W + "leaderboard/<slug:public_id>/unpin/", leaderboard.unpin, name="baseline-unpin"),
     path(W + "wall/", wall.show, name="wall"),
     path(W + "models/", registered_models.index, name="models"),
+    *file_paths(W + "models", registered_models.file, name="models"),
     path(W + "models/add/", model_add.add, name="model-add"),
     path(MODEL, registered_models.show, name="model"),
     path(MODEL + "network/", registered_models.network, name="model-network"),
@@ -66,6 +68,7 @@ urlpatterns = [
     path("retention/", retention.show_installation, name="retention"),
     path("retention/<slug:part>/<slug:action>/", retention.change_installation, name="retention-change"),
     path(W + "members/", members.index, name="members"),
+    *file_paths(W + "members", members.file, name="members"),
     path(W + "members/<str:username>/role/", members.role, name="member-role"),
     path(W + "members/<str:username>/remove/", members.remove, name="member-remove"),
 ]

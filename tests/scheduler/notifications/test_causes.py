@@ -214,7 +214,7 @@ def test_a_preview_replays_the_week(running, lab, bob, hook, django_assert_num_q
         ({"kind": "failure_rate", "threshold": 33}, "threshold"),
         ({"kind": "new_best", "threshold": -1}, "threshold"),
         ({"kind": "new_best", "threshold": float("nan")}, "threshold"),
-        ({"frequency": "daily"}, "frequency"),
+        ({"frequency": "weekly"}, "frequency"),
         ({"channels": []}, "channels"),
         ({"owner": None}, "channels"),
         ({"owner": None, "scope": "mine"}, "scope"),
