@@ -16,6 +16,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
 from experiments import database_clock
+from experiments.charts.drawing import amounts
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.status import EXPERIMENT_STATES, SEARCH_BROKEN, TRIAL_STATES
 from experiments.runner.tool_process import is_disk_full
@@ -133,8 +134,18 @@ def plural(number: int | None, noun: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share (0 to 1) as a percentage: `92%`."""
-    return DASH if share is None else f"{share * 100:.0f}%"
+    """Return a share (0 to 1) as a percentage: `92%`; `< 1%` and `> 99%` where rounding would make it none or all."""
+    return DASH if share is None else amounts.share(share)
+
+
+def amount(number: float | None, decimals: int = 1) -> str:
+    """Return an amount, such as slot hours: `3.2`, `1,234.5`, `0`; `< 0.1` where it would round to zero."""
+    return DASH if number is None else amounts.amount(number, decimals)
+
+
+def difference(number: float, size: str) -> str:
+    """Return the `size` of a difference, as text, with its sign: `+0.3`, `−2`, `±0`."""
+    return amounts.signed(number, size)
 
 
 def bytes_(number: int | None) -> str:

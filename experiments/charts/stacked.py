@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments.charts.drawing.amounts import amount
 from experiments.charts.drawing.scale import Linear
 from experiments.charts.drawing.svg import NARROW, WIDE, Chart, Svg, element, frame, join, label
 
@@ -33,10 +34,10 @@ def stacked(
 ) -> Chart:
     """Draw the series stacked, the first at the bottom. `limit` is a dashed line. `key` must be unique in the page."""
     totals = [sum(layer.values[place] for layer in series) for place in range(len(periods))]
-    described = f"{title}: {sum(totals):,.1f} {unit} in {len(periods)} periods."
+    described = f"{title}: {amount(sum(totals))} {unit} in {len(periods)} periods."
     if totals and max(totals) > 0:
         peak = totals.index(max(totals))
-        described += f" Most: {totals[peak]:,.1f} at {periods[peak]}."
+        described += f" Most: {amount(totals[peak])} at {periods[peak]}."
     elements = []
     for width, fit in ((WIDE, "is-wide"), (NARROW, "is-narrow")):
         drawing = _drawing(periods, series, totals, width, limit, limit_name)
@@ -44,7 +45,7 @@ def stacked(
             frame(*drawing, key=key, title=title, description=described, fit=fit, width=width, height=200)
         )
     rows = [
-        (period, *(round(layer.values[place], 3) for layer in series), round(totals[place], 3))
+        (period, *(round(layer.values[place], 6) for layer in series), round(totals[place], 6))
         for place, period in enumerate(periods)
     ]
     return Chart(join(elements), title, described, ("From", *(layer.name for layer in series), "Total"), rows)
@@ -83,7 +84,7 @@ def _drawing(
             height = bottom - y.at(value)
             base -= height
             color = {"data_role": layer.role} if layer.role else {"data_cat": number % MOST_COLORS + 1}
-            tip = element("title", f"{periods[place]}, {layer.name}: {value:,.1f}")
+            tip = element("title", f"{periods[place]}, {layer.name}: {amount(value)}")
             elements.append(
                 element("rect", tip, class_="slab", x=x, y=base, width=bar, height=float(height), **color)
             )

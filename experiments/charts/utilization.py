@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from experiments.charts.drawing.amounts import amount
 from experiments.charts.drawing.scale import Linear, Time
 from experiments.charts.drawing.svg import NARROW, TURN, WIDE, Chart, Svg, element, frame, join, label, px
 
@@ -46,7 +47,7 @@ def busy(
         elements.append(
             frame(*drawing.draw(), key=key, title=title, description=description, fit=fit, **size)
         )
-    rows = [(f"{bar.start:%a %H:%M}", f"{bar.busy:.1f}", f"{bar.slots:.1f}") for bar in bars]
+    rows = [(f"{bar.start:%a %H:%M}", amount(bar.busy), amount(bar.slots)) for bar in bars]
     return Chart(join(elements), title, description, ("From", "Busy slots", "Slots"), rows)
 
 
@@ -121,5 +122,6 @@ def _describe(bars: Sequence[Bar]) -> str:
     prefix = f"Busy slots per quarter of an hour since {bars[0].start:%a %H:%M}: "
     peak = max(bars, key=lambda bar: bar.busy)
     if not used:
-        return f"{prefix}none of {available:.1f} slot hours."
-    return f"{prefix}{used:.1f} of {available:.1f} slot hours, peak {peak.busy:.1f} slots at {peak.start:%a %H:%M}."
+        return f"{prefix}none of {amount(available)} slot hours."
+    most = f"peak {amount(peak.busy)} slots at {peak.start:%a %H:%M}"
+    return f"{prefix}{amount(used)} of {amount(available)} slot hours, {most}."

@@ -21,6 +21,7 @@ from django.utils.text import Truncator
 from experiments.messages import (
     STATES,
     ago,
+    amount,
     best_of_each,
     bytes_,
     clock,
@@ -44,6 +45,7 @@ from experiments.models import Experiment, Trial
 register = template.Library()
 for text_filter in (
     ago,
+    amount,
     best_of_each,
     clock,
     column_texts,

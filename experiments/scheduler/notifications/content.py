@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
+from experiments.charts.drawing.amounts import amount
 from experiments.models import Experiment, Kind, Occurrence
 
 
@@ -99,8 +100,8 @@ def _used(details: dict[str, Any]) -> str:
     if details["of"] == "trials":
         return f"{details['used']:,} of {details['limit']:,} trials"
     if details["of"] == "slot hours":
-        return f"{details['used']:,.1f} of {details['limit']:,g} slot hours"
-    return f"{details['used'] / 3600:.1f} of {details['limit'] / 3600:.1f} {details['of']}"
+        return f"{amount(details['used'])} of {details['limit']:,g} slot hours"
+    return f"{amount(details['used'] / 3600)} of {amount(details['limit'] / 3600)} {details['of']}"
 
 
 def _capital(sentence: str) -> str:

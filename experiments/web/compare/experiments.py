@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from experiments.filters.experiment_lists import latest_first
-from experiments.messages import set_best_decimals
+from experiments.messages import amount, set_best_decimals
 from experiments.models import Experiment, Workspace
 from experiments.query_parameters import choice, text, texts
 from experiments.web.ui.query_checks import takes
@@ -163,7 +163,7 @@ def _groups(columns: list[Column[Experiment]], *, shows_all: bool) -> list[Group
         number_row(
             "Slot hours",
             [experiment.compute_s / 3600 for experiment in experiments],
-            form=lambda hours: f"{hours:,.1f}",
+            form=amount,
         ),
     ]
     settings = [

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from experiments.messages import decimals_of, value
+from experiments.messages import amount, decimals_of, difference, value
 from experiments.models import Experiment
 from experiments.reports.comparison import FOR_DEVIATION, replicate_key, target_of, trials_until
 
-from .rows import MAXIMIZE, MINUS, spread_text
+from .rows import MAXIMIZE, spread_text
 from .selection import COLORS, Column
 
 
@@ -91,12 +91,10 @@ def _result(
     mean, bests = each.mean, each.bests
     delta, role = "", ""
     if mean is not None and base.mean is not None and each is not base:
-        difference = mean - base.mean
-        delta = (
-            f"{'+' if difference > 0 else MINUS}{spread_text(abs(difference), places)}" if difference else "="
-        )
-        if difference:
-            role = "good" if (difference > 0) == (each.first.direction == MAXIMIZE) else "bad"
+        change = mean - base.mean
+        delta = difference(change, spread_text(abs(change), places)) if change else "="
+        if change:
+            role = "good" if (change > 0) == (each.first.direction == MAXIMIZE) else "bad"
     until = [trials for column in each.columns if (trials := trials_until(column.item, target)) is not None]
     return Result(
         each,
@@ -107,6 +105,6 @@ def _result(
         span=f"{value(min(bests), places)} – {value(max(bests), places)}" if len(bests) > 1 else "",
         until=f"{fmean(until):.0f}" if until else "",
         reached=f"{len(until)} of {len(each.columns)}" if len(each.columns) > 1 else "",
-        slot_hours=f"{sum(column.item.compute_s for column in each.columns) / 3600:,.1f}",
+        slot_hours=amount(sum(column.item.compute_s for column in each.columns) / 3600),
         is_best=mean is not None and mean == best_mean,
     )

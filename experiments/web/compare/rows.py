@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from experiments.charts.drawing.scale import significant
-from experiments.messages import DASH, decimals_of, value
+from experiments.messages import DASH, decimals_of, difference, value
 
-MINUS = "−"
 LONGEST_TEXT = 300  # characters of a cell
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 
@@ -145,9 +144,9 @@ def _mark_best(cells: Sequence[Cell], numbers: Sequence[float | None], direction
 def _delta(number: float, base: float, places: int | None, *, is_ratio: bool, form: Format | None) -> str:
     if is_ratio and number > 0 and base > 0:
         return f"×{significant(number / base, 2)}"
-    difference = float(number) - float(base)
-    size = abs(difference)
-    return ("+" if difference > 0 else MINUS) + (form(size) if form else spread_text(size, places))
+    change = float(number) - float(base)
+    size = abs(change)
+    return difference(change, form(size) if form else spread_text(size, places))
 
 
 def _decimals_shown(cells: Sequence[Cell], places: int | None) -> int | None:

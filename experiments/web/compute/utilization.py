@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from experiments.charts.drawing.svg import Chart
 from experiments.charts.utilization import Bar, busy, share
-from experiments.messages import DASH, percent
+from experiments.messages import DASH, amount, percent
 from experiments.models import Worker
 from experiments.models.compute.utilization import QUARTER, UsageQuerySet
 from experiments.web.ui import descriptions
@@ -49,9 +49,9 @@ def used(shown: list[Bar]) -> Fact:
     return Fact(
         "Utilization (24 h)",
         percent(busy_hours / hours),
-        note=f"{busy_hours:,.0f} of {hours:,.0f} slot hours"
+        note=f"{amount(busy_hours, 0)} of {amount(hours, 0)} slot hours"
         if hours >= 1
-        else f"{busy_hours * 60:.0f} of {hours * 60:.0f} slot minutes",
+        else f"{amount(busy_hours * 60, 0)} of {amount(hours * 60, 0)} slot minutes",
     )
 
 

@@ -10,7 +10,7 @@ from django.db.models import Count, Q, Sum
 
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.trend import trend
-from experiments.messages import DASH, decimals_of, percent, plural, value
+from experiments.messages import DASH, amount, decimals_of, difference, percent, plural, value
 from experiments.models import Tile, status
 from experiments.models.dashboards.tile_options import Figure
 from experiments.models.usage.slot_usage import date_of
@@ -22,7 +22,6 @@ from experiments.web.experiment.page import url_of
 from .audience import Audience
 
 DAYS, WINDOWS = 7, 12  # the trend of a week: twelve of them
-MINUS = "−"
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ def _best(tile: Tile, audience: Audience, now: datetime) -> Number:
     places = decimals_of(entry.best for entry in board.entries[:2])
     experiment, change, role = leader.experiment, "", ""
     if leader.delta is not None:
-        sign = "+" if leader.delta > 0 else MINUS if leader.delta < 0 else "±"
-        change = f"{sign}{value(abs(leader.delta), places)}"
+        change = difference(leader.delta, value(abs(leader.delta), places))
         role = {True: "good", False: "bad", None: ""}[leader.is_better]
     experiment.workspace = audience.workspace
     steps = [best for _, best in charts.best_steps(experiment)]
@@ -127,7 +125,7 @@ def _slot_hours(tile: Tile, audience: Audience, now: datetime) -> Number:
     before, latest = windows[-2].hours, windows[-1].hours
     change = _relative(latest, before)
     return _usage_number(
-        tile, audience, "Slot hours", f"{latest:,.0f}", change, [sums.hours for sums in windows], of="h",
+        tile, audience, "Slot hours", amount(latest, 0), change, [sums.hours for sums in windows], of="h",
         note=plural(windows[-1].trials, "trial"),
     )  # fmt: skip
 
@@ -147,9 +145,8 @@ def _failure_rate(tile: Tile, audience: Audience, now: datetime) -> Number:
     change, role = "", ""
     if before is not None and latest is not None:
         points = (latest - before) * 100
-        sign = "+" if points > 0 else MINUS if points < 0 else "±"
         change, role = (
-            f"{sign}{abs(points):.1f} points",
+            difference(points, f"{amount(abs(points))} points"),
             "bad" if points > 0 else "good" if points < 0 else "",
         )
     note = f"{windows[-1].failed:,} of {plural(windows[-1].trials, 'trial')}"
@@ -163,7 +160,7 @@ def _relative(latest: float, before: float) -> str:
     if not before:
         return ""
     share = latest / before - 1
-    return f"{'+' if share > 0 else MINUS if share < 0 else '±'}{abs(share) * 100:.0f}%"
+    return difference(share, percent(abs(share)) if abs(share) < 0.5 else f"{abs(share) * 100:,.0f}%")
 
 
 def _now(tile: Tile, audience: Audience) -> dict[str, int]:

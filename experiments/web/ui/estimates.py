@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from experiments.messages import OVER_A_YEAR, YEAR_S, clock, count, duration
+from experiments.messages import OVER_A_YEAR, YEAR_S, amount, clock, count, duration
 from experiments.models import Experiment, Trial, TrialState
 from experiments.scheduler.estimate import Estimate, Finished, Running, progress
 
@@ -47,11 +47,11 @@ def span_range(spans: tuple[float, float]) -> str:
 def slot_time(seconds: float) -> tuple[str, str]:
     """Return slot time as a number and its unit: ("18.2", "slot h")."""
     if seconds < 60:
-        return f"{seconds:.0f}", "slot s"
+        return amount(seconds, 0), "slot s"
     if seconds < 3600:
-        return f"{seconds / 60:.1f}", "slot min"
+        return amount(seconds / 60), "slot min"
     hours = seconds / 3600
-    return (f"{hours:,.1f}" if hours < 1000 else count(round(hours))), "slot h"
+    return (amount(hours) if hours < 1000 else count(round(hours))), "slot h"
 
 
 def slot_time_range(estimate: Estimate) -> str:
@@ -61,7 +61,7 @@ def slot_time_range(estimate: Estimate) -> str:
     most, unit = slot_time(estimate.compute_s[1])
     scale = {"slot s": 1, "slot min": 60, "slot h": 3600}[unit]
     digits = 0 if unit == "slot s" or estimate.compute_s[1] >= 1000 * scale else 1
-    least = f"{estimate.compute_s[0] / scale:,.{digits}f}"
+    least = amount(estimate.compute_s[0] / scale, digits)
     return f"{most} {unit} to go" if least == most else f"{least}–{most} {unit} to go"
 
 

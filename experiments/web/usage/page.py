@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from experiments import database_clock
 from experiments.charts.stacked import Series, stacked
-from experiments.messages import DASH, percent, plural
+from experiments.messages import DASH, amount, percent, plural
 from experiments.models import Trial, UsageLimit, Workspace
 from experiments.models.usage import limit as limits
 from experiments.models.usage.slot_usage import date_of
@@ -133,13 +133,13 @@ def _facts(report: Report, workspace_limit: UsageLimit | None, used: limits.Week
     total, periods = report.total, len(report.query.periods())
     facts = [
         Fact(
-            "Slot hours", f"{total.hours:,.1f}", note=f"{total.hours / periods:,.1f} per {report.query.step}"
+            "Slot hours", amount(total.hours), note=f"{amount(total.hours / periods)} per {report.query.step}"
         ),
         Fact("Trials", f"{total.trials:,}", note=_mean(total)),
         Fact(
             "Failure rate",
             percent(total.failure_share),
-            note=f"{plural(total.failed, 'trial')}, {total.failed_s / 3600:,.1f} slot h lost",
+            note=f"{plural(total.failed, 'trial')}, {amount(total.failed_s / 3600)} slot h lost",
         ),
     ]
     hours = used.hours(None)
@@ -150,13 +150,13 @@ def _facts(report: Report, workspace_limit: UsageLimit | None, used: limits.Week
     if base is not None:
         note = f"{percent(hours / base) if base else '100%'} of the limit, {note}"
     facts.append(
-        Fact("This week", f"{hours:,.1f}", of=f"/ {base:,g} h" if base is not None else "h", note=note)
+        Fact("This week", amount(hours), of=f"/ {base:,g} h" if base is not None else "h", note=note)
     )
     return facts
 
 
 def _mean(total: Sums) -> str:
-    return f"{total.seconds / total.trials / 60:,.1f} min on average" if total.trials else ""
+    return f"{amount(total.seconds / total.trials / 60)} min on average" if total.trials else ""
 
 
 def _series(report: Report) -> list[tuple[str, list[str]]]:

@@ -8,7 +8,7 @@ from typing import Any
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.sparkline import sparkline
 from experiments.filters.experiment_lists import latest_first
-from experiments.messages import failures_of, value
+from experiments.messages import difference, failures_of, value
 from experiments.models import Baseline, Experiment, ExperimentState, User, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.scheduler.wait_reasons import Compute
@@ -21,7 +21,6 @@ ACTIVE, ENDED, PINNED, DRAFTS = 8, 6, 8, 5
 OVER = tuple(
     state for state in status.EXPERIMENT_STATES if state not in (*status.ACTIVE, ExperimentState.DRAFT)
 )
-MINUS = "−"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +123,5 @@ def _delta(
     if not delta:
         return "±0", ""
     is_better = (delta > 0) == (experiment.direction == "maximize")
-    text = f"{'+' if delta > 0 else MINUS}{value(abs(delta), experiment.best_decimals)}"
+    text = difference(delta, value(abs(delta), experiment.best_decimals))
     return text, "good" if is_better else "bad"

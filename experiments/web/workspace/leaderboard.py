@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments import database_clock
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.whisker import whisker
-from experiments.messages import decimals_of, plural, value
+from experiments.messages import amount, decimals_of, difference, plural, value
 from experiments.models import Baseline, Experiment, Project, Workspace
 from experiments.permissions import may, require
 from experiments.query_parameters import choice, text
@@ -30,7 +30,6 @@ from experiments.web.ui.summaries import Fact
 
 from .index import get_workspace
 
-MINUS = "−"
 PARAMETERS = {
     "project": text(100),
     "tag": text(50),
@@ -206,10 +205,9 @@ def drawn_row(
     )
     delta = ""
     if entry.delta is not None:
-        sign = "+" if entry.delta > 0 else MINUS if entry.delta < 0 else "±"
-        delta = f"{sign}{value(abs(entry.delta), places)}"
+        delta = difference(entry.delta, value(abs(entry.delta), places))
     role = {True: "good", False: "bad", None: ""}[entry.is_better]
-    return Row(entry, best, delta, role, mean, drawing, f"{entry.experiment.compute_s / 3600:,.1f}")
+    return Row(entry, best, delta, role, mean, drawing, amount(entry.experiment.compute_s / 3600))
 
 
 def _facts(board: Leaderboard, places: int | None) -> list[Fact]:
@@ -220,17 +218,16 @@ def _facts(board: Leaderboard, places: int | None) -> list[Fact]:
         note = f"{leader.experiment.name} #{leader.experiment.best_number}"
         facts.append(Fact("Best", value(leader.best, places), note=note))
         if board.baseline and leader.delta is not None:
-            sign = "+" if leader.delta > 0 else MINUS
-            gain = f"{sign}{value(abs(leader.delta), places)}"
+            gain = difference(leader.delta, value(abs(leader.delta), places))
             base = f"{board.baseline.experiment.name}, {value(board.baseline.best, places)}"
             facts.append(Fact("vs. baseline", gain, note=base))
     facts.append(Fact("Trials", f"{board.trial_count:,}", note=plural(board.experiment_count, "experiment")))
-    facts.append(Fact("Compute", f"{board.compute_s / 3600:,.1f}", of="slot h", note=_mean_time(board)))
+    facts.append(Fact("Compute", amount(board.compute_s / 3600), of="slot h", note=_mean_time(board)))
     return facts
 
 
 def _mean_time(board: Leaderboard) -> str:
-    return f"{board.compute_s / board.trial_count / 60:,.1f} min per trial" if board.trial_count else ""
+    return f"{amount(board.compute_s / board.trial_count / 60)} min per trial" if board.trial_count else ""
 
 
 def _file_rows(board: Leaderboard) -> Iterator[tuple[object, ...]]:

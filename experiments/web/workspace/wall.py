@@ -22,7 +22,15 @@ from django.views.decorators.http import require_safe
 from experiments import database_clock
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
-from experiments.messages import best_of_each, clock, count, duration_short, set_best_decimals, value
+from experiments.messages import (
+    best_of_each,
+    clock,
+    count,
+    difference,
+    duration_short,
+    set_best_decimals,
+    value,
+)
 from experiments.models import Experiment, ExperimentState, Trial, TrialState, Usage, Worker, status
 from experiments.models.experiment.base import Visibility
 from experiments.models.experiment.queryset import ExperimentQuerySet
@@ -218,7 +226,7 @@ def _gain(experiment: Experiment, at: datetime | None) -> SafeString | str:
         step = experiment.trace[-1][1] - experiment.trace[-2][1]
         # With the same digits as the best value next to it.
         size = f"{abs(step):.4f}" if 1e-4 <= abs(step) < 0.01 else value(abs(step))
-        by = f"{'+' if step > 0 else '−'}{size}"
+        by = difference(step, size)
     return format_html("{} at {}", by, clock(at)) if at else by
 
 

@@ -63,7 +63,7 @@ def test_running_trials_are_in_it(running, carol):
     experiment.trials.filter(state="running").update(started_at=timezone.now() - timedelta(minutes=90))
     assert "Slot hours 1.5" in text_of(as_(carol).get(f"{PAGE}?last=7d"))
     yesterday = TODAY - timedelta(days=1)
-    assert "Slot hours 0.0" in text_of(as_(carol).get(f"{PAGE}?from={yesterday}&to={yesterday}"))
+    assert "Slot hours 0 0 per day" in text_of(as_(carol).get(f"{PAGE}?from={yesterday}&to={yesterday}"))
 
 
 def test_the_file_has_a_row_per_period_and_group(fill, alice, bob, carol):
