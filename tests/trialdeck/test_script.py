@@ -353,3 +353,41 @@ def test_an_expression_that_grows_is_not_evaluated():
 
 def test_a_script_without_arguments_says_which_are_read():
     assert "Arguments of argparse, click, typer" in read("print(1)").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("", ("data", "out")),
+        ("a.csv", ("out",)),
+        ("--lr 0.1 a.csv --amp b", ()),
+        ("--lr=0.1 a.csv b", ()),
+        ("--lr 0.1", ("data", "out")),
+        ("${data} $OUT", ()),
+        ("-v a.csv b", ()),
+    ],
+)
+def test_required_positional_arguments_that_the_command_lacks(command, missing):
+    """TD-D7: every trial would fail without them."""
+    text = """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("data")
+        parser.add_argument("out", type=str)
+        parser.add_argument("rest", nargs="*")
+        parser.add_argument("--lr", type=float, default=0.1)
+        parser.add_argument("--amp", action="store_true")
+        parser.add_argument("-v", action="store_true")
+        parser.parse_args()
+    """
+    assert read_script(dedent(text), "train.py", command_arguments=command.split()).missing == missing
+
+
+def test_positional_arguments_of_a_subcommand_are_not_missing_from_another():
+    text = """
+        import argparse
+        subparsers = argparse.ArgumentParser().add_subparsers()
+        fit = subparsers.add_parser("fit")
+        fit.add_argument("data")
+    """
+    assert read_script(dedent(text), "train.py").missing == ()

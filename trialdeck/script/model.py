@@ -84,7 +84,7 @@ class Script:
     `framework` is the library that reads its arguments ("argparse", "click", "typer", "hydra", …; empty: none was
     recognized). `passes_arguments`: whether parameters are appended to the command, in `argument_style`,
     `boolean_style` and `list_style` (as the settings of these names). `notes` are sentences about what could not be
-    read.
+    read. `missing` are required positional arguments that the command lacks; without them every trial fails.
     """
 
     name: str
@@ -97,3 +97,4 @@ class Script:
     metrics: tuple[MetricCall, ...] = ()
     imports: tuple[ImportedModule, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()

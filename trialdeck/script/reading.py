@@ -23,6 +23,7 @@ NO_ARGUMENTS = (
     "No arguments were recognized. Arguments of argparse, click, typer, Fire, absl, Hydra, OmegaConf, dataclass "
     "parsers and get_next_parameter() are read; add other parameters by hand."
 )
+POSITIONAL = ("argparse", "click", "typer")  # libraries whose arguments may have no option
 MAX_CONSTANTS = 3  # named in the note
 MAX_MODULES = 20  # of the script's own that are searched for arguments
 
@@ -90,7 +91,23 @@ def _script(tree: ast.Module, name: str, command_arguments: tuple[str, ...], fil
         metrics=metric_calls(scope),
         imports=imports(tree),
         notes=tuple(dict.fromkeys(notes)),
+        missing=_missing(arguments, command_arguments) if framework in POSITIONAL and not notes else (),
     )
+
+
+def _missing(arguments: Sequence[Argument], command_arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the required positional arguments for which the command has too few words. Words that may
+    be the value of an option, or a subcommand, count as one."""
+    flags = {argument.option for argument in arguments if argument.kind == BOOLEAN}
+    words, is_value = 0, False
+    for token in command_arguments:
+        if token.startswith("-") and len(token) > 1:
+            is_value = token.startswith("--") and "=" not in token and token not in flags
+        else:
+            words += not is_value
+            is_value = False
+    positionals = [argument.name for argument in arguments if argument.is_required and not argument.option]
+    return tuple(positionals[words:])
 
 
 def _constants(tree: ast.Module) -> list[str]:

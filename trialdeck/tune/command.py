@@ -54,6 +54,11 @@ def tune(args: argparse.Namespace) -> int:
     except Missing as missing:
         _note(f"trialdeck: {missing}")
         return 2
+    if script.missing:
+        raise errors.Invalid(
+            f"{script.name} would fail, nothing was started: it requires {', '.join(script.missing)}.\nAdd to the end: "
+            f"-- {' '.join(name.upper() for name in script.missing)}"
+        )
     command = _with_python(args, command, call, script)
     config = _config(args, command, script, names, metric, direction, further)
     _note(_summary(config, names, metric, direction))

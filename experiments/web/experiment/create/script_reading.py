@@ -109,9 +109,16 @@ def read_arguments(
         searched=len(searched),
         fixed=len(new) - len(searched),
         metrics=script.metrics,
-        notes=script.notes,
+        notes=(*script.notes, *_about_missing(script.missing)),
         python=_python(script, data, queue),
     )
+
+
+def _about_missing(names: tuple[str, ...]) -> list[str]:
+    if not names:
+        return []
+    words = " ".join(name.upper() for name in names)
+    return [f"The script requires {', '.join(names)}. Add {words} to the end of the command."]
 
 
 def start_fault(data: QueryDict, queue: Queue | None) -> str:
