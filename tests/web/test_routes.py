@@ -243,6 +243,7 @@ ROUTES = {
     "usage-json": Route(get=SEES, post=ONLY_LOOKS),
     "usage-limits": Route(get=OWNS, post=OWNS.replace("200", "302")),  # blank fields remove the limit
     "notifications": Route(get=SEES, post=ONLY_LOOKS),
+    "quiet-hours": Route(get="302 405 405 405 405", post="302 404 302 302 302"),
     "rule-new": Route(get=SEES, post="302 404 422 422 422"),  # an empty form is drawn again
     "rule-edit": Route(get="302 404 403 403 200", post="302 404 403 403 422"),  # of the workspace
     "rule-switch": Route(get=ONLY_POSTS, post="302 404 403 403 302"),

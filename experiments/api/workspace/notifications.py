@@ -32,7 +32,7 @@ DELIVERY_PATH = DELIVERIES + "/{int:delivery}"
 
 EventName = Literal["ended", "new_best", "auto_paused", "failure_rate", "worker_lost", "budget"]
 ScopeName = Literal["mine", "experiment", "project", "tag", "workspace"]
-FrequencyName = Literal["always", "hourly"]
+FrequencyName = Literal["always", "hourly", "daily"]
 OF_WORKSPACE = "Whether it belongs to the workspace instead of you; owners only."
 
 
@@ -129,7 +129,9 @@ class DeliveryOut(BaseModel):
     channel: int
     rule: int | None
     subject: str
-    status: Literal["queued", "sent", "failed", "canceled"]
+    status: Literal["queued", "sent", "failed", "canceled", "merged"]
+    is_held: bool = Field(description="Whether it waits until `next_at` for a summary.")
+    summary: int | None = Field(description="Delivery that contains it, if it was merged into a summary.")
     attempts: int
     error: str = Field(description="Of the last attempt.")
     created_at: datetime
@@ -262,7 +264,7 @@ def test_channel(request: ApiRequest, workspace: str, channel: int) -> Status:
 def deliveries(
     request: ApiRequest,
     workspace: str,
-    status: Literal["queued", "sent", "failed", "canceled"] | None = Query(None),
+    status: Literal["queued", "sent", "failed", "canceled", "merged"] | None = Query(None),
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> PageData:
@@ -390,6 +392,8 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
         "rule": delivery.rule_id,
         "subject": delivery.subject,
         "status": delivery.status,
+        "is_held": delivery.is_held,
+        "summary": delivery.summary_id,
         "attempts": delivery.attempts,
         "error": delivery.error,
         "created_at": time_of(delivery.created_at),

@@ -56,6 +56,9 @@ class User(AbstractUser):
     )
 
     time_zone = models.CharField(max_length=64, blank=True)  # of the times on pages; "": the browser's
+    # When no email and no chat message is sent, such as `22:00-07:00; Sat-Sun`, in `quiet_zone`.
+    quiet_hours = models.CharField(max_length=200, blank=True)
+    quiet_zone = models.CharField(max_length=64, blank=True)
 
     # The token with which a program acts for this user now, which limits all permissions. Not a column.
     token: Token | None = None

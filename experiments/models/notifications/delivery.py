@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from experiments import database_clock
@@ -18,11 +19,13 @@ from experiments.models.workspace.workspace import Workspace
 
 from .channel import Channel, ChannelKind
 from .occurrence import Occurrence
-from .rule import Rule
+from .rule import Frequency, Rule
 
 KEPT_FOR = timedelta(days=30)
 RETRIES_S = (30, 300, 1800, 7200, 14400)  # pauses between attempts
 MOST_ATTEMPTS = len(RETRIES_S) + 1
+SUMMARY = "summary"  # kind of a message that contains others
+MOST_IN_SUMMARY = 100
 CLAIM_S = 300.0  # an attempt whose process ended is repeated after so many seconds
 
 
@@ -31,6 +34,7 @@ class DeliveryStatus(models.TextChoices):
     SENT = "sent", "Delivered"
     FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
+    MERGED = "merged", "In a summary"
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -44,16 +48,24 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def due(self, now: datetime) -> Self:
         return self.filter(status=DeliveryStatus.QUEUED, next_at__lte=now)
 
+    def to_merge(self, now: datetime) -> Self:
+        """Messages that waited until now for a summary."""
+        return self.due(now).filter(is_held=True)
+
 
 class Delivery(models.Model):
-    """A message to a channel. `subject` and `text` are for people, `payload` is the document for webhooks."""
+    """A message to a channel. `subject` and `text` are for people, `payload` is the document for webhooks. A message
+    that `is_held` waits until `next_at`, to be sent in a summary; a summary is a message whose content are its `parts`,
+    as far as its receiver may see them when it is sent."""
 
     channel = models.ForeignKey(Channel, models.CASCADE, related_name="deliveries")
     rule = models.ForeignKey(Rule, models.SET_NULL, null=True, related_name="deliveries")
     occurrence = models.ForeignKey(Occurrence, models.SET_NULL, null=True, related_name="deliveries")
     experiment = models.ForeignKey(Experiment, models.CASCADE, null=True, related_name="+")
     message_id = models.UUIDField(default=uuid.uuid4, unique=True)  # the same in every attempt
-    kind = models.CharField(max_length=16)  # of the occurrence, or test
+    kind = models.CharField(max_length=16)  # of the occurrence, or test, or summary
+    is_held = models.BooleanField(default=False)
+    summary = models.ForeignKey("self", models.SET_NULL, null=True, related_name="parts")
     subject = models.CharField(max_length=300)
     text = models.TextField()
     payload = ExactJSONField(default=dict)
@@ -67,6 +79,8 @@ class Delivery(models.Model):
     next_at = StampField(null=True)  # of the next attempt
     sent_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)  # of a browser channel: when its person opened the page
+
+    messages: Sequence[Delivery] = ()  # of a summary that is being sent: its parts
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -89,8 +103,9 @@ class Delivery(models.Model):
     @property
     def label(self) -> str:
         """Its status for people."""
-        is_retrying = self.status == DeliveryStatus.QUEUED and self.attempts
-        return "Retrying" if is_retrying else DeliveryStatus(self.status).label
+        if self.status == DeliveryStatus.QUEUED and (self.attempts or self.is_held):
+            return "Held" if self.is_held else "Retrying"
+        return DeliveryStatus(self.status).label
 
     @classmethod
     def test(cls, channel: Channel, *, by: User, rule: Rule | None = None) -> Delivery:
@@ -106,6 +121,28 @@ class Delivery(models.Model):
             text=f"{by.username} sent this test message{about}. The channel {channel} works.",
             payload={"event": "test", "workspace": channel.workspace.slug, "by": by.username},
         )
+
+    @classmethod
+    def merge(cls, channel_pk: int, now: datetime) -> None:
+        """Put the held messages of a channel that are due into one summary. A single one is sent as it is."""
+        with transaction.atomic():
+            due = cls.objects.to_merge(now).filter(channel=channel_pk).order_by("pk")
+            keys = list(due.select_for_update().values_list("pk", flat=True)[:MOST_IN_SUMMARY])
+            rows = cls.objects.filter(pk__in=keys)
+            if len(keys) < 2:
+                rows.update(is_held=False)
+                return
+            channel = Channel.objects.select_related("workspace").get(pk=channel_pk)
+            subject = f"{len(keys)} notifications from {channel.workspace}"
+            summary = cls.objects.create(channel=channel, kind=SUMMARY, subject=subject, next_at=now)
+            rows.update(status=DeliveryStatus.MERGED, summary=summary, is_held=False, next_at=None)
+
+    @classmethod
+    def release(cls, user: User, now: datetime) -> None:
+        """Let the messages that the quiet hours of a person hold be sent, because these hours were changed. Those of
+        daily summaries stay."""
+        held = cls.objects.filter(channel__owner=user, status=DeliveryStatus.QUEUED, is_held=True)
+        held.exclude(rule__frequency=Frequency.DAILY).update(next_at=now)
 
     def claim(self, now: datetime) -> bool:
         """Begin an attempt. Return True for the one process that may send it."""
@@ -139,7 +176,12 @@ class Delivery(models.Model):
             raise Refused(f"The message was {self.label.lower()}. Only failed messages can be sent again.")
         again = Delivery.objects.filter(pk=self.pk, status=self.status, attempts=self.attempts)
         attempts = 0 if self.status == DeliveryStatus.FAILED else self.attempts
-        again.update(status=DeliveryStatus.QUEUED, attempts=attempts, next_at=now or database_clock.now())
+        again.update(
+            status=DeliveryStatus.QUEUED,
+            attempts=attempts,
+            is_held=False,
+            next_at=now or database_clock.now(),
+        )
 
     @classmethod
     def unseen_by(cls, user: User) -> models.QuerySet[Delivery]:

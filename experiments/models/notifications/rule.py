@@ -39,6 +39,7 @@ class Frequency(models.TextChoices):
 
     ALWAYS = "always", "Every time"
     HOURLY = "hourly", "Once per hour and experiment"
+    DAILY = "daily", "Daily summary at 08:00"
 
 
 class RuleQuerySet(models.QuerySet["Rule"]):

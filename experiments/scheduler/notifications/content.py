@@ -8,7 +8,7 @@ from urllib.parse import quote
 from django.conf import settings
 
 from experiments.charts.drawing.amounts import amount
-from experiments.models import Experiment, Kind, Occurrence
+from experiments.models import Delivery, Experiment, Kind, Occurrence
 
 
 def subject(occurrence: Occurrence) -> str:
@@ -72,13 +72,16 @@ def payload(occurrence: Occurrence) -> dict[str, Any]:
     return {**document, "details": occurrence.details}
 
 
-def url_of(experiment: Experiment | None, workspace_slug: str) -> str:
-    """Return the address of the page that the message is about; "" where the console does not know its own address."""
+def url_of(delivery: Delivery, workspace_slug: str) -> str:
+    """Return the address of the page that a message is about; "" where the console does not know its own address."""
     if not settings.CONSOLE_URL:
         return ""
-    if experiment is None:
+    if delivery.kind == Kind.WORKER_LOST:
         return f"{settings.CONSOLE_URL}/workers/"
-    return f"{settings.CONSOLE_URL}/w/{quote(workspace_slug)}/experiments/{experiment.public_id}/"
+    page = "usage" if delivery.kind == Kind.BUDGET else "notifications"
+    if delivery.experiment is not None:
+        page = f"experiments/{delivery.experiment.public_id}"
+    return f"{settings.CONSOLE_URL}/w/{quote(workspace_slug)}/{page}/"
 
 
 def _ended(experiment: Experiment, details: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from experiments import database_clock
 from experiments.models import (
+    Channel,
     ChannelKind,
     Delivery,
     DeliveryStatus,
@@ -25,6 +26,8 @@ from experiments.models import (
     User,
     Workspace,
 )
+from experiments.models.notifications import hold
+from experiments.timetable.cron import next_after
 
 from . import content
 
@@ -107,6 +110,7 @@ class Week:
         replay = Replay()
         last: dict[int | None, datetime] = {}
         references: dict[int | None, float | None] = {}
+        zone_name = hold.zone_name_of(rule.owner)
         for occurrence in self._occurrences:
             key = occurrence.experiment_id
             if not rule.is_about(occurrence):
@@ -118,6 +122,13 @@ class Week:
                 replay.merged += 1
                 continue
             last[key], references[key] = occurrence.at, occurrence.value
+            if rule.frequency == Frequency.DAILY:
+                summary_at = next_after(hold.DAILY_AT, zone_name, occurrence.at)
+                if replay.fired[-1:] == [summary_at]:
+                    replay.merged += 1
+                elif summary_at <= self.now:
+                    replay.fired.append(summary_at)
+                continue
             replay.fired.append(occurrence.at)
         return replay
 
@@ -179,12 +190,18 @@ def _queue(rule: Rule, occurrence: Occurrence) -> None:
                 text=content.text(occurrence),
                 payload=content.payload(occurrence),
                 value=occurrence.value,
-                **_shown_at_once(now) if channel.kind == ChannelKind.BROWSER else {},
+                **_shown_at_once(now) if channel.kind == ChannelKind.BROWSER else _held(rule, channel, now),
             )
-            for channel in rule.channels.all()
+            for channel in rule.channels.select_related("owner")
         ],
         ignore_conflicts=True,
     )
+
+
+def _held(rule: Rule, channel: Channel, now: datetime) -> dict[str, object]:
+    """Return the columns of a message that waits for a summary."""
+    until = hold.held_until(rule, channel, now, is_daily=rule.frequency == Frequency.DAILY)
+    return {"next_at": now} if until is None else {"next_at": until, "is_held": True}
 
 
 def _shown_at_once(now: datetime) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from experiments.models import (
     Channel,
@@ -19,10 +20,13 @@ from experiments.models import (
     User,
     Workspace,
 )
+from experiments.models.notifications import hold
 from experiments.models.notifications.channel import MAX_ADDRESS, MAX_NAME
 from experiments.models.notifications.occurrence import STEP
+from experiments.timetable.zones import TimetableError, zone_names
 
 SHARES = [(str(STEP * tenth), f"{STEP * tenth}%") for tenth in range(1, 100 // STEP + 1)]
+MAX_QUIET_HOURS = 200
 NO_AUTOCOMPLETE = {"autocomplete": "off"}
 
 
@@ -106,6 +110,40 @@ class RuleForm(forms.Form):
             shown = "margin" if shown == "threshold" else shown
             for sentence in sentences:
                 self.add_error(shown if shown in self.fields else None, sentence)
+
+
+class QuietHoursForm(forms.Form):
+    """When a person wants no messages."""
+
+    quiet_hours = forms.CharField(
+        label="Hours",
+        required=False,
+        max_length=MAX_QUIET_HOURS,
+        help_text="Such as 22:00-07:00, or Mon-Fri 18:00-08:00; Sat-Sun. Blank = none.",
+        widget=forms.TextInput(
+            attrs={"placeholder": "22:00-07:00", "spellcheck": "false", **NO_AUTOCOMPLETE}
+        ),
+    )
+
+    zone = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+    @classmethod
+    def of(cls, user: User) -> QuietHoursForm:
+        zone = user.quiet_zone or timezone.get_current_timezone_name()
+        return cls(initial={"quiet_hours": user.quiet_hours, "zone": zone}, label_suffix="")
+
+    def clean_zone(self) -> str:
+        """Return the zone that the page showed."""
+        zone: str = self.cleaned_data["zone"]
+        return zone if zone in zone_names() else timezone.get_current_timezone_name()
+
+    def clean_quiet_hours(self) -> str:
+        """Return the canonical form of the hours."""
+        text = self.cleaned_data["quiet_hours"].replace("\0", "").strip()
+        try:
+            return hold.checked_hours(text)
+        except TimetableError as error:
+            raise forms.ValidationError(str(error)) from None
 
 
 class ChannelForm(forms.Form):

@@ -25,7 +25,7 @@ from experiments.models import (
     User,
     Workspace,
 )
-from experiments.models.notifications.delivery import MOST_ATTEMPTS
+from experiments.models.notifications.delivery import MOST_ATTEMPTS, SUMMARY
 from experiments.permissions import may
 from experiments.query_parameters import choice, number
 from experiments.scheduler.notifications.fan_out import Replay, Week
@@ -33,7 +33,7 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
-from .forms import ChannelForm, RuleForm
+from .forms import ChannelForm, QuietHoursForm, RuleForm
 
 SIZE = 50  # deliveries of a page
 ICONS = {
@@ -42,11 +42,13 @@ ICONS = {
     ChannelKind.SLACK: "chat",
     ChannelKind.BROWSER: "bell",
 }
+LABELS = {"test": "Test message", SUMMARY: "Summary"}
 # (word in the URL, label, glyph, condition)
 RESULTS = (
     ("", "All", "", Q()),
     ("sent", "Delivered", "succeeded", Q(status=DeliveryStatus.SENT)),
-    ("retrying", "Retrying", "warning", Q(status=DeliveryStatus.QUEUED)),
+    ("held", "Held", "waiting", Q(status=DeliveryStatus.QUEUED, is_held=True)),
+    ("retrying", "Retrying", "warning", Q(status=DeliveryStatus.QUEUED, is_held=False)),
     ("failed", "Failed", "failed", Q(status__in=(DeliveryStatus.FAILED, DeliveryStatus.CANCELED))),
 )
 
@@ -141,6 +143,7 @@ class Editor:
     rule_form: RuleForm | None = None
     rule: Rule | None = None
     channel_form: ChannelForm | None = None
+    quiet_form: QuietHoursForm | None = None
     channel: Channel | None = None
     preview: Preview | None = None
     is_for_workspace: bool = False
@@ -180,6 +183,7 @@ def draw(request: SignedInRequest, workspace: Workspace, editor: Editor | None =
         "file_query": f"?result={result}" if (result := request.GET.get("result", "")) else "",
         "most_attempts": MOST_ATTEMPTS,
         "editor": editor,
+        "quiet_form": editor.quiet_form or QuietHoursForm.of(user),
         "has_channels": any((channel.owner_id is None) == editor.is_for_workspace for channel in channels),
     }
     return render(request, "notifications/show.html", context, status=editor.status)
@@ -188,7 +192,7 @@ def draw(request: SignedInRequest, workspace: Workspace, editor: Editor | None =
 def rules_of(workspace: Workspace, user: User) -> QuerySet[Rule]:
     """Return a user's rules and the workspace's, with the related rows that their names need."""
     rules = Rule.objects.visible_to(user).filter(workspace=workspace)
-    return rules.select_related("experiment", "project").prefetch_related("channels").order_by("pk")
+    return rules.select_related("owner", "experiment", "project").prefetch_related("channels").order_by("pk")
 
 
 def channels_of(workspace: Workspace, user: User, *, is_owner: bool) -> QuerySet[Channel]:
@@ -215,6 +219,7 @@ def _card(channel: Any, *, may_change: bool) -> ChannelCard:
         DeliveryStatus.QUEUED: ("Retrying", "warning") if channel.last_attempts else ("Queued", "pending"),
         DeliveryStatus.FAILED: ("Failed", "failed"),
         DeliveryStatus.CANCELED: ("Working", "succeeded"),
+        DeliveryStatus.MERGED: ("Working", "succeeded"),
     }
     state, glyph = states[channel.last_status]
     icon = ICONS[ChannelKind(channel.kind)]
@@ -248,7 +253,7 @@ def _deliveries(
 
 
 def _delivery_row(delivery: Delivery) -> DeliveryRow:
-    label = "Test message" if delivery.kind == "test" else Kind(delivery.kind).label
+    label = LABELS.get(delivery.kind) or Kind(delivery.kind).label
     status = {
         DeliveryStatus.SENT: "succeeded",
         DeliveryStatus.FAILED: "failed",
@@ -260,8 +265,11 @@ def _delivery_row(delivery: Delivery) -> DeliveryRow:
     ]
     if delivery.next_at and delivery.attempts:
         attempts.append(Attempt(delivery.next_at, "next attempt", "waiting"))
+    elif delivery.is_held:
+        attempts.append(Attempt(delivery.next_at, "in a summary", "waiting"))
     is_short = status == "succeeded" and len(attempts) == 1
-    may_send = delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.QUEUED) and bool(delivery.attempts)
+    is_open = delivery.status in (DeliveryStatus.FAILED, DeliveryStatus.QUEUED)
+    may_send = is_open and bool(delivery.attempts or delivery.is_held)
     via = Via(delivery.channel, ICONS[ChannelKind(delivery.channel.kind)])
     return DeliveryRow(delivery, label, via, status, [] if is_short else attempts, may_send)
 

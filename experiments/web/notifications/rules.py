@@ -126,7 +126,7 @@ def _changeable(request: SignedInRequest, workspace_slug: str, rule_pk: int) -> 
     """Return a rule that this user may change. Raise 404 if they cannot see it, `Forbidden` if they may not change
     it."""
     workspace = get_workspace(request, workspace_slug)
-    rule = page.rules_of(workspace, request.user).select_related("owner").filter(pk=rule_pk).first()
+    rule = page.rules_of(workspace, request.user).filter(pk=rule_pk).first()
     if rule is None:
         raise Http404
     require(request.user, "view" if rule.owner_id else "manage", workspace)

@@ -4,7 +4,7 @@ from django.urls import path
 
 from experiments.web.table_files import file_paths
 
-from . import browser, channels, deliveries, page, rules
+from . import browser, channels, deliveries, page, quiet_hours, rules
 
 W = "w/<slug:workspace_slug>/notifications/"
 
@@ -12,6 +12,7 @@ urlpatterns = [
     path(W, page.show, name="notifications"),
     *file_paths(W + "deliveries", deliveries.file, name="deliveries"),
     path(W + "deliveries/<int:delivery_pk>/send/", deliveries.send, name="delivery-send"),
+    path(W + "quiet-hours/", quiet_hours.save, name="quiet-hours"),
     path(W + "rules/new/", rules.new, name="rule-new"),
     path(W + "rules/<int:rule_pk>/", rules.edit, name="rule-edit"),
     path(W + "rules/<int:rule_pk>/switch/", rules.switch, name="rule-switch"),

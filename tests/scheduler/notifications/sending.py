@@ -13,7 +13,7 @@ from experiments.scheduler.notifications import fan_out, outbox
 
 def deliver() -> list[Delivery]:
     """What control does with each tick, until nothing is due. Return all messages, oldest first."""
-    while fan_out.expand() or outbox.send_due():
+    while fan_out.expand() or outbox.merge_held() or outbox.send_due():
         pass
     return list(Delivery.objects.order_by("pk"))
 

@@ -1,0 +1,38 @@
+"""The quiet hours of a person."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from experiments import database_clock
+from experiments.models import Delivery
+from experiments.models.notifications import hold
+from experiments.web.ui.query_checks import takes
+from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.index import get_workspace
+
+from . import page
+from .forms import QuietHoursForm
+
+
+@login_required
+@require_POST
+@takes()
+def save(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
+    """Change the quiet hours, in the time zone that the page shows. Messages that no longer need to wait are sent."""
+    workspace = get_workspace(request, workspace_slug)
+    form = QuietHoursForm(request.POST, label_suffix="")
+    if not form.is_valid():
+        return page.draw(request, workspace, page.Editor(quiet_form=form, status=422))
+    user, now = request.user, database_clock.now()
+    user.quiet_hours = form.cleaned_data["quiet_hours"]
+    user.quiet_zone = form.cleaned_data["zone"] if user.quiet_hours else ""
+    user.save(update_fields=["quiet_hours", "quiet_zone"])
+    if hold.quiet_until(user, now) is None:
+        Delivery.release(user, now)
+    messages.success(request, "Quiet hours saved." if user.quiet_hours else "Quiet hours turned off.")
+    return redirect("notifications", workspace.slug)
