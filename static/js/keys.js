@@ -23,7 +23,7 @@ function move(by) {
 }
 
 function press(key) {
-  const place = /^[a-z]$/.test(key) ? rowHere() ?? document.querySelector("main .page-head") : document;
+  const place = /^[a-z]$/.test(key) ? rowHere() ?? document.querySelector("main .page-head") : key === "Escape" ? document.querySelector(":target") : document;
   const carrier = [...(place?.querySelectorAll(`[aria-keyshortcuts="${CSS.escape(key)}"]`) ?? [])].at(-1);
   if (carrier?.type === "submit") htmx.ajax("get", carrier.form.action, { source: carrier, target: "#dialog", swap: "morph" });
   else if (carrier?.type !== "search") carrier?.click();
