@@ -9,7 +9,7 @@ from experiments.charts.drawing.scale import finite
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label
 
 ROW = 22.0
-MONO = 6.6  # width of a character of the names
+MONO = 7.0  # width of a character of the names, at most
 
 
 def importance(

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from experiments.charts.curve import thinned
+from experiments.charts.drawing.axes import FULL_WIDTHS, HALF_WIDTHS, fits
 from experiments.charts.drawing.scale import Linear, Log, linear_or_log, significant
 from experiments.charts.drawing.svg import (
-    NARROW,
     TURN,
-    WIDE,
     Chart,
     Svg,
     clip,
@@ -21,6 +20,7 @@ from experiments.charts.drawing.svg import (
     px,
 )
 
+WIDTHS = (FULL_WIDTHS[0], *HALF_WIDTHS)  # alone in its row, beside another chart, on a phone
 COLORS = 6  # of the first lines; the others are gray
 MAX_POINTS = 300  # drawn of one line
 MAX_ROWS = 20_000  # of the data table
@@ -60,7 +60,7 @@ def overlay(
     drawn = [line for line in lines if any(value is not None for _, value in line.points)]
     description = _described(drawn, y_name)
     elements = []
-    for width, fit in ((WIDE, "is-wide"), (NARROW, "is-narrow")):
+    for width, fit in fits(WIDTHS):
         drawing = _Drawing(drawn, x_name=x_name, width=width, is_step=is_step)
         body = (
             drawing.draw() if drawn else [label(width / 2, drawing.height / 2, "No values", anchor="middle")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import groupby
 
@@ -14,6 +14,7 @@ from experiments.messages import plural
 from experiments.models import Event, Revision, status
 from experiments.web.experiment.edit.settings_diff import Change, changes
 from experiments.web.ui.descriptions import FeedEntry, feed_entries
+from experiments.web.ui.setting_labels import labels_in
 
 LEAST_FOLDED = 3  # consecutive system events
 MOST_CHANGES = 6  # of an edit
@@ -90,8 +91,9 @@ def _item(entry: FeedEntry, event: object, revisions: Mapping[int, Revision]) ->
     before, after = revisions.get(number - 1), revisions.get(number)
     all_changes = changes(before.settings, after.settings) if before and after else []
     short = [change for change in all_changes if not change.lines]
+    _, reason = labels_in(event.why)
     return Item(
-        entry,
+        replace(entry, detail=f"“{reason}”" if reason else "") if short else entry,
         is_person=event.by is not None,
         changes=short[:MOST_CHANGES],
         more_changes=len(all_changes) - len(short[:MOST_CHANGES]),

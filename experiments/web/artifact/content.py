@@ -46,6 +46,16 @@ class Content:
     is_all: bool = True
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def titles(self) -> list[tuple[str, bool]]:
+        """The header: each cell, and whether its column has numbers alone."""
+        return list(zip(self.header, self.numeric, strict=True))
+
+    @property
+    def lines(self) -> list[list[tuple[str, bool]]]:
+        """The rows in the same form."""
+        return [list(zip(row, self.numeric, strict=True)) for row in self.rows]
+
 
 def image_type(data: bytes) -> str:
     """Return the content type of an image that is safe to show, by its first bytes; empty for anything else."""

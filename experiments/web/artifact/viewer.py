@@ -40,6 +40,12 @@ ICONS = {
     ".tsv": "table",
     ".md": "text",
     ".txt": "text",
+    ".log": "text",
+    ".out": "text",
+    ".err": "text",
+    ".yaml": "text",
+    ".yml": "text",
+    ".toml": "text",
 }
 
 

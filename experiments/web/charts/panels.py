@@ -142,7 +142,7 @@ def _correlation(view: ChartView, widths: Sequence[int]) -> Panel:
         "Importance",
         view.about(len(view.even_marks)),
         [chart],
-        note="Spearman rank correlation. — means no order, or always the same value"
+        note="Spearman rank correlation; — for choices without an order and for constant values"
         if undefined
         else "Spearman rank correlation",
     )

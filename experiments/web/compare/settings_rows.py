@@ -12,11 +12,11 @@ from experiments.web.experiment.edit.settings_diff import (
     changes,
     flat_hyperparameters,
     hyperparameter_text,
-    label_of,
     masked,
     parameter_text,
     text_of,
 )
+from experiments.web.ui.setting_labels import label_of
 
 from .rows import Row, text_row
 

@@ -19,9 +19,10 @@ from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.key_value_rows import unless_unchanged
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
+from experiments.web.ui.setting_labels import label_of
 
 from .edit.setting_blocks import BlockForm, change
-from .edit.settings_diff import label_of, text_of
+from .edit.settings_diff import text_of
 from .forms.experiment_form import ExperimentForm, settings_values
 from .forms.sections import REFERENCE_KINDS
 from .page import frame, get_experiment, url_of
@@ -309,6 +310,8 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     context |= {
         "settings": settings,
         "may_edit": may(request.user, "edit", experiment) and status.is_offered("edit", experiment.state),
+        "may_update": may(request.user, "update", experiment)
+        and status.is_offered("update", experiment.state),
         "url": url_of(experiment, "experiment-execution"),
         "source": _source(settings, resolved),
         "packages_are": PACKAGES_FROM[settings.packages_from],

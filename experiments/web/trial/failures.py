@@ -120,13 +120,10 @@ def separating(
     chance = len(candidates) * math.comb(k + exceptions, k) / math.comb(k + n, k)
     if chance > LIKELY_BY_CHANCE or exceptions > n * MOST_EXCEPTIONS:
         return None, ""
-    outside = (
-        f"{exceptions:,} of the {n:,} that did not fail"
-        if exceptions
-        else f"none of the {n:,} that did not fail"
-    )
     sign = {">=": "≥", "<=": "≤"}.get(region.relation, "=")
-    return region, f"All have {region.name} {sign} {_value_text(region.value)}, and {outside}."
+    where = f"{region.name} {sign} {_value_text(region.value)}"
+    others = f"{exceptions:,} of {n:,} trials that did not fail"
+    return region, f"All {k:,} had {where}, compared with {others}."
 
 
 def _common(failed: Sequence[dict[str, Any]]) -> list[str]:

@@ -24,6 +24,8 @@ from experiments.models.trial.failure_cause import cause_of
 from experiments.scheduler import wait_reasons
 from experiments.scheduler.wait_reasons import Compute, Hold, Kind
 
+from .setting_labels import labels_in
+
 # --- waiting ---------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +206,8 @@ def _of_experiment(event: Event) -> FeedEntry:
             detail = f"{detail}, {bytes_(event.details.get('bytes'))}"
         if event.verb in ("edit", "update"):
             text = f"{text}, revision {event.after}"
+            labels, reason = labels_in(event.why)
+            detail = f"{labels}: “{reason}”" if reason else labels
         return FeedEntry(event, "", f"{event.who} {text}", "", detail=detail, icon=icon)
     if state and event.verb == state.word:
         label = "Started" if state.word == status.ExperimentState.RUNNING else state.label

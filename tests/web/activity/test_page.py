@@ -103,6 +103,17 @@ def test_an_edit_shows_old_and_new_values(running, carol, alice):
     assert "<del>6</del>" in html and "<ins>50</ins>" in html and "#revision-2" in html
 
 
+def test_an_edit_names_the_settings_as_the_form_does_and_quotes_its_reason(running, carol, alice):
+    """TD-C8: on Overview the settings with the reason; on Activity, where the values are, the reason alone."""
+    experiment = running()
+    settings = type(experiment.settings).checked({**experiment.settings.document(), "max_trials": 50})
+    experiment.update(settings, by=alice, seen=experiment.revision.number, note="one more night")
+    html = page(carol, experiment).content.decode()
+    assert "<small>“one more night”</small>" in html and "max_trials" not in html
+    overview = as_(carol).get(reverse("experiment", args=["lab", experiment.public_id])).content.decode()
+    assert "<small>Max trials: “one more night”</small>" in overview
+
+
 def test_a_long_history_comes_in_pages_with_the_same_queries(lively, carol, django_assert_num_queries):
     """TD-C8: bounded, whatever the number of events."""
     client, url = as_(carol), reverse("experiment-activity", args=["lab", lively.public_id])

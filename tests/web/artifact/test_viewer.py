@@ -65,7 +65,7 @@ def test_other_trials_come_in_pages(three, carol):
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
-        ("t.csv", b"a,b\n1,<i>\n", "<td>&lt;i&gt;</td>"),
+        ("t.csv", b"a,b\n1,<i>\n", '<td class="num">1</td><td>&lt;i&gt;</td>'),
         ("m.json", json.dumps({"acc": [1, {"x": "</script>"}]}).encode(), "&lt;/script&gt;"),
         ("r.md", b"# Report\n\n<script>x</script>", "<h3>Report</h3>"),
         ("page.html", b"<script>alert(1)</script>", "&lt;script&gt;alert(1)"),

@@ -32,7 +32,7 @@ def row(answer, label: str) -> list[str]:
 
 def results(answer) -> list[list[str]]:
     """The cells of the table of results as text."""
-    table = answer.content.decode().split('aria-label="Results"')[1].split("</table>")[0]
+    table = answer.content.decode().split('aria-label="Results by experiment"')[1].split("</table>")[0]
     rows = re.findall(r"<tr>(.*?)</tr>", table.split("<tbody>")[1], re.S)
     return [
         [
@@ -108,7 +108,7 @@ def test_experiments_that_differ_only_in_their_seed_are_replicates(make, carol):
         ["random", "1", "0.7000", "—", "−0.2000", "—", "2", "2.0"],
     ]
     assert 'data-role="bad">−0.2000' in answer.content.decode()
-    assert answer.content.decode().count('class="band-1"') == 4, "both charts of the best, wide and narrow"
+    assert answer.content.decode().count('class="band-1"') == 6, "both charts of the best, for three widths"
 
 
 def test_the_best_so_far_is_drawn_by_trial_and_by_time(make, carol):

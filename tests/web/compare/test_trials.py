@@ -86,7 +86,7 @@ def test_the_curves_of_all_metrics_lie_over_each_other(pair, carol):
     """TD-C5: the objective first, one line per trial, and the data as a table."""
     html = page(carol, pair, [1, 2]).content.decode()
     assert re.findall(r'aria-label="(\w+ by step)"', html) == ["accuracy by step", "train_loss by step"]
-    assert html.count('class="cat-line-1"') == 4 and html.count('class="cat-line-2"') == 4, "wide and narrow"
+    assert html.count('class="cat-line-1"') == 6 and html.count('class="cat-line-2"') == 6, "for three widths"
     data = page(carol, pair, [1, 2], show="data").content.decode()
     assert "0.6" in data and "<figure" not in data
 

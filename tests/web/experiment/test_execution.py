@@ -331,3 +331,12 @@ def test_enqueue_warns_of_what_will_not_run(draft, bob, worker):
     assert "No code to run" not in question(
         draft("cloned", command="", script="train.py", repository=REPOSITORY)
     )
+
+
+def test_settings_of_a_running_experiment_are_changed_by_edit(running, bob, carol):
+    """CML-E0: who may edit gets the link; for all others only drafts can be edited."""
+    experiment = running()
+    edit = reverse("experiment-edit", args=["lab", experiment.public_id])
+    tabs = {user: as_(user).get(url_of(experiment)).content.decode() for user in (bob, carol)}
+    assert f'<a class="link" href="{edit}">edit the experiment</a>' in tabs[bob]
+    assert f'href="{edit}"' not in tabs[carol] and "Only drafts can be edited." in tabs[carol]

@@ -14,8 +14,9 @@ from experiments.models import Experiment, Invalid, Refused, Settings, User
 from experiments.permissions import require
 from experiments.web.experiment.page import refused
 from experiments.web.ui.requests import SignedInRequest
+from experiments.web.ui.setting_labels import label_of
 
-from .settings_diff import Change, changes, label_of
+from .settings_diff import Change, changes
 
 
 class BlockForm(forms.Form):

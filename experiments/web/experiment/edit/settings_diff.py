@@ -12,58 +12,8 @@ from experiments.models import Settings
 from experiments.models.settings.execution import PACKAGES_FROM
 from experiments.runner.memory_size import format_mebibytes
 from experiments.web.experiment.forms import space_rows
+from experiments.web.ui.setting_labels import label_of
 
-LABELS = {
-    "command": "Command",
-    "directory": "Working directory",
-    "environment": "Environment",
-    "pipefail": "Fail when any part of a pipe fails",
-    "passes_arguments": "Pass parameters as arguments",
-    "argument_style": "Argument style",
-    "boolean_style": "Booleans",
-    "list_style": "Lists",
-    "metric": "Metric",
-    "direction": "Direction",
-    "further_objectives": "Additional objectives",
-    "source": "Metric source",
-    "pattern": "Regular expression",
-    "metric_path": "JSON file",
-    "selection": "Reported as",
-    "weights": "Weights",
-    "goal": "Goal",
-    "algorithm": "Algorithm",
-    "algorithm_arguments": "Algorithm arguments",
-    "seed": "Seed",
-    "avoid_failing_regions": "Avoid failing regions",
-    "max_trials": "Max trials",
-    "concurrency": "Concurrency",
-    "max_duration_s": "Max duration",
-    "max_trial_duration_s": "Max trial duration",
-    "stop_grace_s": "Stop grace period",
-    "gpus": "GPUs per trial",
-    "cores": "Cores per trial",
-    "memory_mib": "Memory per trial",
-    "retries": "Retries",
-    "breaker": "Auto-pause after N identical failures",
-    "start_window": "Start window",
-    "window_time_zone": "Time zone of the start window",
-    "constraints": "Constraints",
-    "fixed": "Fixed values",
-    "starting_points": "Starting points",
-    "warm_start": "Warm start",
-    "early_stopping": "Early stopping",
-    "early_stopping_arguments": "Rule arguments",
-    "reference_kind": "Version",
-    "diff": "Uncommitted changes",
-    "packages_from": "Packages from",
-    "original_packages": "Packages before resolution",
-    "image": "Container image",
-    "image_arguments": "Container arguments",
-    "destination": "Output destination",
-    "keeps_best": "Keep artifacts of the best",
-    "hyperparameters": "Hyperparameters",
-    "objects": "Configuration objects",
-}
 SECTIONS = {
     "Objective": (
         "direction",
@@ -152,11 +102,6 @@ def changes(before: Settings, after: Settings) -> list[Change]:
                 texts = repr(old), repr(new)
             differences.append(Change(label_of(name), *texts))
     return differences
-
-
-def label_of(name: str) -> str:
-    """Return the label of a setting, as the form shows it."""
-    return LABELS.get(name) or name.removesuffix("_s").replace("_", " ").capitalize()
 
 
 def text_of(name: str, value: Any) -> str:

@@ -28,10 +28,11 @@ from experiments.web.experiment.page import get_experiment, refused, url_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
+from experiments.web.ui.setting_labels import label_of
 
 from .conflict import Conflict, conflict_of
 from .preview import change_preview
-from .settings_diff import label_of, text_of
+from .settings_diff import text_of
 
 # Shown beside a locked setting. `LOCKED` has the error of a request that changes it nevertheless.
 WHY_LOCKED = {

@@ -95,7 +95,10 @@ class CloneForm(ProjectChoice, ActionForm):
 
     name = forms.CharField(max_length=200, label="Name")
     description = forms.CharField(
-        required=False, label="Description", widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
+        required=False,
+        label="Description",
+        widget=forms.Textarea(attrs={"rows": 4, "class": "is-prose"}),
+        max_length=100_000,
     )
 
     def prepare(self) -> None:

@@ -13,8 +13,9 @@ from django.forms.models import ModelChoiceIterator
 from experiments.filters import experiment_lists
 from experiments.models import Experiment, ExperimentState, Queue, Settings
 from experiments.models.settings import LOCKED
-from experiments.web.experiment.edit.settings_diff import label_of, text_of
+from experiments.web.experiment.edit.settings_diff import text_of
 from experiments.web.ui.form_fields import QueueField, field_of
+from experiments.web.ui.setting_labels import label_of
 
 from . import space_rows
 from .experiment_form import ExperimentForm, description_values, settings_values
