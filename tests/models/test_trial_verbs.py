@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from experiments.models import Experiment, Failure, Invalid, Outcome, Refused, Trial, User, Worker
+from experiments.models.compute.resources import Free
 from tests.people import end_all, make_settings
 
 FAILED = Outcome(failure=Failure.EXIT_CODE, detail="ValueError: no", exit_code=1)
@@ -177,3 +178,48 @@ def test_values_by_hand_inform_the_search_only_inside_of_its_space(running: Runn
     with pytest.raises(Invalid):
         Trial.add(experiment, {"lr": 0.01, "layers": 7}, by=alice)
     assert experiment.trials.filter(source="added").count() == 2
+
+
+def test_a_stopped_trial_has_the_grace_period_of_the_current_settings(running: Running, alice: User) -> None:
+    """TD-A15: also after an Update of the setting; a second stop changes nothing."""
+    experiment = running(taken=1, stop_grace_s=10)
+    experiment.update(make_settings(stop_grace_s=60), by=alice, seen=1)
+    trial = Trial.objects.get(experiment=experiment, number=1)
+    assert trial.stop(by=alice) is True
+    assert Trial.objects.get(pk=trial.pk).stop_grace_s == 60
+    assert Trial.objects.get(pk=trial.pk).stop(by=alice) is False
+    assert experiment.events.filter(verb="stop", trial=trial).count() == 1
+
+
+def test_a_rerun_that_reserves_more_than_is_free_waits(running: Running, alice: User, worker: Worker) -> None:
+    """TD-A14: it reserves what its original revision asked for, not what the current one does."""
+    experiment = running(taken=0, memory_mib=512)
+    free = Free(memory_mib=600)
+    trial = Trial.take(worker, ["default"], free=free)
+    assert trial is not None
+    trial.settle(FAILED)
+    row = Experiment.objects.get(pk=experiment.pk)
+    row.update(make_settings(memory_mib=256, max_trials=1), by=alice, seen=1)
+    rerun = Trial.objects.get(pk=trial.pk).rerun(by=alice)
+    row.trials.filter(state="waiting").exclude(pk=rerun.pk).delete()
+    Experiment.objects.filter(pk=experiment.pk).update(waiting_count=1)
+    assert Trial.take(worker, ["default"], free=Free(memory_mib=300)) is None
+    taken = Trial.take(worker, ["default"], free=free)
+    assert taken is not None and (taken.pk, taken.memory_mib) == (rerun.pk, 512)
+
+
+def test_a_trial_of_an_experiment_paused_meanwhile_is_not_claimed(
+    running: Running, alice: User, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-A7: the pause came between the choice of the experiment and its lock."""
+    experiment = running(taken=0)
+    locked = Experiment.locked
+
+    def pause_first(self: Experiment):
+        monkeypatch.setattr(Experiment, "locked", locked)
+        Experiment.objects.get(pk=self.pk).pause(by=alice)
+        return locked(self)
+
+    monkeypatch.setattr(Experiment, "locked", pause_first)
+    assert Trial.take(worker, ["default"]) is None
+    assert Experiment.objects.get(pk=experiment.pk).running_count == 0

@@ -386,3 +386,57 @@ def test_moving_to_another_queue_puts_it_at_the_end_there(
     assert list(gpu.active_experiments().values_list("name", flat=True)) == ["there", "moved"]
     assert left.routing_key in looked_at
     assert moved.events.get(verb="move_to").why == "default → gpu"
+
+
+def test_a_clone_of_a_long_name_fits_the_column(draft: Draft, alice: User) -> None:
+    """PAI-C1: 200 characters, also with the words in front of it."""
+    clone = draft("x" * 200).clone(by=alice)
+    assert clone.name == f"Clone of {'x' * 191}"
+
+
+def test_a_deletion_names_who_deleted_it(running: Running, alice: User, bob: User) -> None:
+    """PAI-D2: and who restored it."""
+    experiment = end_all(running(max_trials=1))
+    experiment.delete_to_trash(by=bob)
+    experiment.restore(by=alice)
+    assert list(experiment.events.filter(verb__in=("delete", "restore")).values_list("verb", "by")) in (
+        [("restore", alice.pk), ("delete", bob.pk)],
+        [("delete", bob.pk), ("restore", alice.pk)],
+    )
+
+
+def test_a_pause_and_a_dequeue_leave_the_times_of_the_run(running: Running, alice: User) -> None:
+    """TD-A6, TD-A7: it started once, and it ended when its last trial did."""
+    experiment = running(max_trials=1)
+    started_at = Experiment.objects.get(pk=experiment.pk).started_at
+    experiment.pause(by=alice)
+    experiment.unpause(by=alice)
+    assert Experiment.objects.get(pk=experiment.pk).started_at == started_at
+    ended = end_all(experiment, FAILED)
+    ended_at = ended.ended_at
+    ended.resume(by=alice, rerun_failed=True)
+    ended.dequeue(by=alice)
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.started_at, row.ended_at) == (started_at, ended_at)
+
+
+def test_a_stopped_experiment_has_no_target_any_more(running: Running, alice: User) -> None:
+    """TD-A8: the next stop chooses its own."""
+    experiment = running()
+    experiment.stop(by=None, target="failed", because="why")
+    end_all(experiment)
+    row = Experiment.objects.get(pk=experiment.pk)
+    assert (row.state, row.stop_target) == ("failed", "")
+
+
+def test_a_release_is_an_event_of_what_its_worker_is_stopping(
+    running: Running, alice: User, root: User, worker: Worker
+) -> None:
+    """TD-S2: the trial need not be running; a second release changes nothing."""
+    experiment = running(taken=1)
+    experiment.trials.get(number=1).stop(by=alice)
+    row = Worker.objects.get(pk=worker.pk)
+    assert row.release(by=root) is True
+    event = experiment.events.get(verb="release")
+    assert (event.by, event.why) == (root, "worker w1")
+    assert Worker.objects.get(pk=worker.pk).release(by=root) is False
