@@ -7,11 +7,11 @@ queryset with markers in place of values, and then executed many times with the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
@@ -28,6 +28,8 @@ _PLAIN: dict[type[models.Field], type] = {
     models.CharField: str,
     models.TextField: str,
 }
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 @contextmanager
@@ -185,6 +187,54 @@ class Statement:
             raise AssertionError(f"not a parameter of {sql}: {missing}")
         self._compiled = sql, parameters
         return self._compiled
+
+
+class RowStatement(Statement, Generic[Row]):
+    """A queryset as a statement with parameters, whose rows become objects of its model.
+
+    Only the columns `names` are read, by default all; any other one costs a query when it is used, as after `only`.
+    `annotations` are names of the queryset's annotations, which become attributes.
+    """
+
+    def __init__(
+        self,
+        model: type[Row],
+        build: Callable[..., models.QuerySet],
+        *,
+        names: Collection[str] = (),
+        annotations: Sequence[str] = (),
+        **marks: Any,
+    ) -> None:
+        fields = [field for field in model._meta.concrete_fields if not names or field.attname in names]
+        self._model, self._annotations = model, annotations
+        self._columns = [field.attname for field in fields]
+        self._converters = [_converter(field) for field in fields]
+        super().__init__(lambda **values: build(**values).values_list(*self._columns, *annotations), **marks)
+
+    def objects(self, **values: Any) -> list[Row]:
+        """Return the rows as objects."""
+        return [self._object(row) for row in self.rows(**values)]
+
+    def object(self, **values: Any) -> Row | None:
+        """Return the first row as an object, None if there is none."""
+        rows = self.rows(**values)
+        return self._object(rows[0]) if rows else None
+
+    def _object(self, values: Sequence[Any]) -> Row:
+        # The annotations follow the columns.
+        read = [
+            convert(value) if convert and value is not None else value
+            for convert, value in zip(self._converters, values, strict=False)
+        ]
+        row = self._model.from_db(DEFAULT_DB_ALIAS, self._columns, read)
+        for name, value in zip(self._annotations, values[len(read) :], strict=True):
+            setattr(row, name, value)
+        return row
+
+
+def _converter(field: models.Field) -> Callable[[Any], Any] | None:
+    """Return what makes a value of a row from a value of the driver. None: they are the same."""
+    return None if type(field) in _PLAIN else partial(from_driver, field)
 
 
 def from_driver(field: models.Field, value: Any) -> Any:

@@ -45,6 +45,7 @@ from experiments.scheduler.experiment_cache import cache_of, caches
 from experiments.scheduler.past_trials import past_trials
 from experiments.search import engine, starting_points
 from experiments.search.engine import Exhausted, Problem
+from experiments.worker.plain_transaction import read_experiment
 from experiments.worker.recovery import reported_results
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def schedule(pk: int) -> None:
     """Take all steps that are due for the experiment, until it has processed the latest `wake`."""
     with _exclusively(pk) as is_mine:
         while is_mine:
-            experiment = Experiment.objects.filter(pk=pk).select_related("revision", "queue").first()
+            experiment = read_experiment(pk)
             if experiment is None or not experiment.is_active:
                 caches.pop(pk, None)
                 return

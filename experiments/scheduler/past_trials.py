@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from django.db.models import F
 
-from experiments.models import Experiment, Trial, status
+from experiments.models import Experiment, Suggestion, Trial, plain_sql, status
 from experiments.models.warm_start import results as warm_results
 from experiments.scheduler.experiment_cache import ExperimentCache, cache_of
 from experiments.search import starting_points
 from experiments.search.engine import PastTrial
 from experiments.search.space import Space
+
+CHUNK = 2000
+# What `_past_trial` reads.
+_COLUMNS = (
+    "id",
+    "number",
+    "ordinal",
+    "state",
+    "failure",
+    "params",
+    "raw",
+    "sampler_attrs",
+    "value",
+    "final_metrics",
+    "settled_rank",
+)
+_KEY, _OTHER_KEY = -1_000_000_007, -1_000_000_009
+_suggestions = plain_sql.RowStatement(
+    Suggestion,
+    lambda experiment, revision: Suggestion.objects.filter(experiment=experiment, revision=revision),
+    experiment=_KEY,
+    revision=_OTHER_KEY,
+)
+_active = plain_sql.RowStatement(
+    Trial,
+    # By number alone, SQLite would scan all trials.
+    lambda experiment: Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ACTIVE).order_by(
+        "state", "number"
+    ),
+    names=_COLUMNS,
+    experiment=_KEY,
+)
+_settled = plain_sql.RowStatement(
+    Trial,
+    lambda experiment, last_rank: (
+        Trial.objects.filter(experiment=experiment, settled_rank__gt=last_rank)
+        .order_by("settled_rank")
+        .annotate(again_of=F("rerun_of__number"))[:CHUNK]
+    ),
+    names=_COLUMNS,
+    annotations=("again_of",),
+    experiment=_KEY,
+    last_rank=_OTHER_KEY,
+)
 
 
 def past_trials(experiment: Experiment) -> list[PastTrial]:
@@ -19,15 +64,16 @@ def past_trials(experiment: Experiment) -> list[PastTrial]:
     cache = cache_of(experiment)
     space = experiment.settings.space
     # In lifecycle order: a trial whose state changes between two queries is seen twice, never missed.
-    suggestions = list(experiment.suggestions.filter(revision=experiment.revision))
-    active = list(experiment.trials.filter(state__in=status.TRIAL_ACTIVE).order_by("state", "number"))
-    settled = experiment.trials.filter(settled_rank__gt=cache.last_rank).order_by("settled_rank")
-    for trial in settled.annotate(again_of=F("rerun_of__number")).iterator(chunk_size=2000):
+    suggestions = _suggestions.objects(experiment=experiment.pk, revision=experiment.revision_id)
+    active = _active.objects(experiment=experiment.pk)
+    for trial in _newly_settled(experiment, cache):
+        trial.experiment = experiment
         cache.settled[trial.number] = _past_trial(trial, space)
-        cache.last_rank = trial.settled_rank or cache.last_rank
-        first = cache.settled.get(trial.again_of)
+        first = cache.settled.get(trial.again_of)  # type: ignore[attr-defined]  # an annotation
         if trial.informs and first and first.state == "infeasible":
             cache.settled[first.number] = replace(first, is_retried=True)
+    for trial in active:
+        trial.experiment = experiment
     tried = {trial.number: _past_trial(trial, space) for trial in active} | cache.settled
     if not experiment.settings.avoid_failing_regions:
         tried = {number: _without_failure(past_trial) for number, past_trial in tried.items()}
@@ -46,6 +92,17 @@ def past_trials(experiment: Experiment) -> list[PastTrial]:
         if suggestion.ordinal not in enqueued
     ]
     return [*_warm(experiment, cache), *(tried[number] for number in sorted(tried)), *suggested]
+
+
+def _newly_settled(experiment: Experiment, cache: ExperimentCache) -> Iterator[Trial]:
+    """Yield the trials settled since the last call, in the order in which they were settled."""
+    while True:
+        trials = _settled.objects(experiment=experiment.pk, last_rank=cache.last_rank)
+        yield from trials
+        if trials:
+            cache.last_rank = trials[-1].settled_rank or cache.last_rank
+        if len(trials) < CHUNK:
+            return
 
 
 def _warm(experiment: Experiment, cache: ExperimentCache) -> list[PastTrial]:

@@ -16,6 +16,7 @@ from experiments.models import (
     Experiment,
     ExperimentState,
     Occurrence,
+    Queue,
     Revision,
     Suggestion,
     Trial,
@@ -71,9 +72,14 @@ WRITTEN = (
 
 _KEY, _OTHER_KEY = -1_000_000_007, -1_000_000_009
 
-_experiment = plain_sql.Statement(
+_locked = plain_sql.Statement(
     lambda pk: Experiment.objects.select_for_update(no_key=True).filter(pk=pk).values_list(*LOCKED), pk=_KEY
 )
+_experiment = plain_sql.RowStatement(
+    Experiment, lambda pk: Experiment.objects.filter(pk=pk).order_by(), pk=_KEY
+)
+_revision = plain_sql.RowStatement(Revision, lambda pk: Revision.objects.filter(pk=pk).order_by(), pk=_KEY)
+_queue = plain_sql.RowStatement(Queue, lambda pk: Queue.objects.filter(pk=pk).order_by(), pk=_KEY)
 
 
 @lru_cache
@@ -93,6 +99,18 @@ _ticking_since = Experiment._meta.get_field("ticking_since")
 _read = Suggestion._meta.get_field("params").to_python  # JSON
 
 
+def read_experiment(pk: int) -> Experiment | None:
+    """Return an experiment with its revision and queue. None if it does not exist, or was moved to the trash."""
+    experiment = _experiment.object(pk=pk)
+    if experiment is None:
+        return None
+    revision = _revision.object(pk=experiment.revision_id)
+    assert revision, "it is never deleted before its experiment"
+    experiment.revision = revision
+    experiment.queue = _queue.object(pk=experiment.queue_id) if experiment.queue_id else None
+    return experiment
+
+
 class Unusual(Exception):
     """A case that only the models' ordinary methods handle. Raising it rolls the transaction back."""
 
@@ -109,7 +127,7 @@ class PlainTransaction:
         """Lock and read the experiment, and check that it continues under the same settings. Send the queries
         that need the lock at the same time. Raise `Unusual`."""
         experiment, count = self.experiment, self.settings.concurrency
-        locked = _experiment.ask(pk=experiment.pk)
+        locked = _locked.ask(pk=experiment.pk)
         # Only as many as needed to decide whether the conductor has work.
         self._suggestions = _first_suggestions(2 * count).ask(
             experiment=experiment.pk, revision=self.revision.pk

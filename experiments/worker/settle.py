@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from experiments import database_clock, dispatch
 from experiments.models import (
@@ -35,7 +35,7 @@ from experiments.models import (
     plain_sql,
 )
 from experiments.worker.output.reports import Batch
-from experiments.worker.plain_transaction import PlainTransaction, Unusual
+from experiments.worker.plain_transaction import PlainTransaction, Unusual, read_experiment
 
 _KEY, _OTHER_KEY, _COUNT = -1_000_000_007, -1_000_000_009, -1_000_000_011
 _BOOT = uuid.UUID(int=1_000_000_007)
@@ -52,10 +52,7 @@ _waiting = plain_sql.Statement(
     ),
     experiment=_KEY,
 )
-_COLUMNS = tuple(field.attname for field in Trial._meta.concrete_fields)
-_trial = plain_sql.Statement(
-    lambda pk: Trial.objects.filter(pk=pk).order_by().values_list(*_COLUMNS), pk=_KEY
-)
+_trial = plain_sql.RowStatement(Trial, lambda pk: Trial.objects.filter(pk=pk).order_by(), pk=_KEY)
 # The experiment that is next in a queue, as in `Trial.take`.
 _next = plain_sql.Statement(
     lambda queue, gpus, cores, memory_mib, now: (
@@ -138,7 +135,7 @@ def claim(claimant: Claimant) -> Trial | None:
         pk = claimant.next_experiment()
         if pk is None:
             return None
-        experiment = Experiment.objects.select_related("queue", "revision").filter(pk=pk).first()
+        experiment = read_experiment(pk)
         if experiment is None or experiment.state != ExperimentState.RUNNING:
             raise Unusual
         with transaction.atomic(), plain_sql.pipelined():
@@ -209,11 +206,9 @@ class _Claim(PlainTransaction):
 
 
 def _read(pk: int) -> Trial:
-    """Return a trial."""
-    ((values),) = _trial.rows(pk=pk)
-    fields = Trial._meta.concrete_fields
-    python = [plain_sql.from_driver(field, value) for field, value in zip(fields, values, strict=True)]
-    return Trial.from_db(connection.alias, _COLUMNS, python)
+    trial = _trial.object(pk=pk)
+    assert trial, "it was claimed in this transaction"
+    return trial
 
 
 class _Settlement(_Claim):
