@@ -104,7 +104,10 @@ def test_pages_and_api_say_how_many_failed_and_why(
     client = as_(bob)
     for name, args in (("experiment", [some.public_id]), ("experiments", [])):
         html = client.get(reverse(name, args=["lab", *args])).content.decode()
-        assert "Completed · 2 of 3 failed" in html and 'data-status="warning">' in html
+        assert (
+            'Completed · <span class="nowrap">2 of 3 failed</span>' in html
+            and 'data-status="warning">' in html
+        )
     page = client.get(reverse("experiment", args=["lab", every.public_id])).content.decode()
     assert "No results" in page and "all 2 trials failed" in page and "?state=failed" in page
     home = client.get(reverse("workspace", args=["lab"])).content.decode()
