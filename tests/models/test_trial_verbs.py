@@ -223,3 +223,16 @@ def test_a_trial_of_an_experiment_paused_meanwhile_is_not_claimed(
     monkeypatch.setattr(Experiment, "locked", pause_first)
     assert Trial.take(worker, ["default"]) is None
     assert Experiment.objects.get(pk=experiment.pk).running_count == 0
+
+
+def test_a_claim_lets_the_conductor_look_only_while_reruns_are_due(
+    running: Running, alice: User, worker: Worker
+) -> None:
+    """TD-A9: fewer trials wait then, so the next failed ones are rerun."""
+    experiment = running(taken=1, concurrency=3)
+    wake = Experiment.objects.get(pk=experiment.pk).wake
+    assert Trial.take(worker, ["default"])
+    assert Experiment.objects.get(pk=experiment.pk).wake == wake
+    Experiment.objects.filter(pk=experiment.pk).update(reruns_up_to=1)
+    assert Trial.take(worker, ["default"])
+    assert Experiment.objects.get(pk=experiment.pk).wake == wake + 1

@@ -440,3 +440,16 @@ def test_a_release_is_an_event_of_what_its_worker_is_stopping(
     event = experiment.events.get(verb="release")
     assert (event.by, event.why) == (root, "worker w1")
     assert Worker.objects.get(pk=worker.pk).release(by=root) is False
+
+
+def test_only_a_draft_is_edited_whole_and_with_a_model_of_its_workspace(
+    running: Running, draft: Draft, alice: User
+) -> None:
+    """TD-A1, CML-M1: what is under way is updated instead."""
+    with pytest.raises(Refused):
+        running().edit(make_settings(seed=5), by=alice, seen=1)
+    second = draft("second")
+    with pytest.raises(Invalid) as error:
+        second.edit(make_settings(input_model="abcd2345"), by=alice, seen=1)
+    assert error.value.errors.keys() == {"input_model"}
+    assert Experiment.objects.get(pk=second.pk).revision.number == 1
