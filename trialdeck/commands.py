@@ -76,10 +76,8 @@ def resume(args: argparse.Namespace) -> int | None:
     budget = {"max_trials": args.trialnum, "max_duration_s": seconds(args.duration, "--duration")}
     budget["goal"] = args.goal
     options = {"max_trials": "--trialnum", "max_duration_s": "--duration", "goal": "--goal"}
-    with (
-        renamed(lambda setting: options.get(setting, setting)),
-        resuming.refusals_name_the_way(experiment._read, resuming.how_to_on_command_line),
-    ):
+    names_the_way = resuming.refusals_name_the_way(experiment._read, resuming.how_to_on_command_line)
+    with renamed(lambda setting: options.get(setting, setting)), names_the_way:
         experiment._run_action(
             "resume",
             rerun_failed=args.rerun_failed,

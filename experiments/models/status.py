@@ -189,7 +189,7 @@ WAY_OUT: dict[str, str] = {
 }
 
 # The next step of actions that need a worker to have taken the first trial, while the experiment is pending.
-ONCE_RUNNING = "Wait until its first trial starts, or dequeue it."
+ONCE_RUNNING = "Wait until its first trial starts, or dequeue it first."
 NEED_RUNNING = ("update", "pause", "unpause", "rerun", "add_trial")
 
 # The next steps after the end of an experiment, in the order in which `WAY_OUT` has them.

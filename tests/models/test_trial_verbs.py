@@ -51,7 +51,7 @@ def test_a_trial_of_a_pending_experiment_is_not_stopped(in_state: Running, alice
 @pytest.mark.parametrize("action", ["update", "pause", "unpause", "rerun", "add_trial"])
 def test_what_needs_a_running_experiment_says_how_it_gets_there(in_state: Running, action: str) -> None:
     """TD-A2, TD-A7, TD-A14, TD-A16: after a dequeue it would be refused again."""
-    with pytest.raises(Refused, match="Wait until its first trial starts, or dequeue it"):
+    with pytest.raises(Refused, match="Wait until its first trial starts, or dequeue it first"):
         in_state("pending").allows(action)
 
 

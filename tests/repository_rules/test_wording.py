@@ -17,7 +17,7 @@ pytestmark = pytest.mark.once
 OPENING = re.compile(r"(?:^|[.:;!?] )(?:It|It's|What its?|Nobody|Somebody)\b")
 ANYWHERE = re.compile(r"\b(?:stands|by it)\b|\bEmpty:|\b[Nn]obody\b|\b[Ss]omebody\b|\be\.g\.|\bi\.e\.")
 # Of pages: what has a control is selected. (A command line lets people choose a name or a folder.)
-WITHOUT_CONTROL = re.compile(r"\b[Cc]hoose\b")
+WITHOUT_CONTROL = re.compile(r"\b[Cc]hoose\b(?!-)")  # not the ID of an element
 
 _TEMPLATE_COMMENT = re.compile(r"{% comment .*?{% endcomment %}|{#.*?#}", re.DOTALL)
 _VARIABLE = re.compile(r"{{.*?}}", re.DOTALL)

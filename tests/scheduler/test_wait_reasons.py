@@ -58,7 +58,7 @@ def test_full_disks_are_named(pending: Callable[..., Experiment], worker: Worker
     other = Worker.register("w2", host="there", pid=2, queues=["default"], slots=1, lease_s=15)
     assert held(experiment)[0] == Kind.SOON
     other.heartbeat({"disk": 48 << 20, "disk_free": 4 << 20})
-    assert held(experiment) == (Kind.DISK_FULL, "disk of worker w1 is 98% full, and of 1 more worker")
+    assert held(experiment) == (Kind.DISK_FULL, "disk of worker w1 is 98% full, as on 1 more worker")
     other.heartbeat({"disk": 48 << 20, "disk_free": 20 << 20})
     assert held(experiment)[0] == Kind.SOON
 

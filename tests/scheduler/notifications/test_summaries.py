@@ -52,7 +52,7 @@ def test_a_daily_rule_sends_one_summary(running, rule, http, bob, settings):
     assert (
         len(http.requests) == 2 and document["event"] == http.requests[-1][1]["Trialdeck-Event"] == "summary"
     )
-    assert document["subject"] == "3 notifications from lab" and document["workspace"] == "lab"
+    assert document["subject"] == "3 notifications from Lab" and document["workspace"] == "lab"
     subjects = [message["subject"] for message in document["messages"]]
     assert subjects == ["first: completed", "second: completed", "third: completed"]
     assert document["messages"][0]["id"] == str(held[0].message_id)
@@ -78,7 +78,7 @@ def test_quiet_hours_hold_mail_and_chat_but_no_lost_worker(running, rule, lab, b
     assert [message["Subject"] for message in smtp.messages] == ["Worker lost: w1"]
     assert len(http.requests) == 2 and Delivery.objects.filter(channel=browser, status="sent").count() == 2
     send_at(at(Delivery.objects.filter(is_held=True).first()))
-    assert smtp.messages[1]["Subject"] == "2 notifications from lab"
+    assert smtp.messages[1]["Subject"] == "2 notifications from Lab"
     text = smtp.messages[1].get_payload(decode=True).decode()
     assert text.index("first: completed") < text.index("second: completed")
 

@@ -120,8 +120,8 @@ def test_the_best_so_far_is_drawn_by_trial_and_by_time(make, carol):
     )
     data = page(carol, [each.public_id for each in pair], show="data").content.decode()
     by_trial = re.findall(r"<td>a</td><td class=\"num\">([\d.]+)</td><td class=\"num\">([\d.]+)</td>", data)
-    assert by_trial[:2] == [("1", "0.500000"), ("3", "0.900000")]
-    assert ("30", "0.900000") in by_trial, "the third trial ended half an hour after the start"
+    assert by_trial[:2] == [("1", "0.5000"), ("3", "0.9000")]
+    assert ("30", "0.9000") in by_trial, "the third trial ended half an hour after the start"
     assert "Minutes" in data
 
 

@@ -103,7 +103,7 @@ def test_curves_lie_over_each_other_by_time(pair, carol):
     assert "accuracy by time" in html and "train_loss by time" in html and "Minutes" in html
     assert "Not drawn, no timestamps: #1" in html and "<td>#1</td>" not in html
     cells = re.findall(r'<td>#2</td><td class="num">([\d.]+)</td>', html)
-    assert cells[:3] == ["1.666667", "3.333333", "5"]
+    assert cells[:3] == ["1.6667", "3.3333", "5"]
     assert 'name="by" value="time"' in html, "adding a trial keeps the axis"
     assert page(carol, pair, [1, 2], by="epoch").status_code == 400
     url = reverse("trials-compare-chart-csv", args=["lab", pair.public_id, "curve-0"])

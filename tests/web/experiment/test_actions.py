@@ -77,7 +77,7 @@ def _try(verb, cell, experiment, bob, alice):
             assert refused.status_code == 409, verb
             assert (
                 f"while the experiment is {'a draft' if state == 'draft' else state}" in page
-                and status.WAY_OUT[state] in page
+                and Experiment.objects.get(pk=experiment.pk).way_out(verb) in page
             ), verb
             assert f'href="{url_of(experiment)}"' in page, "the way back"
         assert Event.objects.count() == events, verb

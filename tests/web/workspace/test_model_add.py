@@ -115,7 +115,7 @@ def test_an_upload_is_deleted_with_its_model(lab, alice, tmp_path, is_stored):
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({}, "Enter a path or URL, or choose a file to upload"),
+        ({}, "Enter a path or URL, or select a file to upload"),
         ({"address": "net.pt"}, "Enter an absolute path or a URL"),
         ({"address": "/mnt/models/"}, "the path or URL of a file, not of a folder"),
         ({"address": "/mnt/../net.pt"}, "must not contain . or .."),

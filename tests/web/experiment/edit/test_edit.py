@@ -91,7 +91,7 @@ def test_edit_is_offered_exactly_where_the_matrix_has_it(state, in_state, bob):
     page = as_(bob).get(url_of(experiment))
     assert page.status_code == (200 if is_offered else 409)
     if not is_offered:
-        assert status.WAY_OUT[state] in page.content.decode()
+        assert experiment.way_out("update") in page.content.decode()
         answer = as_(bob).post(url_of(experiment), {"submit": "1", "seen": "1", "name": "typed"})
         assert answer.status_code == 409 and 'value="typed"' in answer.content.decode()
     title = "Edit experiment" if state == "draft" else "Update experiment"
