@@ -45,10 +45,7 @@ function morphChildren(from, to) {
   const drop = () => { [at] = [at.nextSibling, at.remove()]; };
   for (const next of [...to.childNodes]) {
     const key = keyOf(next), same = key ? kept.get(key) : at && !keyOf(at) && at;
-    if (same?.nodeName !== next.nodeName) {
-      from.insertBefore(next, at);
-      continue;
-    }
+    if (same?.nodeName !== next.nodeName) { from.insertBefore(next, at); continue; }
     // Text between rows goes rather than a row moves: what moves may lose its focus and its open menu.
     while (at && at !== same && !keyOf(at)) drop();
     if (at === same) at = at.nextSibling;

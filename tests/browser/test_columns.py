@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from experiments.models import Outcome
 from tests.browser.conftest import PHONE, is_wider_than_its_window
@@ -79,3 +79,37 @@ def test_a_click_on_a_value_offers_its_conditions(open_as, running, bob, broker)
     plain = open_as(bob, url, java_script_enabled=False)
     plain.locator(f'.cell-btn[value="lr={high}"]').click()
     expect(plain.get_by_role("combobox", name="Filter")).to_have_value(f"lr={high}")
+
+
+def test_an_answer_to_an_earlier_filter_is_not_shown(open_as, running, bob, broker):
+    """TD-C6: rows that were requested before the filter and arrive after it do not replace the filtered ones."""
+    experiment = running(taken=2)
+    page = open_as(bob, reverse("experiment-trials", args=["lab", experiment.public_id]))
+    experiment.trials.get(number=1).settle(Outcome(exit_code=0, value=0.8125))
+    late: list[tuple[Route, APIResponse]] = []
+
+    def hold_first(route: Route) -> None:
+        if late or "if-none-match" not in route.request.headers:
+            route.continue_()
+        else:
+            late.append((route, route.fetch()))
+
+    page.route("**/trials/**", hold_first)
+    while not late:
+        page.wait_for_timeout(20)  # lets Playwright call the handler
+    ((route, rows),) = late
+    assert rows.status == 200 and "0.8125" in rows.text()
+    page.evaluate(
+        "document.addEventListener('htmx:afterRequest', ({ detail: { elt } }) => "
+        "{ window.hasArrived ||= elt.id === 'rows'; })"
+    )
+    page.get_by_role("combobox", name="Filter").fill("number=2")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert not page.evaluate("window.hasArrived"), "the rows are still on their way"
+    route.fulfill(response=rows)
+    page.wait_for_function("window.hasArrived")
+    assert page.locator("tbody tr").count() == 1
+    experiment.trials.get(number=2).settle(Outcome(exit_code=0, value=0.625))
+    expect(page.locator("tbody tr")).to_contain_text("0.625")
+    assert page.locator("tbody tr").count() == 1
