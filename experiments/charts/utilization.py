@@ -93,7 +93,8 @@ class _Drawing:
     def _drawn(self) -> list[Svg]:
         if not self.bars:
             middle = (self.first_x + self.x.end) / 2
-            return [label(middle, (self.top + self.bottom) / 2, "No data yet", anchor="middle")]
+            at_y = (self.top + self.bottom) / 2
+            return [label(middle, at_y, "No data yet", class_="halo", anchor="middle")]
         filled, outline, before = "", "", None
         for bar in self.bars:
             x, x_end = max(self.x.at(bar.start), self.first_x), min(self.x.at(bar.end), float(self.x.end))

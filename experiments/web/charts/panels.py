@@ -215,7 +215,11 @@ def curves_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
         is_log=view.options.is_log,
         widths=widths,
     )
-    about = f"best {len(best)} of {some_of(experiment.succeeded_count, experiment.succeeded_count)}"
+    about = (
+        f"best {len(best)} of {some_of(experiment.succeeded_count, experiment.succeeded_count)}"
+        if best
+        else "no results"
+    )
     if experiment.is_multi_objective:
         about = f"{clip(view.objective, 40)}, {about}"
     return Panel("curves", "Intermediate values", about, [chart], True)
