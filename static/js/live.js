@@ -27,7 +27,7 @@ document.addEventListener("htmx:afterRequest", ({ target, detail: { successful }
 
 document.addEventListener("htmx:beforeSwap", ({ target, detail }) => { // an answer to what is no longer asked: filtered or sorted since
   const { elt, path } = detail.requestConfig;
-  if (elt === target && path !== (target.getAttribute("hx-get") || location.href)) detail.shouldSwap = false;
+  if (target.dataset.live && elt === target && path !== (target.getAttribute("hx-get") || location.href)) detail.shouldSwap = false;
 });
 
 /** Says in the bar how old the oldest fragment is, and in the banner that the server is silent; one miss is no news. */
