@@ -1,18 +1,17 @@
-"""Registered models: the list, and one model with its tabs General, Network and Labels."""
+"""One registered model, with its tabs General, Network and Labels."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,109 +19,24 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import downloads
-from experiments.filters import experiment_lists
 from experiments.messages import plural
-from experiments.models import Experiment, Invalid, Model, Project, Refused, Trial, User, Workspace
+from experiments.models import Experiment, Invalid, Model, Project, Refused, Trial, User
 from experiments.models.references import naming
-from experiments.models.workspace.registered_model import MAX_NETWORK, ModelQuerySet
+from experiments.models.workspace.registered_model import MAX_NETWORK
 from experiments.permissions import may, require
 from experiments.query_parameters import choice, number, text
 from experiments.web.experiment.artifacts import download_response
-from experiments.web.exports import each
-from experiments.web.table_files import table_file
 from experiments.web.ui import highlight
 from experiments.web.ui.controls import Tab
-from experiments.web.ui.fragments import Live
-from experiments.web.ui.pagination import Pager, page_of
-from experiments.web.ui.query_checks import note_fault, takes
+from experiments.web.ui.pagination import Pager
+from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import model_label_block
-from .index import get_workspace
 
-PUBLISHED = {"yes": True, "no": False}
 LABELS_AT_ONCE = 100
 MOST_USERS = 20
 LONGEST_FILTER = 200
-FILTERS = {"q": text(LONGEST_FILTER), "project": text(LONGEST_FILTER), "published": choice(*PUBLISHED)}
-COLUMNS = (
-    "id", "name", "is_published", "project", "framework", "size_bytes", "file", "experiment", "trial", "creator",
-    "created_at", "updated_at",
-)  # fmt: skip
-
-
-@login_required
-@require_safe
-@takes(FILTERS, page=number(1))
-def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
-    """List the models of a workspace, the newest first, in a fixed number of queries."""
-    workspace = get_workspace(request, workspace_slug)
-    workspace.require_automl()
-    query, rows = _filtered(request, workspace)
-    total = rows.count()
-    shown, pager = page_of(request, rows.light().order_by("-created_at", "-pk"), total=total)
-    context = {
-        "workspace": workspace,
-        "nav": "models",
-        "rows": shown,
-        "may_add": may(request.user, "register", workspace),
-        "pager": pager,
-        "total": total,
-        "query": query,
-        "is_filtered": bool(query["q"] or query["project"] or query["published"] in PUBLISHED),
-        "file_query": urlencode({name: value for name, value in query.items() if value}),
-        "projects": workspace.projects.values_list("name", flat=True),
-    }
-    live = Live(request, fragments={"view"}, version="")
-    return live.draw("models/index.html", context)
-
-
-@login_required
-@require_safe
-@takes(FILTERS)
-def file(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
-    """Send the filtered models, the newest first."""
-    workspace = get_workspace(request, workspace_slug)
-    workspace.require_automl()
-    _, rows = _filtered(request, workspace)
-    visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
-    seen = set(visible.filter(artifacts__models__isnull=False).values_list("pk", flat=True))
-    return table_file(kind, name=f"{workspace.slug}-models", columns=COLUMNS, rows=_file_rows(rows, seen))
-
-
-def _filtered(request: SignedInRequest, workspace: Workspace) -> tuple[dict[str, str], ModelQuerySet]:
-    """Return the filters of the URL, and the matching models."""
-    query = {
-        name: request.GET.get(name, "").replace("\0", "").strip()[:LONGEST_FILTER]
-        for name in ("q", "project", "published")
-    }
-    for name, sentence in experiment_lists.missing_names(workspace, project=query["project"]).items():
-        note_fault(request, name, sentence)
-    rows = workspace.models.among(
-        q=query["q"], project=query["project"], is_published=PUBLISHED.get(query["published"])
-    )
-    return query, rows
-
-
-def _file_rows(models: ModelQuerySet, seen: set[int]) -> Iterator[tuple[object, ...]]:
-    """`seen`: the keys of the visible experiments; of others, a model names neither the experiment nor the trial."""
-    for model in each(models.light().order_by("-created_at", "-pk")):
-        artifact = model.artifact
-        is_seen = artifact is not None and artifact.experiment_id in seen
-        yield (
-            model.public_id,
-            model.name,
-            model.is_published,
-            model.project.name,
-            model.framework,
-            artifact.size if artifact else None,
-            artifact.name if artifact else model.address,
-            artifact.experiment.public_id if artifact and is_seen else None,
-            artifact.trial.number if artifact and is_seen else None,
-            model.creator.username,
-            model.created_at,
-            model.updated_at,
-        )
 
 
 def get_model(request: SignedInRequest, workspace_slug: str, model_id: str) -> Model:
