@@ -18,6 +18,7 @@ from experiments.runner.output.number_text import (
     RE2_LEAD,
     RE2_NUMBER,
     NumbersOfLine,
+    joint,
     lead_length,
     parse_number,
 )
@@ -37,11 +38,15 @@ _PARTS = re.compile(
 )
 # What a group such as ([0-9.]+) does not match. After a label, any number is the metric in another notation.
 _UNREAD = rf"[-+−]?(?:(?i:nan|inf(?:inity)?|none|null|nil|undefined|n/?a)\b|∞)|<NA>|[-+−]{RE2_NUMBER}"
-_UNREAD_OF_LABEL = rf"{_UNREAD}|{RE2_NUMBER}"
+_BOUND = r"(?:[<>]=?|[≤≥≪≫])[ \t]*"  # <0.001 is no value, but an older line must not count in its place
+_OTHER_DIGITS = "[-+−]?[٠-٩۰-۹०-९０-９¼-¾⅐-⅞]"
+_UNREAD_OF_LABEL = rf"{_UNREAD}|{_BOUND}{RE2_NUMBER}|{_OTHER_DIGITS}[^ \t]*"
+_UNREAD_OF_LABELED_GROUP = rf"{_UNREAD_OF_LABEL}|{RE2_NUMBER}"
 LOOK_BACK = 1000  # bytes at the end of a part of an endless line, within which it may be split
 _BLANKS = r"[ \t]*"
 _LABEL = re.compile(r"[^\W\d_]{2}")
 _NO_LABEL = re.compile(r"\\.|\[[^\]]*\]|\(\?[^)>:]*[)>:]")
+_SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
 _SAMPLES = ("7.539e-05", "1234.5", "1E+20", "0.123456789")
 
 
@@ -164,9 +169,19 @@ class PatternReader:
             number_span = numbers.list_of(start, end)
         if not number_span:
             return number_or_text(number)
-        hint = "" if expression.has_number else "; use {number} in the pattern"
-        self.fault = self.fault or f"the pattern read only {part} of {number_span[:60]}{hint}"
+        self.fault = self.fault or self._fault(part, number_span)
         return None, number_span[:200]
+
+    def _fault(self, part: str, number_span: str) -> str:
+        if joined_by := joint(number_span):
+            following = re.sub(r"\s+", r"\\s", _SPECIAL.sub(r"\\\g<0>", joined_by.rstrip() or joined_by))
+            return (
+                f"“{number_span[:60]}” is not a single number. "
+                f"If {part} is the metric, name what follows in the pattern: "
+                f"{{number}}{following}"
+            )
+        hint = "" if self._expression.has_number else "; use {number} in the pattern"
+        return f"the pattern read only {part} of {number_span[:60]}{hint}"
 
 
 def _part_length(line: bytes) -> int:
@@ -209,8 +224,8 @@ def _expression_of(pattern: str) -> _Expression:
     expanded = _expanded(pattern)
     bounds = _value_group(expanded)
     return _Expression(
-        compiled=_widened(pattern, _UNREAD),
-        any_number=_widened(pattern, _UNREAD_OF_LABEL) if has_label and not has_number else None,
+        compiled=_widened(pattern, _UNREAD_OF_LABEL if has_label else _UNREAD),
+        any_number=_widened(pattern, _UNREAD_OF_LABELED_GROUP) if has_label and not has_number else None,
         has_number=has_number,
         has_label=has_label,
         behind=expanded[bounds[1] :] if bounds else "",

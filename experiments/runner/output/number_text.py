@@ -27,7 +27,8 @@ _TYPE = (
     r"(?:\w+\.)*(?:b?float(?:ing)?\d*(?:_\w+)?|half|single|double|longdouble|u?int\d*|tensor|eagertensor|d?array"
     r"|devicearray|variable|parameter|decimal)\("
 )
-RE2_LEAD = rf"[ \t]*(?:(?i:{_TYPE}))?[\[ ]*[\"']?"
+_MARK = "[~≈$€£¥]"  # an approximation, a currency
+RE2_LEAD = rf"[ \t]*(?:(?i:{_TYPE}))?[\[ ]*[\"']?(?:{_MARK} ?)?"
 _LEAD = re.compile(RE2_LEAD, re.ASCII)
 
 _FULL_NUMBER = re.compile(RE2_NUMBER, re.ASCII)
@@ -49,6 +50,14 @@ _MORE_OF_WHOLE = re.compile(
 _MORE_OF_FRACTION = re.compile(
     rf"[._][\d._]*\d(?:[eE][-+]?\d+)?|{_IMAGINARY}", re.ASCII
 )  # 1.2|.3, but 0.5|,0.7 is a list
+# Two numbers of which the first alone would be a wrong value: 3|/10 0.5|-0.7 12%|-15% 0.5|->0.7 3| of 10. The group is
+# what joins them. Spaces around / and - also separate columns, so that only whole numbers are a fraction then.
+_SECOND = rf"(?:{_MARK} ?)?(?:\d[\d.,]*|\.\d+)(?:[eE][-+]?\d+)?(?: ?%)?"
+_PAIR = re.compile(rf"((?: ?%)?(?:/|⁄|∕|…| ?(?:-+>|=>|→) ?|[-–—‑])){_SECOND}", re.ASCII)
+_PAIR_OF_WHOLE = re.compile(rf"((?: ?%)? ?/ ?| (?:out )?of )(?:{_SECOND})", re.ASCII)
+_SPACED = re.compile(r"( )\d{3}(?: \d{3})*(?:[.,]\d+)?(?![\w.,]*\d)", re.ASCII)  # 1| 234,5
+_SPACED_BEGIN = re.compile(r"[-+−–‑]?[1-9]\d{0,2}", re.ASCII)
+_TORN_EXPONENT = re.compile(r"[eE][-+]?(?![\w.])", re.ASCII)  # 1e5|e 1.5|e+
 _EUROPEAN = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _EUROPEAN_FRACTION = re.compile(r",\d+(?![\d.,])", re.ASCII)  # 1.234|,5
 _MORE_OF_LIST = re.compile(r"[\s,;]+[-+−]?\.?\d[^\])]*[\])]?", re.ASCII)  # [0.9|, 0.8]
@@ -121,6 +130,13 @@ class NumbersOfLine:
             )
             if end < stop and not is_named:
                 return self.line[start:stop]
+            if (
+                stop == end
+                and self.line[end:match_end].strip() == "%"
+                and not self.line[match_end - 1].isspace()
+            ):
+                rest = _PAIR.match(self.line, end)
+                return self.line[start : rest.end()] if rest else ""
             if stop == end == match_end and self.line[stop - 1].isdigit():
                 more = _MORE_OF_FRACTION if any(char in token[0] for char in ".eEdD") else _MORE_OF_WHOLE
                 rest = more.match(self.line, end)
@@ -128,6 +144,8 @@ class NumbersOfLine:
                     rest = _EUROPEAN_FRACTION.match(self.line, end)
                 if rest:
                     return token[0] + rest[0]
+            if stop == end == match_end and (pair := _pair(token[0], self.line, end)):
+                return token[0] + pair[0]
         return ""
 
     def list_of(self, start: int, end: int) -> str:
@@ -135,3 +153,19 @@ class NumbersOfLine:
         bracket = self.line[:start].rstrip(" \t\"'")[-1:]
         rest = _MORE_OF_LIST.match(self.line, end) if bracket in ("[", "(") else None
         return bracket + self.line[start:end] + rest[0] if rest else ""
+
+
+def joint(number: str) -> str:
+    """Return what joins the two parts of a number that `NumbersOfLine.cut` returned, such as / in 3/10, or ""."""
+    token = _IN_LINE.match(number)
+    pair = _pair(token[0], number, token.end()) if token else None
+    return pair[1] if pair and pair.re.groups and pair.end() == len(number) else ""
+
+
+def _pair(token: str, line: str, end: int) -> re.Match[str] | None:
+    """Return the match of what follows a token that ends at `end` of the line, if the token is only a part."""
+    patterns = [_PAIR, _TORN_EXPONENT]
+    if token.lstrip("+-−–‑").isdecimal():
+        patterns += [_PAIR_OF_WHOLE]
+        patterns += [_SPACED] if _SPACED_BEGIN.fullmatch(token) else []
+    return next(filter(None, (pattern.match(line, end) for pattern in patterns)), None)

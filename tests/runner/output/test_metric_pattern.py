@@ -196,6 +196,26 @@ def test_number_reads_every_notation(text, number):
         ("took {number}", "took 2h 5m", "2h 5m"),
         ("took {number}", "took 1 day, 2:03:04", "1 day, 2:03:04"),
         ("took {number}", "took 0 days 00:01:30.5", "0 days 00:01:30.5"),
+        ("loss={number}", "loss=3/10", "3/10"),
+        ("loss=([0-9.]+)", "loss=3 / 10", "3 / 10"),
+        ("loss={number}", "loss=0.9/1.0", "0.9/1.0"),
+        ("loss={number}", "loss=5 of 10", "5 of 10"),
+        ("loss={number}", "loss=50 out of 100", "50 out of 100"),
+        ("loss=([0-9.]+)", "loss=12%-15%", "12%-15%"),
+        ("loss={number}%", "loss=12%-15%", "12%-15%"),
+        ("loss={number}", "loss=0.5-0.7", "0.5-0.7"),
+        ("loss={number}", "loss=0.5…0.7", "0.5…0.7"),
+        ("loss={number}", "loss=0.5 -> 0.3 after 2", "0.5 -> 0.3"),
+        ("loss={number}", "loss=$3/$10", "3/$10"),
+        ("loss={number}", "loss=1e5e", "1e5e"),
+        ("loss={number}", "loss=1.5e-", "1.5e-"),
+        ("loss={number}", "loss=1 234,5", "1 234,5"),
+        ("loss=([0-9.]+)", "loss=12 345 678.9 s", "12 345 678.9"),
+        (r"loss=(\S+)", "loss=1 234", "1 234"),
+        ("loss={number}", "loss=1.2.3", "1.2.3"),
+        ("loss={number}", "loss=192.168.0.1", "192.168.0.1"),
+        ("loss={number}", "loss=30.11.2026", "30.11.2026"),
+        ("loss={number}", "loss=3:10", "3:10"),
         ("rate=([0-9.]+)", "rate=1.2k", "1.2k"),
         ("rate=([0-9.]+).*", "rate=1.2k it/s", "1.2k"),
         ("loss: ([0-9.]+),", "loss: 1,234.5, acc: 1", "1,234.5"),
@@ -207,6 +227,25 @@ def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
     reports = reader.feed(f"{line}\n".encode()) + reader.drain()
     assert [(report.value, report.text) for report in reports] == [(None, whole)] * 2
     assert whole in reader.fault
+
+
+@pytest.mark.parametrize(
+    ("line", "following"),
+    [
+        ("loss=3/10", "/"),
+        ("loss=5 of 10", r"\sof"),
+        ("loss=0.5->0.3", "->"),
+        ("loss=12 % / 15", r"\s%\s/"),
+        ("loss=1 234", r"\s"),
+    ],
+)
+def test_two_numbers_say_how_to_read_the_first(line, following):
+    """TD-V3: what the message proposes reads it."""
+    reader = PatternReader("loss={number}", "loss")
+    reader.feed(f"{line}\n".encode())
+    assert reader.fault.endswith(f"name what follows in the pattern: {{number}}{following}")
+    (value,) = values(f"loss={{number}}{following}", line)
+    assert value is not None
 
 
 @pytest.mark.parametrize(
@@ -225,6 +264,23 @@ def test_a_part_of_a_longer_number_is_never_a_value(pattern, line, whole):
         (r"rate=([0-9.]+)k", "rate=1.2k", 1.2),
         ("loss: {number},", "loss: 1,234.5, acc: 1", 1234.5),
         (r"loss: ([0-9.]+),", "loss: 0.5, 0.7", 0.5),
+        ("acc={number}/", "acc=3/10", 3),
+        (r"acc={number}\s", "acc=1 234 s", 1),
+        ("acc={number}%-", "acc=12%-15%", 12),
+        ("acc={number}", "acc=0.5±0.1", 0.5),
+        ("acc={number}", "acc=0.5 ± 0.1", 0.5),
+        ("acc={number}", "acc=0.5+/-0.1", 0.5),
+        ("acc={number}", "acc=~0.5", 0.5),
+        ("acc={number}", "acc=≈ 0.5", 0.5),
+        ("acc=([0-9.]+)", "acc=€5", 5),
+        ("acc={number}", "acc=1_000", 1000),
+        ("acc={number}", "acc=0.5 - 0.7", 0.5),  # columns
+        ("acc={number}", "acc=0.5 / 0.7", 0.5),
+        ("acc={number}", "acc=0.5 - loss=3", 0.5),
+        ("acc={number}", "acc=3 1000", 3),
+        ("acc={number}", "acc=0 100", 0),
+        ("acc={number}", "acc=0.91-epoch=3.ckpt", 0.91),
+        ("acc={number}", "acc=95.3% (953/1000)", 95.3),
     ],
 )
 def test_what_stands_beside_a_number_is_no_part_of_it(pattern, line, value):
@@ -241,6 +297,10 @@ def test_what_stands_beside_a_number_is_no_part_of_it(pattern, line, value):
         ("N/A", (None, "N/A")),
         ("<NA>", (None, "<NA>")),
         ("-∞", (None, "-Infinity")),
+        ("<0.001", (None, "<0.001")),
+        ("≥ 0.9", (None, "≥ 0.9")),
+        ("٣", (None, "٣")),
+        ("½", (None, "½")),
         ("-0.3", (-0.3, "")),
     ],
 )
