@@ -100,6 +100,26 @@ def test_a_search_whose_trials_all_fail_has_status_1(deck, folder, capfd):
 
 
 @pytest.mark.parametrize(
+    "script",
+    [
+        "train.py",
+        "./train.py",
+        "python train.py",
+        "SEED=1 python train.py",
+        "uv run train.py",
+        "torchrun --nproc-per-node 2 train.py",
+        "cd . && python train.py",
+        "nice -n 10 python -u train.py",
+        "my train.py",
+    ],
+)
+def test_a_script_or_a_command_that_runs_it_is_read(folder, capsys, script):
+    (folder / "my train.py").write_text(SCRIPT)
+    assert cli.main(["tune", script, "--metric", "accuracy"]) == 2
+    assert "The direction is missing. Add --maximize or --minimize" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [
         ([], "The metric is missing. Add --metric NAME. train.py reports or prints: accuracy, loss."),

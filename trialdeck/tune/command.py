@@ -78,7 +78,9 @@ def tune(args: argparse.Namespace) -> int:
 def _script(args: argparse.Namespace) -> tuple[str, ScriptCall | None, Script]:
     """Return the command as typed, its call of a script, and what was read from that."""
     quoted_arguments = " ".join(map(shlex.quote, args.arguments))
-    is_script = args.script.endswith((".py", ".pyw")) and not args.script.strip().startswith("python")
+    # With spaces, a path if there is such a file, else a command: "uv run train.py".
+    is_path = len(args.script.split()) == 1 or Path(args.script).is_file()
+    is_script = is_path and args.script.endswith((".py", ".pyw"))
     command = f"python {shlex.quote(args.script)}" if is_script else args.script
     command = f"{command} {quoted_arguments}".strip()
     call = script_call(command)
