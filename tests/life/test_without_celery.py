@@ -83,7 +83,10 @@ FAILURES = {
     "raise ValueError('no such\\nlayer')": ("exit_code", "ValueError: no such"),
     "import os; os.kill(os.getpid(), 11)": ("signal", "SIGSEGV"),
     "raise MemoryError()": ("out_of_memory", "MemoryError"),
-    "print('I forgot to report')": ("no_metric", "No final result reported for accuracy."),
+    "print('I forgot to report')": (
+        "no_metric",
+        "for accuracy. Report it with trialdeck, or set a regular expression",
+    ),
     "import trialdeck; trialdeck.report_final_result({'loss': 1})": (
         "no_metric",
         "No final result reported for accuracy. It reported loss.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
+import venv
 from pathlib import Path
 
 import pytest
 
+from experiments.web.workspace.getting_started import PYTHON
 from trialdeck import cli, errors
 from trialdeck.script import read_script
 from trialdeck.script.interpreters import candidates, check
@@ -77,6 +79,17 @@ def test_a_script_is_tuned_by_one_command(deck, folder, capfd):
     )
     assert cli.main(["logs", f"{experiment_id}-1", "--port", str(deck.port)]) == 0
     assert capfd.readouterr().out.startswith("7 epochs")
+
+
+def test_the_lines_on_home_tune_a_script_that_prints_its_metric(deck, folder, capfd, monkeypatch):
+    """TD-D7: as shown, but for the number of trials."""
+    lines = PYTHON.format(slug="local").replace("trial_number = 20", "trial_number = 2")
+    monkeypatch.setenv("TRIALDECK_URL", f"http://127.0.0.1:{deck.port}")
+    names: dict = {}
+    exec(lines, names)
+    experiment = names["experiment"]
+    assert experiment.get_status() == "DONE"
+    assert "train: completed" in "".join(capfd.readouterr())
 
 
 def test_a_search_whose_trials_all_fail_has_status_1(deck, folder, capfd):
@@ -159,6 +172,21 @@ def test_what_the_interpreter_lacks_is_said_before_the_start(folder, capsys):
     assert cli.main(["tune", "train.py", "-m", "accuracy", "--maximize", "--python", sys.executable]) == 1
     error = capsys.readouterr().err
     assert f"No module named 'no_such_module' in {sys.executable}" in error and "nothing was started" in error
+
+
+def test_the_active_environment_runs_the_script(folder, tmp_path, monkeypatch):
+    """TD-D7: what `python` means in the shell, although the command `trialdeck` is installed elsewhere."""
+    active = tmp_path / "active"
+    venv.create(active, symlinks=True)
+    packages = active / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    (packages / "installed_there.py").write_text("")
+    (folder / "train.py").write_text(f"import installed_there\n{SCRIPT}")
+    monkeypatch.setenv("PATH", f"{active / 'bin'}:/usr/bin:/bin")
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal("no\n"))
+    monkeypatch.setattr(sys, "stderr", shown)
+    assert cli.main(["tune", "train.py", "-m", "accuracy", "--maximize"]) == 1
+    assert f"Command:   {active / 'bin' / 'python'} train.py\n" in shown.getvalue()
 
 
 def test_on_a_terminal_it_asks(folder, capsys, monkeypatch):

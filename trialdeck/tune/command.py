@@ -105,7 +105,9 @@ def _with_python(args: argparse.Namespace, command: str, call: ScriptCall | None
     folder = Path(call.script).absolute().parent
     is_typed = args.script.strip() != call.script  # a whole command, with its interpreter
     program = args.python or (call.python if is_typed else "")
-    pythons = [program] if program else [*candidates(folder, env), sys.executable]
+    # What `python` means in this shell comes first, also where this command has an environment of its own.
+    likely = [*candidates(folder, os.environ), *candidates(folder, env), sys.executable]
+    pythons = [program] if program else likely
     checked: list[Interpreter] = []
     for python in dict.fromkeys(pythons):
         absolute = python if "/" not in python else str(Path(python).absolute())

@@ -11,6 +11,11 @@ from experiments.runner.report import Report
 from experiments.worker.output.metric_file import MetricFile
 from experiments.worker.output.reports import TrialReports
 
+NEXT_STEPS = {  # where nothing was reported, by the source of the metric
+    "sdk": " Report it with trialdeck, or set a regular expression that reads it from the output.",
+    "stdout": " No line of the output matches the regular expression.",
+}
+
 
 def evaluate(reports: TrialReports, file: MetricFile | None) -> float | outcomes.Failure:
     """Return the value for the search (that of the first objective), or why there is none. With several
@@ -102,7 +107,7 @@ def neighbors(trial: Trial, *, everywhere: bool) -> list[str]:
 
 
 def _with_reported_names(missing: outcomes.Failure, reports: TrialReports) -> outcomes.Failure:
-    """Append the names of the metrics that the trial reported."""
+    """Append the names of the metrics that the trial reported or, where it reported nothing, what to do next."""
     required_names = {*reports.settings.weights, *reports.settings.objectives}
     points = Point.objects.filter(trial=reports.trial.pk).exclude(name__in=required_names)
     other_reports = {
@@ -110,6 +115,8 @@ def _with_reported_names(missing: outcomes.Failure, reports: TrialReports) -> ou
         *reports.finals,
     } - required_names
     if not other_reports:
-        return missing
+        is_silent = not reports.finals and not Point.objects.filter(trial=reports.trial.pk).exists()
+        next_step = NEXT_STEPS.get(reports.settings.source, "") if is_silent else ""
+        return replace(missing, detail=outcomes.one_line(f"{missing.detail}{next_step}"))
     listed = ", ".join(sorted(other_reports)[:5]) + (", …" if len(other_reports) > 5 else "")
     return replace(missing, detail=outcomes.one_line(f"{missing.detail} It reported {listed}."))
