@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from experiments.models import Channel, Delivery, Dismissal, Occurrence, Pin, Rule
+from experiments.models import Channel, Delivery, Dismissal, Occurrence, Pin, Rule, SeenCause
 
 from .base import ReadOnlyAdmin
 from .filters import by_workspace
@@ -22,7 +22,7 @@ class ChannelAdmin(ReadOnlyAdmin):
 @admin.register(Rule)
 class RuleAdmin(ReadOnlyAdmin):
     list_display = ("title", "about", "workspace", "owner", "is_on")
-    related = ("workspace", "owner", "experiment", "project")
+    related = ("workspace", "owner", "experiment", "project", "view")
     list_filter = (by_workspace(),)
 
 
@@ -33,11 +33,26 @@ class OccurrenceAdmin(ReadOnlyAdmin):
     console_paths = ("experiment",)
 
 
+@admin.register(SeenCause)
+class SeenCauseAdmin(ReadOnlyAdmin):
+    list_display = ("key", "workspace", "private_to", "last_at")
+    related = ("workspace", "private_to")
+    list_filter = (by_workspace(),)
+    experiment_path = ""
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     list_display = ("subject", "channel", "status", "attempts", "created_at", "error")
     list_filter = ("status",)
-    related = ("channel__workspace", "rule__experiment", "rule__project", "occurrence", "experiment")
+    related = (
+        "channel__workspace",
+        "rule__experiment",
+        "rule__project",
+        "rule__view",
+        "occurrence",
+        "experiment",
+    )
     console_paths = ("experiment",)
 
 

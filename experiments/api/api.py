@@ -21,6 +21,7 @@ from .workspace import (
     dashboards,
     notifications,
     projects,
+    quiet_hours,
     registered_models,
     reports,
     retention,
@@ -84,6 +85,7 @@ for module in (
     registered_models,
     views,
     notifications,
+    quiet_hours,
     audit,
     retention,
 ):

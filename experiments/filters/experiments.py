@@ -67,8 +67,9 @@ def filter_experiments(experiments: ExperimentQuerySet, text: str, *, reader: Us
     return experiments.filter(condition(text, reader=reader))
 
 
-def condition(text: str, *, reader: User) -> Q:
-    """Return the condition that a filter represents; an empty one is always true. Raises `FilterError`."""
+def condition(text: str, *, reader: User | None) -> Q:
+    """Return the condition that a filter represents; an empty one is always true. Without a reader, `me` is an error.
+    Raises `FilterError`."""
     tree = language.parse(text)
     if tree is None:
         return Q()
@@ -84,7 +85,7 @@ def condition(text: str, *, reader: User) -> Q:
     return conditions.compile_tree(tree, field, _word)
 
 
-def fields(reader: User) -> dict[str, Field]:
+def fields(reader: User | None) -> dict[str, Field]:
     """Return the fields by name."""
     states = {state: info.label for state, info in status.EXPERIMENT_STATES.items()}
     return {
@@ -166,11 +167,13 @@ def _name(comparison: Comparison) -> Q:
     return conditions.equal(comparison, lambda value: Q(folded_name=fold(value.text)))
 
 
-def _creator(reader: User) -> conditions.Build:
+def _creator(reader: User | None) -> conditions.Build:
     def named(value: Text) -> Q:
         is_me = value.text.casefold() == ME and not value.is_quoted
+        if is_me and reader is None:
+            raise value.error("Without a person, “me” has no meaning. Enter a username")
         if is_me:
-            return Q(creator=reader.pk)
+            return Q(creator=reader)
         return Q(creator__username__iexact=value.text) | Q(creator=integer_in(value.text))
 
     return lambda comparison: conditions.equal(comparison, named)

@@ -8,8 +8,9 @@ from experiments.models.experiment.former_experiment import FormerExperiment
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.channel import Channel, ChannelKind
 from experiments.models.notifications.delivery import Delivery, DeliveryStatus
-from experiments.models.notifications.occurrence import Kind, Occurrence
+from experiments.models.notifications.occurrence import Ending, Kind, Occurrence
 from experiments.models.notifications.rule import Frequency, Rule, Scope
+from experiments.models.notifications.seen_cause import SeenCause
 from experiments.models.trial.base import Source
 from experiments.models.trial.comments import Comment
 from experiments.models.trial.metric_value import MetricValue
@@ -69,6 +70,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Dismissal",
+    "Ending",
     "Event",
     "Experiment",
     "ExperimentState",
@@ -110,6 +112,7 @@ __all__ = [
     "SavedView",
     "Schedule",
     "SecondFactor",
+    "SeenCause",
     "Rule",
     "Scope",
     "Settings",

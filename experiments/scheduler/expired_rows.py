@@ -22,11 +22,13 @@ from experiments.models import (
     Keeping,
     Model,
     Occurrence,
+    SeenCause,
     Trial,
     UserSession,
 )
 from experiments.models.idempotency import KEPT_FOR as ANSWERS_KEPT_FOR
 from experiments.models.notifications.delivery import KEPT_FOR as DELIVERIES_KEPT_FOR
+from experiments.models.notifications.seen_cause import REMEMBERED_FOR
 from experiments.models.workspace.retention import TRASH_KEPT_FOR
 
 PATIENCE = timedelta(
@@ -67,11 +69,13 @@ def purge(now: datetime | None = None) -> bool:
 
 
 def _delete_notifications(now: datetime) -> bool:
-    """Delete up to `MOST_NOTIFICATIONS` old deliveries and occurrences. Return whether there may be more."""
+    """Delete up to `MOST_NOTIFICATIONS` old deliveries, occurrences and causes each. Return whether there may be
+    more."""
     count = 0
     for rows in (
         Delivery.objects.filter(created_at__lt=now - DELIVERIES_KEPT_FOR),
         Occurrence.objects.filter(at__lt=now - DELIVERIES_KEPT_FOR).exclude(expanded_at=None),
+        SeenCause.objects.filter(last_at__lt=now - REMEMBERED_FOR),
     ):
         keys = list(rows.order_by().values_list("pk", flat=True)[:MOST_NOTIFICATIONS])
         rows.model.objects.filter(pk__in=keys).delete()

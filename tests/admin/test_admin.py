@@ -52,6 +52,7 @@ from experiments.models import (
     SavedView,
     Schedule,
     SecondFactor,
+    SeenCause,
     ShareLink,
     SignInLink,
     Token,
@@ -98,6 +99,7 @@ HISTORY = [
     "retentionrule",
     "revision",
     "rule",
+    "seencause",
     "savedview",
     "schedule",
     "sharelink",
@@ -176,6 +178,7 @@ def filled(running: Callable[..., Experiment], alice: User) -> Callable[..., Exp
         )
         Delivery.test(channel, by=alice, rule=rule)
         Occurrence.note(Kind.BUDGET, experiment, key="a", used=4, limit=5, of="trials")
+        SeenCause.objects.create(workspace=experiment.workspace, key=name, last_at=timezone.now())
         PythonCheck.ask(experiment.queue, python="python", folder="/", modules=[], variables={})
         Importance.objects.create(experiment=experiment, epoch=0, succeeded_count=3, trial_count=3)
         Hypervolume.objects.create(experiment=experiment, epoch=0, succeeded_count=3)

@@ -113,6 +113,8 @@ ROUTES = {
     "DELETE /workspaces/{workspace}/dashboards/{dashboard}/tiles/{tile}": Route(GOES),
     "POST /workspaces/{workspace}/dashboards/{dashboard}/undo": Route(ACTIONS),
     "DELETE /workspaces/{workspace}/dashboards/{dashboard}": Route("401 404 403 403 204"),
+    "GET /me/quiet-hours": Route("401 200 200 200 200"),
+    "PATCH /me/quiet-hours": Route("401 403 403 403 403", {"is_on": False}),
     "GET /workspaces/{workspace}/notifications/rules": Route(SEES),
     "POST /workspaces/{workspace}/notifications/rules": Route(
         "401 404 403 403 422", {"event": "ended", "channels": [], "is_of_workspace": True}

@@ -16,10 +16,12 @@ from experiments.api.protocol.auth import ApiRequest
 from experiments.api.protocol.errors import BadRequest
 from experiments.api.protocol.pagination import DEFAULT_LIMIT, Cursor, Key, Limit, PageData, page
 from experiments.api.serialization import RequestBody, responses, time_of
-from experiments.models import Channel, Delivery, Invalid, Rule, Workspace
+from experiments.models import Channel, Delivery, Invalid, Rule, SavedView, Workspace
 from experiments.models.notifications.channel import MAX_ADDRESS, MAX_NAME
+from experiments.models.notifications.rule import MAX_FILTER
 from experiments.permissions import may, require
 from experiments.scheduler.notifications.fan_out import Week
+from experiments.scheduler.notifications.selection import check_filter
 
 from . import workspaces
 
@@ -30,9 +32,13 @@ RULES, CHANNELS, DELIVERIES = f"{BASE}/rules", f"{BASE}/channels", f"{BASE}/deli
 RULE_PATH, CHANNEL_PATH = RULES + "/{int:rule}", CHANNELS + "/{int:channel}"
 DELIVERY_PATH = DELIVERIES + "/{int:delivery}"
 
-EventName = Literal["ended", "new_best", "auto_paused", "failure_rate", "worker_lost", "budget"]
-ScopeName = Literal["mine", "experiment", "project", "tag", "workspace"]
+EventName = Literal["ended", "new_best", "auto_paused", "failure_rate", "worker_lost", "new_cause", "budget"]
+ScopeName = Literal[
+    "mine", "pinned", "followed", "experiment", "project", "tag", "view", "filter", "workspace"
+]
+EndingName = Literal["completed", "with_failures", "failed", "stopped"]
 FrequencyName = Literal["always", "hourly", "daily"]
+RELATED = ("workspace", "owner", "experiment", "project", "view__owner")
 OF_WORKSPACE = "Whether it belongs to the workspace instead of you; owners only."
 
 
@@ -45,6 +51,9 @@ class RuleOut(BaseModel):
     experiment: str | None = Field(description="ID; null if you cannot view the experiment.")
     project: int | None
     tag: str
+    view: int | None = Field(description="ID of a saved view; null if it was deleted or is no longer shared.")
+    filter: str
+    endings: list[EndingName] = Field(description="Outcomes that event `ended` reports; empty: all.")
     threshold: float | None = Field(
         description="Minimum improvement of a new best, or share of failures in percent."
     )
@@ -63,6 +72,16 @@ class NewRule(RequestBody):
     experiment: str | None = Field(None, max_length=20, description="With scope `experiment`: its ID.")
     project: int | None = Field(None, description="With scope `project`: its ID.")
     tag: str = Field("", max_length=50, description="With scope `tag`.")
+    view: int | None = Field(
+        None,
+        description="With scope `view`: ID of a saved view of the list of experiments, your own or shared.",
+    )
+    filter: str = Field(
+        "", max_length=MAX_FILTER, description="With scope `filter`, as in the list of experiments."
+    )
+    endings: list[EndingName] = Field(
+        [], max_length=4, description="With event `ended`: outcomes; empty: all."
+    )
     threshold: float | None = None
     frequency: FrequencyName = "hourly"
     is_on: bool = True
@@ -73,6 +92,9 @@ class RuleChanges(RequestBody):
     """Fields to change; omitted fields keep their values."""
 
     is_on: bool | None = None
+    endings: list[EndingName] | None = Field(
+        None, max_length=4, description="None in the list: all outcomes."
+    )
     threshold: float | None = None
     frequency: FrequencyName | None = None
 
@@ -157,6 +179,9 @@ def make_rule(request: ApiRequest, workspace: str, request_body: NewRule) -> Sta
     fields = request_body.model_dump(exclude={"event", "is_of_workspace"})
     fields["experiment"] = _experiment(request, row, request_body.experiment)
     fields["project"] = _project(row, request_body.project)
+    fields["view"] = _view(row, request, request_body.view)
+    if request_body.scope == "filter":
+        check_filter(request_body.filter, owner)
     fields["channels"] = _chosen(Channel.objects.of(row, owner), request_body.channels)
     return Status(201, _rule(Rule.create(row, owner=owner, kind=request_body.event, **fields)))
 
@@ -171,10 +196,16 @@ def change_rule(request: ApiRequest, workspace: str, rule: int, request_body: Ru
     """Your own rules; owners change those of the workspace, too."""
     row = _find_rule(request, workspace, rule)
     require(request.user, "view" if row.owner_id else "manage", row.workspace)
+    if request_body.model_fields_set == {"is_on"} and request_body.is_on is not None:
+        row.switch(is_on=request_body.is_on)
+        return _rule(row)
     row.change(
         experiment=row.experiment,
         project=row.project,
         tag=row.tag,
+        view=row.view,
+        filter=row.filter,
+        endings=row.endings if request_body.endings is None else request_body.endings,
         threshold=request_body.threshold if "threshold" in request_body.model_fields_set else row.threshold,
         frequency=request_body.frequency,
         is_on=request_body.is_on,
@@ -299,7 +330,7 @@ def send_again(request: ApiRequest, workspace: str, delivery: int) -> dict[str, 
 
 def _rules(request: ApiRequest, workspace: Workspace) -> Any:
     rows = Rule.objects.visible_to(request.user).filter(workspace=workspace)
-    return rows.select_related("workspace", "owner", "experiment", "project").prefetch_related("channels")
+    return rows.select_related(*RELATED).prefetch_related("channels")
 
 
 def _channels(request: ApiRequest, workspace: Workspace) -> Any:
@@ -350,6 +381,12 @@ def _project(workspace: Workspace, key: int | None) -> Any:
     return workspace.projects.filter(pk=key).first() if key is not None and abs(key) < 2**63 else None
 
 
+def _view(workspace: Workspace, request: ApiRequest, key: int | None) -> SavedView | None:
+    if key is None or abs(key) >= 2**63:
+        return None
+    return SavedView.objects.of_table(workspace, None).visible_to(request.user).filter(pk=key).first()
+
+
 def _chosen(rows: Any, keys: list[int]) -> list[Channel]:
     chosen = {row.pk: row for row in rows}
     if unknown := [str(key) for key in keys if key not in chosen]:
@@ -365,6 +402,9 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "experiment": rule.experiment.public_id if rule.experiment and rule.shows_experiment else None,
         "project": rule.project_id,
         "tag": rule.tag,
+        "view": rule.view_id if rule.sees_view else None,
+        "filter": rule.filter,
+        "endings": rule.endings,
         "threshold": rule.threshold,
         "frequency": rule.frequency,
         "is_on": rule.is_on,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from experiments.models.account.user import User
 from experiments.timetable.cron import next_after
-from experiments.timetable.start_window import current_or_next, parse
-from experiments.timetable.zones import TimetableError, zone_names
+from experiments.timetable.start_window import current_or_next
+from experiments.timetable.zones import zone_names
 
 from .channel import Channel, ChannelKind
 from .occurrence import Kind
@@ -37,18 +37,6 @@ def quiet_until(user: User, moment: datetime) -> datetime | None:
     zone_name = user.quiet_zone if user.quiet_zone in zone_names() else settings.TIME_ZONE
     opens, closes = current_or_next(user.quiet_hours, zone_name, moment)
     return closes if opens is not None and closes is not None and opens <= moment < closes else None
-
-
-def checked_hours(text: str) -> str:
-    """Return quiet hours in their canonical form; "" for none. Raise `TimetableError`."""
-    if not text:
-        return ""
-    window = parse(text)
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    opens, closes = window.opening(now, "UTC")
-    if closes - opens >= timedelta(days=7):
-        raise TimetableError("These hours never end. Turn the rules off instead.")
-    return str(window)
 
 
 def zone_name_of(user: User | None) -> str:

@@ -31,7 +31,17 @@ class Kind(models.TextChoices):
     AUTO_PAUSED = "auto_paused", "Auto-paused"
     FAILURE_RATE = "failure_rate", "Failure rate"
     WORKER_LOST = "worker_lost", "Worker lost"
+    NEW_CAUSE = "new_cause", "New cause of failure"
     BUDGET = "budget", "Budget at 80%"
+
+
+class Ending(models.TextChoices):
+    """How an experiment can end."""
+
+    COMPLETED = "completed", "Completed"
+    WITH_FAILURES = "with_failures", "Completed with failures"
+    FAILED = "failed", "Failed"
+    STOPPED = "stopped", "Stopped"
 
 
 class Occurrence(models.Model):
@@ -64,6 +74,13 @@ class Occurrence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}, {self.at:%F %R}"
+
+    @property
+    def ending(self) -> str:
+        """How the experiment ended (see `Ending`)."""
+        state: str = self.details["state"]
+        has_failures = state == ExperimentState.COMPLETED and self.details["failed"]
+        return Ending.WITH_FAILURES if has_failures else state
 
     @classmethod
     def note(

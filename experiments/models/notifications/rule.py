@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from copy import copy
 from typing import Any, Self
 
@@ -12,26 +12,36 @@ from django.db.models import Exists, OuterRef, Q
 from experiments.models.account.token import Token
 from experiments.models.account.user import User
 from experiments.models.experiment.model import Experiment
-from experiments.models.fields import StampField
+from experiments.models.fields import ExactJSONField, StampField
 from experiments.models.settings import Invalid
 from experiments.models.status import Refused
 from experiments.models.workspace.project import Project
+from experiments.models.workspace.saved_view import SavedView
 from experiments.models.workspace.workspace import Workspace
 
 from .channel import Channel
-from .occurrence import STEP, Kind, Occurrence
+from .occurrence import STEP, Ending, Kind, Occurrence
 
 MOST = 50  # of one person, or of a workspace
+MAX_FILTER = 1000  # characters
 
 
 class Scope(models.TextChoices):
     """Which experiments a rule is about."""
 
     MINE = "mine", "My experiments"
+    PINNED = "pinned", "Pinned experiments"
+    FOLLOWED = "followed", "My experiments and pinned ones"
     EXPERIMENT = "experiment", "One experiment"
     PROJECT = "project", "Project"
     TAG = "tag", "Tag"
+    VIEW = "view", "Saved view"
+    FILTER = "filter", "Filter"
     WORKSPACE = "workspace", "Whole workspace"
+
+
+OF_LIMITS = (Scope.MINE, Scope.FOLLOWED, Scope.WORKSPACE)  # scopes that include limits of slot hours
+PERSONAL = (Scope.MINE, Scope.PINNED, Scope.FOLLOWED)  # scopes that a rule of the workspace cannot have
 
 
 class Frequency(models.TextChoices):
@@ -65,6 +75,9 @@ class Rule(models.Model):
     experiment = models.ForeignKey(Experiment, models.CASCADE, null=True, related_name="+")
     project = models.ForeignKey(Project, models.CASCADE, null=True, related_name="+")
     tag = models.CharField(max_length=50, blank=True)
+    view = models.ForeignKey(SavedView, models.SET_NULL, null=True, related_name="+")
+    filter = models.CharField(max_length=MAX_FILTER, blank=True)  # in the language of experiments/filters
+    endings = ExactJSONField(default=list)  # of an ended experiment (see `Ending`); empty: all
     threshold = models.FloatField(
         null=True
     )  # minimum improvement of a new best, or share of failures in percent
@@ -103,6 +116,9 @@ class Rule(models.Model):
         experiment: Experiment | None = None,
         project: Project | None = None,
         tag: str = "",
+        view: SavedView | None = None,
+        filter: str = "",
+        endings: Sequence[str] = (),
         threshold: float | None = None,
         frequency: str | None = None,
         is_on: bool | None = None,
@@ -116,6 +132,9 @@ class Rule(models.Model):
             experiment=experiment,
             project=project,
             tag=tag,
+            view=view,
+            filter=filter,
+            endings=endings,
             threshold=threshold,
             frequency=frequency,
         )
@@ -145,10 +164,14 @@ class Rule(models.Model):
         experiment: Experiment | None = None,
         project: Project | None = None,
         tag: str = "",
+        view: SavedView | None = None,
+        filter: str = "",
+        endings: Sequence[str] = (),
         threshold: float | None = None,
         frequency: str | None = None,
     ) -> None:
-        """Set what the rule is about, without saving. Raise `Invalid`."""
+        """Set what the rule is about, without saving; no `endings`: all. Raise `Invalid`. The syntax of a filter is
+        validated by `check_filter` of scheduler/notifications/selection.py."""
         self.kind = kind or self.kind
         self.scope = scope or self.scope
         self.frequency = frequency or self.frequency
@@ -157,6 +180,10 @@ class Rule(models.Model):
         self.experiment = experiment if self.scope == Scope.EXPERIMENT else None
         self.project = project if self.scope == Scope.PROJECT else None
         self.tag = " ".join(tag.split()) if self.scope == Scope.TAG else ""
+        self.view = view if self.scope == Scope.VIEW else None
+        self.filter = filter.strip() if self.scope == Scope.FILTER else ""
+        is_some = self.kind == Kind.ENDED and set(endings) != set(Ending.values)
+        self.endings = [*dict.fromkeys(endings)] if is_some else []
         self.threshold = threshold if self.kind in (Kind.NEW_BEST, Kind.FAILURE_RATE) else None
         if errors := self._errors():
             raise Invalid(errors)
@@ -187,7 +214,7 @@ class Rule(models.Model):
 
     @property
     def about(self) -> str:
-        """`my experiments`, `project vision`, `experiment first (k2m9p3qr)`."""
+        """`my experiments`, `project vision`, `experiment first (k2m9p3qr)`, `tag cvpr · failed or stopped`."""
         if self.kind == Kind.WORKER_LOST:
             return "workers of the workspace's queues"
         if self.scope == Scope.EXPERIMENT and not self.shows_experiment:
@@ -196,14 +223,30 @@ class Rule(models.Model):
             Scope.MINE: "my experiments",
             Scope.EXPERIMENT: f"experiment {self.experiment}",
             Scope.PROJECT: f"project {self.project}",
+            Scope.PINNED: "pinned experiments",
+            Scope.FOLLOWED: "my experiments and pinned ones",
             Scope.TAG: f"tag {self.tag}",
+            Scope.VIEW: f"view {self.view}"
+            if self.sees_view
+            else "a view that is deleted or no longer shared",
+            Scope.FILTER: f"filter {self.filter}",
             Scope.WORKSPACE: "all experiments",
         }
-        return targets[Scope(self.scope)]
+        about = targets[Scope(self.scope)]
+        *others, last = [Ending(word).label.lower() for word in self.endings] or [""]
+        return f"{about} · {', '.join(others)}{' or ' if others else ''}{last}" if last else about
 
-    def is_about(self, occurrence: Occurrence) -> bool:
-        """Return whether kind and scope match. A new best and a failure rate also have a threshold: see `reaches`."""
+    @property
+    def sees_view(self) -> bool:
+        """Whether its view exists and may be read by its person or, for a rule of the workspace, by all members."""
+        return self.view is not None and (self.view.is_shared or self.view.owner_id == self.owner_id)
+
+    def is_about(self, occurrence: Occurrence, selected: Collection[int] = ()) -> bool:
+        """Return whether kind and scope match. `selected`: keys of experiments that are pinned, or that the view or the
+        filter selects. A new best and a failure rate also have a threshold: see `reaches`."""
         if occurrence.kind != self.kind:
+            return False
+        if self.endings and occurrence.ending not in self.endings:
             return False
         experiment = occurrence.experiment
         if experiment is None:
@@ -212,17 +255,22 @@ class Rule(models.Model):
             return False
         if self.owner_id is None and experiment.visibility != "workspace":
             return False
+        is_own, is_selected = experiment.creator_id == self.owner_id, experiment.pk in selected
         return {
-            Scope.MINE: experiment.creator_id == self.owner_id,
+            Scope.MINE: is_own,
+            Scope.PINNED: is_selected,
+            Scope.FOLLOWED: is_own or is_selected,
             Scope.EXPERIMENT: experiment.pk == self.experiment_id,
             Scope.PROJECT: experiment.project_id == self.project_id,
             Scope.TAG: self.tag in experiment.tags,
+            Scope.VIEW: is_selected,
+            Scope.FILTER: is_selected,
             Scope.WORKSPACE: True,
         }[Scope(self.scope)]
 
     def _is_about_limit(self, occurrence: Occurrence) -> bool:
         """Whether a rule about budgets is about a limit of slot hours: of the workspace, or of its own person."""
-        if occurrence.workspace_id != self.workspace_id or self.scope not in (Scope.MINE, Scope.WORKSPACE):
+        if occurrence.workspace_id != self.workspace_id or self.scope not in OF_LIMITS:
             return False
         person = occurrence.details["person"]
         return self.owner_id is None or person in (None, self.owner_id)
@@ -246,13 +294,23 @@ class Rule(models.Model):
         for name, choices in (("kind", Kind), ("scope", Scope), ("frequency", Frequency)):
             if getattr(self, name) not in choices.values:
                 errors[name] = [f"This must be one of: {', '.join(choices.values)}."]
-        if self.scope == Scope.MINE and self.owner is None:
-            errors["scope"] = ["A workspace rule cannot be about “My experiments”. Select another scope."]
+        if self.scope in PERSONAL and self.owner is None:
+            label = Scope(self.scope).label
+            errors["scope"] = [f"A workspace rule cannot be about “{label}”. Select another scope."]
+        if wrong := [word for word in self.endings if word not in Ending.values]:
+            errors["endings"] = [f"Unknown: {', '.join(wrong)}. Possible values: {', '.join(Ending.values)}."]
         if self.scope == Scope.EXPERIMENT and self.experiment is None:
             errors["experiment"] = ["Select an experiment in this workspace."]
         if self.scope == Scope.PROJECT and self.project is None:
             errors["project"] = ["Select a project in this workspace."]
-        for name in ("experiment", "project"):
+        if self.scope == Scope.VIEW and self.view is None:
+            errors["view"] = ["Select a saved view of the list of experiments."]
+        elif self.scope == Scope.VIEW and (self.view.experiment_id or not self.sees_view):  # type: ignore[union-attr]
+            whose = "your own or a shared view" if self.owner_id else "a shared view"
+            errors["view"] = [f"Select {whose} of the list of experiments."]
+        if self.scope == Scope.FILTER and not 0 < len(self.filter) <= MAX_FILTER:
+            errors["filter"] = [f"Enter a filter of at most {MAX_FILTER:,} characters."]
+        for name in ("experiment", "project", "view"):
             row = getattr(self, name)
             if row is not None and row.workspace_id != self.workspace_id:
                 errors[name] = [f"Select {'an' if name == 'experiment' else 'a'} {name} in this workspace."]

@@ -15,6 +15,7 @@ from experiments.models.compute.worker import Worker
 from experiments.models.event import Event
 from experiments.models.experiment.model import Experiment
 from experiments.models.notifications.occurrence import Occurrence
+from experiments.models.notifications.seen_cause import SeenCause
 from experiments.models.status import ExperimentState, Refused, TrialState
 from experiments.models.usage import limit
 
@@ -242,6 +243,8 @@ class Trial(CommentVerbs):
                 self._inform(value)
             if to == TrialState.FAILED:
                 Occurrence.of_failure(self.experiment, self.number)
+                if failure != Failure.WORKER_LOST:
+                    SeenCause.note(self)
                 pause_on_repeated_failures(self.experiment)  # before the next trial starts
             if failure == Failure.WORKER_LOST:
                 self._retry()

@@ -22,6 +22,7 @@ def subject(occurrence: Occurrence) -> str:
         Kind.ENDED: lambda: str(details["state"]),
         Kind.NEW_BEST: lambda: f"new best {_new_best(occurrence)}",
         Kind.AUTO_PAUSED: lambda: "auto-paused",
+        Kind.NEW_CAUSE: lambda: f"new cause of failure ({details['cause']})",
         Kind.FAILURE_RATE: lambda: f"{occurrence.value:.0f}% of the last {details['trials']} trials failed",
         Kind.BUDGET: lambda: f"{_used(details)} used",
     }[Kind(occurrence.kind)]()
@@ -45,6 +46,10 @@ def text(occurrence: Occurrence) -> str:
         return f"#{occurrence.trial_number}: {details['metric']} = {_new_best(occurrence)}."
     if occurrence.kind == Kind.AUTO_PAUSED:
         return f"{_capital(details['reason'])}. No new trials start until someone unpauses the experiment."
+    if occurrence.kind == Kind.NEW_CAUSE:
+        cause, detail = details["cause"], details["detail"]
+        reason = cause if detail.casefold() in ("", cause.casefold()) else f"{cause}: {detail}"
+        return f"#{occurrence.trial_number}: {reason.rstrip('. ')}. New in this workspace."
     if occurrence.kind == Kind.FAILURE_RATE:
         before = f"{occurrence.previous:.0f}%"
         return f"#{occurrence.trial_number} is the latest failed trial. The failure rate was {before} before."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -30,6 +30,7 @@ from experiments.models.notifications import hold
 from experiments.timetable.cron import next_after
 
 from . import content
+from .selection import selections
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +91,8 @@ class Replay:
 
 
 class Week:
-    """The occurrences of the last seven days that a person may see, for previews of rules. Three queries; `of` needs
-    none, so that a page has a fixed number."""
+    """The occurrences of the last seven days that a person may see, for previews of rules. Three queries; `of_each`
+    needs at most two, so that a page has a fixed number."""
 
     def __init__(self, workspace: Workspace, user: User, now: datetime | None = None) -> None:
         self.now = now or database_clock.now()
@@ -107,13 +108,22 @@ class Week:
 
     def of(self, rule: Rule) -> Replay:
         """Return what this rule, saved or not, would have sent."""
+        return self.of_each([rule])[0]
+
+    def of_each(self, rules: Sequence[Rule]) -> list[Replay]:
+        """Return what each of these rules would have sent."""
+        keys = {row.experiment_id for row in self._occurrences if row.experiment_id is not None}
+        selected = selections(rules, keys)
+        return [self._replay(rule, keys) for rule, keys in zip(rules, selected, strict=True)]
+
+    def _replay(self, rule: Rule, selected: Collection[int]) -> Replay:
         replay = Replay()
         last: dict[int | None, datetime] = {}
         references: dict[int | None, float | None] = {}
         zone_name = hold.zone_name_of(rule.owner)
         for occurrence in self._occurrences:
             key = occurrence.experiment_id
-            if not rule.is_about(occurrence):
+            if not rule.is_about(occurrence, selected):
                 continue
             references.setdefault(key, occurrence.previous)
             if not rule.reaches(occurrence, references[key]):
@@ -145,9 +155,12 @@ def _expand(occurrence: Occurrence) -> None:
     rules = Rule.objects.filter(kind=occurrence.kind, is_on=True, channels__isnull=False).distinct()
     if occurrence.workspace_id is not None:
         rules = rules.filter(workspace=occurrence.workspace_id)
-    for rule in rules.select_related("workspace", "owner").prefetch_related("channels").order_by("pk"):
+    related = rules.select_related("workspace", "owner", "view__owner").prefetch_related("channels")
+    in_order = list(related.order_by("pk"))
+    keys = () if occurrence.experiment_id is None else (occurrence.experiment_id,)
+    for rule, selected in zip(in_order, selections(in_order, keys), strict=True):
         queues = occurrence.details.get("queues", [])
-        is_wanted = rule.is_about(occurrence) and may_see(rule, occurrence.experiment, queues)
+        is_wanted = rule.is_about(occurrence, selected) and may_see(rule, occurrence.experiment, queues)
         if is_wanted and _is_due(rule, occurrence):
             _queue(rule, occurrence)
 

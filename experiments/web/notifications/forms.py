@@ -11,29 +11,41 @@ from django.utils import timezone
 from experiments.models import (
     Channel,
     ChannelKind,
+    Ending,
     Experiment,
     Frequency,
+    Invalid,
     Kind,
     Project,
     Rule,
+    SavedView,
     Scope,
     User,
     Workspace,
 )
-from experiments.models.notifications import hold
 from experiments.models.notifications.channel import MAX_ADDRESS, MAX_NAME
 from experiments.models.notifications.occurrence import STEP
-from experiments.timetable.zones import TimetableError, zone_names
+from experiments.models.notifications.quiet_hours import USUAL, QuietHours
+from experiments.models.notifications.rule import MAX_FILTER, PERSONAL
+from experiments.scheduler.notifications.selection import check_filter
+from experiments.timetable.zones import zone_names
 
 SHARES = [(str(STEP * tenth), f"{STEP * tenth}%") for tenth in range(1, 100 // STEP + 1)]
-MAX_QUIET_HOURS = 200
 NO_AUTOCOMPLETE = {"autocomplete": "off"}
+CLOCK = forms.TimeInput(format="%H:%M", attrs={"type": "time"})
+NEW_RULE = {"kind": Kind.ENDED, "endings": Ending.values}
 
 
 class RuleForm(forms.Form):
     """The fields of a rule. Fields that do not apply to its event or scope are ignored."""
 
     kind = forms.ChoiceField(choices=Kind.choices, label="When")
+    endings = forms.MultipleChoiceField(
+        choices=Ending.choices,
+        required=False,
+        label="Outcome",
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "checks"}),
+    )
     margin = forms.FloatField(
         required=False,
         min_value=0,
@@ -53,6 +65,20 @@ class RuleForm(forms.Form):
     )
     project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="Select a project")
     tag = forms.CharField(required=False, max_length=50, widget=forms.TextInput(attrs=NO_AUTOCOMPLETE))
+    view = forms.ModelChoiceField(
+        SavedView.objects.none(),
+        required=False,
+        empty_label="Select a view",
+        label="View of the list of experiments",
+    )
+    filter = forms.CharField(
+        required=False,
+        max_length=MAX_FILTER,
+        help_text="As in the list of experiments.",
+        widget=forms.TextInput(
+            attrs={"placeholder": "tag:cvpr failed>10%", "spellcheck": "false", **NO_AUTOCOMPLETE}
+        ),
+    )
     channels = forms.ModelMultipleChoiceField(
         Channel.objects.none(),
         label="Send to",
@@ -70,11 +96,14 @@ class RuleForm(forms.Form):
         owner: User | None,
         rule: Rule | None = None,
     ) -> None:
-        super().__init__(data, label_suffix="", initial=_initial(rule) if rule else {"kind": Kind.ENDED})
-        self.workspace, self.user = workspace, user
-        scopes = [(word, label) for word, label in Scope.choices if owner or word != Scope.MINE]
+        super().__init__(data, label_suffix="", initial=_initial(rule) if rule else NEW_RULE)
+        self.workspace, self.user, self.owner = workspace, user, owner
+        scopes = [(word, label) for word, label in Scope.choices if owner or word not in PERSONAL]
         self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
         self.fields["project"].queryset = workspace.projects.order_by("name")  # type: ignore[attr-defined]
+        views = SavedView.objects.of_table(workspace, None)
+        views = views.visible_to(owner) if owner else views.filter(is_shared=True)
+        self.fields["view"].queryset = views  # type: ignore[attr-defined]
         self.fields["channels"].queryset = Channel.objects.of(workspace, owner)  # type: ignore[attr-defined]
 
     def clean_experiment(self) -> Experiment | None:
@@ -86,6 +115,21 @@ class RuleForm(forms.Form):
         if experiment is None:
             raise forms.ValidationError(f"No experiment {text} that you can view exists in this workspace.")
         return experiment
+
+    def clean_endings(self) -> list[str]:
+        endings: list[str] = self.cleaned_data["endings"]
+        if not endings and self.data.get("kind") == Kind.ENDED:
+            raise forms.ValidationError("Select at least one outcome.")
+        return endings
+
+    def clean_filter(self) -> str:
+        text: str = self.cleaned_data["filter"].replace("\0", "").strip()
+        if self.data.get("scope") == Scope.FILTER:
+            try:
+                check_filter(text, self.owner)
+            except Invalid as fault:
+                raise forms.ValidationError(fault.errors["filter"]) from None
+        return text
 
     def rule_fields(self) -> dict[str, Any]:
         """Return the arguments of `Rule.fill`."""
@@ -99,6 +143,9 @@ class RuleForm(forms.Form):
             "experiment": data.get("experiment"),
             "project": data.get("project"),
             "tag": data["tag"],
+            "view": data.get("view"),
+            "filter": data["filter"],
+            "endings": data["endings"],
             "threshold": threshold,
             "frequency": data["frequency"],
         }
@@ -115,35 +162,40 @@ class RuleForm(forms.Form):
 class QuietHoursForm(forms.Form):
     """When a person wants no messages."""
 
-    quiet_hours = forms.CharField(
-        label="Hours",
+    is_on = forms.BooleanField(
         required=False,
-        max_length=MAX_QUIET_HOURS,
-        help_text="Such as 22:00-07:00, or Mon-Fri 18:00-08:00; Sat-Sun. Blank = none.",
-        widget=forms.TextInput(
-            attrs={"placeholder": "22:00-07:00", "spellcheck": "false", **NO_AUTOCOMPLETE}
-        ),
+        label="Hold email, webhook and chat messages",
+        help_text="Sent as one summary afterwards. “Worker lost” is never held.",
     )
-
+    start = forms.TimeField(required=False, label="From", widget=CLOCK)
+    end = forms.TimeField(required=False, label="To", widget=CLOCK)
+    has_weekends = forms.BooleanField(required=False, label="Also all day on Saturday and Sunday")
     zone = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     @classmethod
     def of(cls, user: User) -> QuietHoursForm:
+        hours = QuietHours.of(user)
         zone = user.quiet_zone or timezone.get_current_timezone_name()
-        return cls(initial={"quiet_hours": user.quiet_hours, "zone": zone}, label_suffix="")
+        initial = {"is_on": hours is not None, "zone": zone, **vars(hours or USUAL)}
+        return cls(initial=initial, label_suffix="")
 
     def clean_zone(self) -> str:
         """Return the zone that the page showed."""
         zone: str = self.cleaned_data["zone"]
         return zone if zone in zone_names() else timezone.get_current_timezone_name()
 
-    def clean_quiet_hours(self) -> str:
-        """Return the canonical form of the hours."""
-        text = self.cleaned_data["quiet_hours"].replace("\0", "").strip()
-        try:
-            return hold.checked_hours(text)
-        except TimetableError as error:
-            raise forms.ValidationError(str(error)) from None
+    def clean(self) -> None:
+        """Require both times while the hours are on."""
+        for name in ("start", "end"):
+            if self.cleaned_data.get("is_on") and name in self.cleaned_data and not self.cleaned_data[name]:
+                self.add_error(name, "Enter a time.")
+
+    def hours(self) -> QuietHours | None:
+        """Return the hours that were entered; None: off."""
+        data = self.cleaned_data
+        if not data["is_on"]:
+            return None
+        return QuietHours(data["start"], data["end"], has_weekends=data["has_weekends"])
 
 
 class ChannelForm(forms.Form):
@@ -206,6 +258,9 @@ def _initial(rule: Rule) -> dict[str, Any]:
         "experiment": rule.experiment.public_id if rule.experiment and rule.shows_experiment else "",
         "project": rule.project_id,
         "tag": rule.tag,
+        "view": rule.view_id,
+        "filter": rule.filter,
+        "endings": rule.endings or Ending.values,
         "frequency": rule.frequency,
         "channels": [channel.pk for channel in rule.channels.all()],
     }

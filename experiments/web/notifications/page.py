@@ -165,8 +165,11 @@ def draw(request: SignedInRequest, workspace: Workspace, editor: Editor | None =
     editor = editor or Editor()
     user, is_owner = request.user, may(request.user, "manage", workspace)
     week = editor.context.get("week") or Week(workspace, user)
-    rules = rules_of(workspace, user)
-    rows = [_rule_row(rule, week, may_change=is_owner or rule.owner_id is not None) for rule in rules]
+    rules = list(rules_of(workspace, user))
+    rows = [
+        _rule_row(rule, replay, may_change=is_owner or rule.owner_id is not None)
+        for rule, replay in zip(rules, week.of_each(rules), strict=True)
+    ]
     channels = _with_last(channels_of(workspace, user, is_owner=is_owner))
     cards = [_card(channel, may_change=is_owner or channel.owner_id is not None) for channel in channels]
     shown, chips, older = _deliveries(request, workspace, is_owner=is_owner)
@@ -192,7 +195,8 @@ def draw(request: SignedInRequest, workspace: Workspace, editor: Editor | None =
 def rules_of(workspace: Workspace, user: User) -> QuerySet[Rule]:
     """Return a user's rules and the workspace's, with the related rows that their names need."""
     rules = Rule.objects.visible_to(user).filter(workspace=workspace)
-    return rules.select_related("owner", "experiment", "project").prefetch_related("channels").order_by("pk")
+    related = rules.select_related("owner", "experiment", "project", "view__owner")
+    return related.prefetch_related("channels").order_by("pk")
 
 
 def channels_of(workspace: Workspace, user: User, *, is_owner: bool) -> QuerySet[Channel]:
@@ -207,9 +211,9 @@ def _with_last(channels: QuerySet[Channel]) -> list[Channel]:
     return list(channels.annotate(**{f"last_{name}": Subquery(last.values(name)[:1]) for name in names}))
 
 
-def _rule_row(rule: Rule, week: Week, *, may_change: bool) -> RuleRow:
+def _rule_row(rule: Rule, replay: Replay, *, may_change: bool) -> RuleRow:
     via = [Via(channel, ICONS[ChannelKind(channel.kind)]) for channel in rule.channels.all()]
-    return RuleRow(rule, via, Preview.of(week.of(rule)), may_change)
+    return RuleRow(rule, via, Preview.of(replay), may_change)
 
 
 def _card(channel: Any, *, may_change: bool) -> ChannelCard:

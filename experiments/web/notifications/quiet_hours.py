@@ -9,8 +9,8 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from experiments import database_clock
-from experiments.models import Delivery
-from experiments.models.notifications import hold
+from experiments.models import Invalid
+from experiments.models.notifications.quiet_hours import QuietHours
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
@@ -26,13 +26,14 @@ def save(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Change the quiet hours, in the time zone that the page shows. Messages that no longer need to wait are sent."""
     workspace = get_workspace(request, workspace_slug)
     form = QuietHoursForm(request.POST, label_suffix="")
-    if not form.is_valid():
+    if form.is_valid():
+        try:
+            zone = form.cleaned_data["zone"]
+            QuietHours.put(request.user, form.hours(), zone=zone, now=database_clock.now())
+        except Invalid as fault:
+            for name, sentences in fault.errors.items():
+                form.add_error(name, sentences)
+    if form.errors:
         return page.draw(request, workspace, page.Editor(quiet_form=form, status=422))
-    user, now = request.user, database_clock.now()
-    user.quiet_hours = form.cleaned_data["quiet_hours"]
-    user.quiet_zone = form.cleaned_data["zone"] if user.quiet_hours else ""
-    user.save(update_fields=["quiet_hours", "quiet_zone"])
-    if hold.quiet_until(user, now) is None:
-        Delivery.release(user, now)
-    messages.success(request, "Quiet hours saved." if user.quiet_hours else "Quiet hours turned off.")
+    messages.success(request, "Quiet hours saved." if form.hours() else "Quiet hours turned off.")
     return redirect("notifications", workspace.slug)

@@ -218,6 +218,10 @@ def test_a_preview_replays_the_week(running, lab, bob, hook, django_assert_num_q
         ({"channels": []}, "channels"),
         ({"owner": None}, "channels"),
         ({"owner": None, "scope": "mine"}, "scope"),
+        ({"owner": None, "scope": "pinned"}, "scope"),
+        ({"endings": ["lost"]}, "endings"),
+        ({"scope": "view"}, "view"),
+        ({"scope": "filter"}, "filter"),
     ],
 )
 def test_a_wrong_rule_is_refused_field_by_field(rule, fields, name):

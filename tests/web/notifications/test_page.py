@@ -7,12 +7,12 @@ import re
 import pytest
 from django.urls import reverse
 
-from experiments.models import Channel, Delivery, DeliveryStatus, Occurrence, Outcome, Rule
+from experiments.models import Channel, Delivery, DeliveryStatus, Ending, Occurrence, Outcome, Rule
 from experiments.scheduler.notifications import fan_out
 from tests.people import as_, end_all
 
 PAGE = "/w/lab/notifications/"
-RULE = {"kind": "ended", "scope": "workspace", "frequency": "always"}
+RULE = {"kind": "ended", "endings": Ending.values, "scope": "workspace", "frequency": "always"}
 
 
 @pytest.fixture
@@ -56,6 +56,10 @@ def test_a_rule_is_made_with_its_channels(lab, bob, carol, hook):
             "No experiment zzzzzzzz that you can view exists in this workspace",
         ),
         ({"scope": "tag", "tag": " "}, "Enter a tag of at most 50 characters."),
+        ({"endings": []}, "Select at least one outcome."),
+        ({"scope": "view"}, "Select a saved view of the list of experiments."),
+        ({"scope": "filter"}, "Enter a filter of at most 1,000 characters."),
+        ({"scope": "filter", "filter": "colour:red"}, "Experiments have no field “colour”"),
     ],
 )
 def test_wrong_input_is_refused_field_by_field(fields, sentence, lab, bob, hook):
