@@ -1,11 +1,17 @@
 """The time of each chart of an experiment with 1,000, 10,000 and 100,000 trials.
 
-    python -m benchmarks.charts [--trials 1000 10000 100000] [--pg] [--repeats 15] [--json]
+    python -m benchmarks.charts [--trials 1000 10000 100000] [--pg] [--repeats 15] [--only history] [--json]
 
 The rows are those of benchmarks.rows, written straight into the database. Each chart is requested as the Charts tab
-polls it: one panel, through Django's test client with middleware, queries, drawing and template, but no network. The
-cache of drawn charts is emptied before each request. One request to warm up, then 15. Besides the p50, it reports this
-process's CPU time, which depends less on other load on the machine.
+polls it, one panel, from a web server as `up` starts it, over HTTP and compressed. Times are medians, in milliseconds:
+
+- cold: after a change of the experiment, so that the chart is drawn again; elapsed time, and the web server's
+  processor time, which depends less on other load on the machine;
+- warm: processor time when nothing has changed since;
+- loop: processor time of a loop in this process before each cold request. Compare it with the same loop on the idle
+  machine to see how much slower the machine was during the measurement.
+
+Queries, and the slowest of them with fetching its rows, are counted in this process.
 """
 
 from __future__ import annotations
@@ -17,8 +23,10 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.query_times import query_times
 from benchmarks.rows import seed, settle_in
 from benchmarks.stage import machine, stage
+from benchmarks.web_process import WebProcess, web_process
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
 REPEATS = 15
 SIZES = (1_000, 10_000, 100_000)
 TARGET_MS = 100.0
+LOOP = 200_000  # steps
+POLL = {"HX-Request": "true", "HX-Target": "panels"}
 SHARES = {"learning_rate": 0.6, "dropout": 0.2, "layers": 0.15, "optimizer": 0.05}
 FILTERED = "value>0.8 state:succeeded"
 
@@ -39,6 +49,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) instead of SQLite")
     parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--only", nargs="+", help="charts whose name contains one of these words")
     parser.add_argument("--json", action="store_true", help="one JSON object per line instead of a table")
     options = parser.parse_args()
     with stage(uses_postgres=options.pg):
@@ -53,6 +64,7 @@ def main() -> None:
         workspace = Workspace.open("bench", owner=user)
         client = Client(HTTP_HOST="localhost")
         client.force_login(user)
+        session = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
         for trials in options.trials:
             experiment = seed(workspace, user, trials=trials, name=f"with {trials:,} trials")
             Importance.objects.create(
@@ -65,16 +77,16 @@ def main() -> None:
             settle_in()
             if not options.json:
                 print(f"\n{trials:,} trials", flush=True)
-            for name, address in addresses(experiment).items():
-                figure = measure(client, name, address, trials, options.repeats)
-                if options.json:
-                    at = datetime.now(UTC).isoformat(timespec="seconds")
-                    figure |= {
-                        "database": "postgresql" if options.pg else "sqlite",
-                        "machine": about,
-                        "at": at,
-                    }
-                print(json.dumps(figure) if options.json else _row(figure), flush=True)
+            with web_process(session=session) as web:
+                for name, address in addresses(experiment).items():
+                    if options.only and not any(word in name for word in options.only):
+                        continue
+                    figure = measure(web, client, experiment, name, address, options.repeats)
+                    if options.json:
+                        at = datetime.now(UTC).isoformat(timespec="seconds")
+                        database = "postgresql" if options.pg else "sqlite"
+                        figure |= {"trials": trials, "database": database, "machine": about, "at": at}
+                    print(json.dumps(figure) if options.json else _row(figure), flush=True)
 
 
 def addresses(experiment: Experiment) -> dict[str, str]:
@@ -94,44 +106,56 @@ def addresses(experiment: Experiment) -> dict[str, str]:
     }
 
 
-def measure(client: Client, name: str, address: str, trials: int, repeats: int) -> dict[str, Any]:
-    """Return the times of one panel."""
-    from django.core.cache import caches
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
+def measure(
+    web: WebProcess, client: Client, experiment: Experiment, name: str, address: str, repeats: int
+) -> dict[str, Any]:
+    """Return the times of one panel. Raise SystemExit unless the response is 200."""
+    from django.db.models import F
 
-    headers = {"HX-Request": "true", "HX-Target": "panels"}
-    client.get(address, headers=headers)
-    caches["charts"].clear()
-    with CaptureQueriesContext(connection) as capture:
-        answer = client.get(address, headers=headers)
-    queries = len(capture)
-    if answer.status_code != 200:
-        raise SystemExit(f"{address} answers {answer.status_code}")
-    times, processor = [], []
+    from experiments.models import Experiment
+
+    headers = {name.replace("-", "_"): value for name, value in POLL.items()}
+    client.get(address, headers=POLL)
+    Experiment.objects.filter(pk=experiment.pk).update(version=F("version") + 1)
+    with query_times() as queries:
+        answer = client.get(address, headers=POLL)
+    first = web.get(address, **headers)
+    if answer.status_code != 200 or first.status != 200:
+        raise SystemExit(f"{address} answers {first.status}\n{web.log.read_text()[-3000:]}")
+    cold, loops = [], []
     for _ in range(repeats):
-        caches["charts"].clear()
-        began, began_cpu = time.perf_counter(), time.process_time()
-        client.get(address, headers=headers)
-        times.append(1000 * (time.perf_counter() - began))
-        processor.append(1000 * (time.process_time() - began_cpu))
-    p50, slowest, cpu = statistics.median(times), max(times), statistics.median(processor)
+        Experiment.objects.filter(pk=experiment.pk).update(version=F("version") + 1)
+        loops.append(_loop_ms())
+        cold.append(web.get(address, **headers))
+    warm = [web.get(address, **headers).cpu_ms for _ in range(repeats)]
     return {
         "chart": name,
-        "trials": trials,
-        "p50_ms": round(p50, 1),
-        "max_ms": round(slowest, 1),
-        "processor_ms": round(cpu, 1),
-        "queries": queries,
+        "cold_ms": round(statistics.median(each.elapsed_ms for each in cold), 1),
+        "cold_cpu_ms": round(statistics.median(each.cpu_ms for each in cold), 1),
+        "highest_cpu_ms": round(max(each.cpu_ms for each in cold), 1),
+        "warm_cpu_ms": round(statistics.median(warm), 1),
+        "loop_ms": round(statistics.median(loops), 1),
+        "queries": len(queries),
+        "slowest_query_ms": round(max(query.ms for query in queries), 1),
         "bytes": len(answer.content),
+        "sent": first.size,
     }
 
 
+def _loop_ms() -> float:
+    began, total = time.process_time(), 0
+    for number in range(LOOP):
+        total += number * number % 7
+    return 1000 * (time.process_time() - began)
+
+
 def _row(figure: dict[str, Any]) -> str:
-    flag = "" if figure["p50_ms"] < TARGET_MS else "  above the target"
+    flag = "" if figure["cold_ms"] < TARGET_MS else "  above the target"
     return (
-        f"  {figure['chart']:20} p50 {figure['p50_ms']:6.1f} ms  (processor {figure['processor_ms']:5.1f})  "
-        f"max {figure['max_ms']:6.1f} ms  {figure['queries']:3} queries  {figure['bytes'] / 1024:6.0f} KiB{flag}"
+        f"  {figure['chart']:20} cold {figure['cold_ms']:6.1f} ms  (processor {figure['cold_cpu_ms']:6.1f}, "
+        f"highest {figure['highest_cpu_ms']:6.1f})  warm {figure['warm_cpu_ms']:5.1f}  loop {figure['loop_ms']:5.1f}  "
+        f"{figure['queries']:3} queries, {figure['slowest_query_ms']:6.1f} ms  "
+        f"{figure['bytes'] / 1024:5.0f} KiB, sent {figure['sent'] / 1024:4.0f}{flag}"
     )
 
 

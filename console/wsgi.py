@@ -1,5 +1,6 @@
 """The WSGI entry point: `granian --interface wsgi console.wsgi:application`."""
 
+import gc
 import logging
 import os
 import sys
@@ -39,5 +40,19 @@ def warn_of_faults() -> None:
         connections.close_all()
 
 
+def exempt_code_from_garbage_collection() -> None:
+    """Import the pages, which the first request would do, and exempt them and all other code from garbage collection.
+
+    Drawing a chart creates so many objects that Python collects garbage; visiting 300,000 objects of code, which never
+    become garbage, would take 0.2 s of a request.
+    """
+    from django.urls import get_resolver
+
+    get_resolver().url_patterns  # noqa: B018 (imports the views)
+    gc.collect()
+    gc.freeze()
+
+
 if "granian" in sys.modules:  # a server, not a test or a command
     warn_of_faults()
+    exempt_code_from_garbage_collection()

@@ -69,14 +69,18 @@ def decimals_of(values: Iterable[object]) -> int | None:
     if all(number.is_integer() and abs(number) < IN_FULL for number in numbers):
         return None
     distinct = {float(f"{number:.11e}") for number in numbers}
-    return next(
-        (
-            n
-            for n in range(4, MAX_DECIMALS)
-            if len({float(value(number, n)) for number in distinct}) == len(distinct)
-        ),
-        MAX_DECIMALS,
-    )
+    return next((n for n in range(4, MAX_DECIMALS) if _are_distinct(distinct, n)), MAX_DECIMALS)
+
+
+def _are_distinct(numbers: Iterable[float], decimals: int) -> bool:
+    """Return whether all numbers differ as text. With too few decimals, the first two that agree come early."""
+    seen = set()
+    for number in numbers:
+        shown = float(value(number, decimals))
+        if shown in seen:
+            return False
+        seen.add(shown)
+    return True
 
 
 def precise(number: Any) -> str:

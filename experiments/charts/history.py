@@ -1,12 +1,13 @@
 """The optimization history chart: values by trial number, best so far, revisions, and the remaining budget."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite, log10
 from sys import float_info
+from typing import NamedTuple
 
 from experiments.charts.drawing.axes import BESIDE_RAIL, DIGIT, fits
-from experiments.charts.drawing.marks import WORDS, linked, shape, trials
+from experiments.charts.drawing.marks import NO_PARAMS, WORDS, linked, shape, trials
 from experiments.charts.drawing.scale import Linear, Log, finite, linear_or_log
 from experiments.charts.drawing.svg import TURN, Chart, Svg, clip, element, frame, join, label, px
 
@@ -19,15 +20,15 @@ LANE = 14
 MOST_NARROW = 400  # marks in all drawings but the widest
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A trial: number, value (None if there is none), state, and a note for the tooltip."""
+class Point(NamedTuple):
+    """A trial: number, value (None if there is none), state, and a note for the tooltip. A tuple, because a chart has
+    thousands."""
 
     number: int
     value: float | None
     state: str
     note: str = ""
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = NO_PARAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def history(
     the style sheet shows the one that fits. `is_log` None: a logarithmic axis where the values ask for one.
     `describe(params)` is the end of a tooltip. `key` must be unique in the page.
     """
-    shown = sorted((point for point in points if point.state in WORDS), key=lambda point: point.number)
+    listed = sorted((point for point in points if point.state in WORDS), key=lambda point: point.number)
+    shown = [_with_drawn_value(point) for point in listed]
     steps = _best_steps(shown, direction) if best_steps is None else list(best_steps)
     drawings = fits(widths if width is None else (width,))
     tooltips: dict[int, str] = {}
@@ -83,7 +85,7 @@ def history(
         size = {"width": each_width, "height": drawing.height}
         elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
     best = {number for number, _ in steps}
-    rows = [(p.number, finite(p.value), WORDS[p.state], p.number in best) for p in shown]
+    rows = [(p.number, finite(p.value), WORDS[p.state], p.number in best) for p in listed]
     return Chart(join(elements), title, description, ("Trial", metric, "State", "New best"), rows)
 
 
@@ -107,7 +109,7 @@ class _Drawing:
         self.is_narrow = width < TURN
         self.is_down = direction == "minimize"
         self.height = height or (240 if self.is_narrow else 256)
-        lanes = {LANES[point.state] for point in points if _has_lane(point) and point.state in LANES}
+        lanes = {LANES[point.state] for point in points if point.value is None and point.state in LANES}
         self.lanes = [lane for lane in LANE_ORDER if lane in lanes]
         self.top, self.bottom = 18.0, self.height - 34.0 - LANE * len(self.lanes)
         self.y = self._value_scale()
@@ -130,8 +132,7 @@ class _Drawing:
     ) -> list[Svg]:
         elements = [self._budget(), self._grid(), self._numbers(), *self._lane_names(), *self._edits(edits)]
         best = self.steps[-1][0] if self.steps else None  # drawn last, on top of the others
-        other_points = [point for point in self.points if point.number != best and self._place(point)]
-        elements.append(element("g", *[self._mark(point, href) for point in other_points]))
+        elements.append(element("g", self._marks(best, href)))
         elements.extend(self._best(href))
         elements.extend(self._labels(marks, best_text))
         if not self.y:
@@ -141,7 +142,7 @@ class _Drawing:
 
     def _value_scale(self) -> Linear | Log | None:
         best = [value for _, value in self.steps]
-        values = [value for point in self.points if (value := _value(point)) is not None] + best
+        values = [point.value for point in self.points if point.value is not None] + best
         if not values:
             return None
         low, high, is_log = linear_or_log(values, keep=best[-1:])
@@ -173,13 +174,12 @@ class _Drawing:
         return Linear(start, end, start=self.first_x, end=self.last_x, count=count, whole=True)
 
     def _place(self, point: Point) -> tuple[float, float] | None:
-        value = _value(point)
-        if value is None:
+        if point.value is None:
             lane = LANES.get(point.state)
             return (self.x.at(point.number), self._lane_at(lane)) if lane else None
         if not self.y:
             return None
-        return self.x.at(point.number), min(max(self.y.at(value), self.top), self.bottom)
+        return self.x.at(point.number), min(max(self.y.at(point.value), self.top), self.bottom)
 
     def _lane_at(self, lane: str) -> float:
         return self.bottom + 13.0 + LANE * self.lanes.index(lane)
@@ -259,18 +259,22 @@ class _Drawing:
             )
         return elements
 
-    def _mark(self, point: Point, href: Callable[[int], str] | None) -> Svg:
-        x, y = self._place(point) or (0.0, 0.0)
-        value = _value(point)
-        outside = 0
-        if value is not None:
-            outside = (value > self.high) - (value < self.low)
-        drawn = shape(point.state, x, y, self.radius, outside=outside)
-        if (tooltip := self.tooltips.get(point.number)) is None:
-            tooltip = self.tooltips[point.number] = self._tooltip(point, value, outside)
-        # Without a best trial, the first one is the chart's tab stop.
-        is_stop = not self.steps and point is self.points[0]
-        return linked(drawn, tooltip, href(point.number) if href else None, is_stop=is_stop)
+    def _marks(self, best: int | None, href: Callable[[int], str] | None) -> Svg:
+        """Return the marks of all trials but the best one."""
+        marks = []
+        for point in self.points:
+            if point.number == best or (place := self._place(point)) is None:
+                continue
+            value, outside = point.value, 0
+            if value is not None:
+                outside = (value > self.high) - (value < self.low)
+            drawn = shape(point.state, *place, self.radius, outside=outside)
+            if (tooltip := self.tooltips.get(point.number)) is None:
+                tooltip = self.tooltips[point.number] = self._tooltip(point, value, outside)
+            # Without a best trial, the first one is the chart's tab stop.
+            is_stop = not self.steps and point is self.points[0]
+            marks.append(linked(drawn, tooltip, href(point.number) if href else None, is_stop=is_stop))
+        return Svg("".join(marks))
 
     def _tooltip(self, point: Point, value: float | None, outside: int) -> str:
         facts = [f"#{point.number}"]
@@ -312,7 +316,7 @@ class _Drawing:
         label_candidates += [
             (n, value, clip(text, 24))
             for n, text in marks.items()
-            if n in by_number and (value := _value(by_number[n])) is not None
+            if n in by_number and (value := by_number[n].value) is not None
         ]
         for number, value, text in label_candidates:
             x, y = self.x.at(number), min(max(self.y.at(value), self.top), self.bottom)
@@ -345,7 +349,7 @@ def _thinned(points: Sequence[Point], steps: Sequence[tuple[int, float]]) -> Seq
 def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, float]]:
     steps: list[tuple[int, float]] = []
     for point in points:
-        value = _value(point)
+        value = point.value
         if value is None or point.state != "succeeded":
             continue
         if not steps or (value < steps[-1][1] if direction == "minimize" else value > steps[-1][1]):
@@ -353,12 +357,10 @@ def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, floa
     return steps
 
 
-def _value(point: Point) -> float | None:
-    return None if point.state == "failed" else finite(point.value)
-
-
-def _has_lane(point: Point) -> bool:
-    return _value(point) is None
+def _with_drawn_value(point: Point) -> Point:
+    """Return the point without a value if it failed, or its value is not finite: it is drawn in a lane."""
+    value = None if point.state == "failed" else finite(point.value)
+    return point if value is point.value else point._replace(value=value)
 
 
 def _side(x: float, width: float, taken: float, end: float) -> str | None:
@@ -372,7 +374,7 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
     with_value = outside = 0
     for point in drawing.points:
         counts[point.state] += 1
-        value = _value(point)
+        value = point.value
         with_value += value is not None
         outside += value is not None and not drawing.low <= value <= drawing.high
     summary = ", ".join(f"{count:,} {WORDS[state]}" for state, count in counts.items() if count)

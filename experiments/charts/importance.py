@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from experiments.charts.drawing.axes import DIGIT, HALF_WIDTHS, Drawing, drawn, empty, is_narrow
 from experiments.charts.drawing.scale import finite
@@ -66,11 +67,9 @@ def spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
     """Return the rank correlation of (x, y) pairs, ties with their mean rank; None when it is not defined."""
     if len(pairs) < 3:
         return None
-    xs, ys = (_ranks([pair[side] for pair in pairs]) for side in (0, 1))
-    mean = (len(pairs) + 1) / 2
-    above = sum((x - mean) * (y - mean) for x, y in zip(xs, ys, strict=True))
-    spread = sum((x - mean) ** 2 for x in xs) * sum((y - mean) ** 2 for y in ys)
-    return above / spread**0.5 if spread else None
+    xs, ys = (_centered_ranks(column) for column in zip(*pairs, strict=True))
+    spread = float(xs @ xs) * float(ys @ ys)
+    return float(xs @ ys) / spread**0.5 if spread else None
 
 
 def text(number: float | None, is_signed: bool) -> str:
@@ -81,17 +80,13 @@ def text(number: float | None, is_signed: bool) -> str:
     return f"{value:+.2f}".replace("-", "−") if is_signed else f"{value:.2f}"
 
 
-def _ranks(values: Sequence[float]) -> list[float]:
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks, place = [0.0] * len(values), 0
-    while place < len(order):
-        end = place
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[place]]:
-            end += 1
-        for index in order[place : end + 1]:
-            ranks[index] = (place + end) / 2 + 1
-        place = end + 1
-    return ranks
+def _centered_ranks(values: Sequence[float]) -> Any:
+    """Return the ranks of the values as an array whose mean is 0."""
+    import numpy as np
+
+    _, places, counts = np.unique(np.array(values, dtype=float), return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[places] - (len(values) + 1) / 2
 
 
 def _bar(value: float, left: float, right: float, y: float, longest: float, *, is_signed: bool) -> Svg:

@@ -21,6 +21,7 @@ from experiments.charts.drawing.scale import finite, significant
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 MOST_LINES = 300
+MOST_IN = {640: 200, 320: 100}  # lines by width; 300 in the widest drawing
 MOST_AXES = {1070: 10, 640: 7, 320: 4}  # by width, the objective included
 LEVELS = 5  # of the color ramp from the worst line to the best
 TITLE = "Parallel coordinates"
@@ -59,10 +60,11 @@ def parallel(
         if not lines:
             return empty("No values yet", width, 220)
         plot = _Plot(axes, every, width, metric, direction, flipped, is_log)
-        elements = [plot.line(mark, "thread is-out") for mark in behind]
+        most = MOST_IN.get(width, MOST_LINES)
+        elements = [plot.line(mark, "thread is-out") for mark in behind[:most]]
         elements += [
             plot.line(mark, f"thread q{level(place, len(lines))}", is_stop=place == 0)
-            for place, mark in reversed(list(enumerate(lines)))
+            for place, mark in reversed(list(enumerate(lines[:most])))
         ]
         return Drawing([element("g", *elements), *plot.axes()], plot.height)
 
@@ -119,6 +121,13 @@ class _Plot:
         self.xs.append(self.box.right)
         self.gap = self.box.width / max(count, 1)
         self.scales = [self._scale(parameter) for parameter in self.parameters]
+        spreads = [
+            0.0 if each.choices is None else min(14.0, 0.5 * self.box.height / max(len(each.choices), 1))
+            for each in self.parameters
+        ]
+        names = [each.name for each in self.parameters]
+        self.columns = list(zip(names, map(px, self.xs), self.scales, spreads, strict=False))
+        self.end = px(self.xs[-1])
         values = [value for mark in marks if (value := finite(mark.value)) is not None]
         best = min(values) if direction == "minimize" else max(values)
         self.scale: Scale
@@ -135,17 +144,15 @@ class _Plot:
         return parameter.scale(start=start, end=end)
 
     def line(self, mark: TrialMark, css: str, *, is_stop: bool = False) -> Svg:
-        path, pen = "", "M"
-        for x, parameter, scale in zip(self.xs, self.parameters, self.scales, strict=False):
-            y = scale.at(mark.params[parameter.name]) if parameter.name in mark.params else None
+        path, pen, params, side = "", "M", mark.params, spread(mark.number)
+        for name, x, scale, width in self.columns:
+            y = scale.at(params[name]) if name in params else None
             if y is None:
                 pen = "M"  # a conditional parameter that this trial does not have
                 continue
-            if parameter.choices is not None:
-                y += spread(mark.number) * min(14.0, 0.5 * self.box.height / max(len(parameter.choices), 1))
-            path += f"{pen}{px(x)},{px(self.box.clamp_y(y))}"
+            path += f"{pen}{x},{px(self.box.clamp_y(y + side * width))}"
             pen = "L"
-        path += f"{pen}{px(self.xs[-1])},{px(self._value_at(mark))}"
+        path += f"{pen}{self.end},{px(self._value_at(mark))}"
         if path.startswith("M") and "L" not in path:
             path += "h0"
         return linked(f'<path class="{css}" d="{path}"/>', mark.title, mark.href, is_stop=is_stop)

@@ -1,12 +1,13 @@
 import subprocess
 import sys
+from html import escape
 from xml.etree import ElementTree
 
 from django.template import Context, Engine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.charts.drawing.svg import Svg, clip, element, px
+from experiments.charts.drawing.svg import INVALID_XML, Svg, clip, element, px, safe
 from experiments.charts.history import Point, history
 
 
@@ -50,3 +51,9 @@ def test_charts_know_no_django():
         [sys.executable, "-c", check], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+@given(st.text(st.sampled_from("ab é&<>\"'\n\x00\ud800\uffff"), max_size=6))
+def test_a_text_without_special_characters_is_returned_as_it_is_and_any_other_is_escaped(text):
+    """The short way of most tooltips gives the same result as the long one."""
+    assert safe(text) == escape(INVALID_XML.sub("", text))

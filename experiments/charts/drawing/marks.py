@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from experiments.charts.drawing.svg import Svg, px, safe
 
@@ -21,16 +22,19 @@ WORDS = {
 STOPPED = ' class="gone" fill="var(--quiet)"'
 
 
-@dataclass(frozen=True, slots=True)
-class TrialMark:
+NO_PARAMS: Mapping[str, object] = MappingProxyType({})
+
+
+class TrialMark(NamedTuple):
     """A trial as charts draw it: its number, value (None if missing), state, parameters by column name, and tooltip.
-    `tooltip` is the whole text shown on hover and focus; `describe` creates it only for marks that are drawn.
+    `tooltip` is the whole text shown on hover and focus; `describe` creates it only for marks that are drawn. A tuple,
+    because a chart has thousands.
     """
 
     number: int
     value: float | None
     state: str = "succeeded"
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, object] = NO_PARAMS
     tooltip: str = ""
     href: str | None = None
     revision: int = 1
@@ -88,6 +92,13 @@ def spread(number: int) -> float:
 def trials(count: int) -> str:
     """Return "1 trial", "2,000 trials"."""
     return f"{count:,} trial" if count == 1 else f"{count:,} trials"
+
+
+class AtLeast(int):
+    """A count that stopped at its limit: formatted as "10,000+"."""
+
+    def __format__(self, format_spec: str) -> str:
+        return f"{int(self):{format_spec}}+"
 
 
 def some_of(count: int, total: int, noun: str = "trials") -> str:

@@ -59,6 +59,7 @@ class Options:
     shows_all_slices: bool = False
     front_x: str = ""
     front_y: str = ""
+    selected: TrialQuery | None = None  # counts the trials of `condition`
 
     def having(self, word: str) -> list[str]:
         """Return the axes with this word in the URL."""
@@ -92,6 +93,7 @@ def options_of(
         shows_all_slices=query.get("slices") == "all",
         front_x=_name(request, query, "px", list(experiment.objectives)),
         front_y=_name(request, query, "py", list(experiment.objectives)),
+        selected=selected,
     )
 
 

@@ -150,11 +150,14 @@ def _correlation(view: ChartView, widths: Sequence[int]) -> Panel:
 
 def correlation(view: ChartView, name: str) -> float | None:
     """Return the rank correlation of a parameter with the objective; None for choices that are not numbers."""
-    pairs = []
-    for mark in view.even_marks:
-        number = number_of(int(cell) if isinstance(cell := mark.params.get(name), bool) else cell)
-        if number is not None and mark.value is not None:
-            pairs.append((number, mark.value))
+    cells = [(mark.params.get(name), mark.value) for mark in view.even_marks]
+    pairs = [
+        (number, value)
+        for cell, value in cells
+        if type(cell) is not str  # most choices, and none of them is a number
+        and (number := number_of(int(cell) if type(cell) is bool else cell)) is not None
+        and value is not None
+    ]
     return spearman(pairs)
 
 
@@ -201,8 +204,10 @@ def curves_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
         "pk", "number", "state", "last_step", "last_value", "value", "params", "final_metrics", "experiment"
     )
     best = list(_best_by(view, light)[: view.options.top or CURVES])
-    alive = list(light.filter(state__in=status.TRIAL_ALIVE).order_by("number")[:CURVES])
-    numbers = [row.number for row in view.sample.rows if row.state == TrialState.SUCCEEDED and row.is_even]
+    # Without the order in the database, which would look for them by number, among all trials.
+    alive = sorted(light.filter(state__in=status.TRIAL_ALIVE).order_by(), key=lambda trial: trial.number)
+    alive = alive[:CURVES]
+    numbers = [row.number for row in view.values.rows if row.state == TrialState.SUCCEEDED and row.is_even]
     step = max(1, len(numbers) // BAND)
     background_trials = list(light.filter(number__in=numbers[::step][:BAND]))
     points = metric_series.of_many([*best, *alive, *background_trials], view.objective)
@@ -261,7 +266,7 @@ def _curve(view: ChartView, trial: Trial, points: dict[int, metric_series.Points
 def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
     started = experiment.trials.filter(started_at__isnull=False)
-    total = view.sample.total if view.options.condition is not None else experiment.last_number
+    total = view.values.total if view.options.condition is not None else experiment.last_number
     if view.options.condition is not None:
         started = started.filter(view.options.condition)
     fields = ("number", "worker__name", "started_at", "ended_at", "state", "value")
@@ -301,14 +306,14 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
 
 
 def edf_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
-    chart = edf(view.even_marks, metric=view.objective, is_log=view.options.is_log, widths=widths)
-    return Panel("edf", "Empirical distribution", view.about(len(view.even_marks)), [chart])
+    chart = edf(view.even_values, metric=view.objective, is_log=view.options.is_log, widths=widths)
+    return Panel("edf", "Empirical distribution", view.about(len(view.even_values)), [chart])
 
 
 def durations_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     ended = [
         Ended(row.duration_s, row.state)
-        for row in view.sample.rows
+        for row in view.values.rows
         if row.is_even and row.duration_s is not None and row.state in status.TRIAL_SETTLED
     ]
     chart = durations(ended, widths=widths)
@@ -319,14 +324,14 @@ def part_of(view: ChartView, panel: Panel) -> tuple[int, int] | None:
     """Return (number of sampled trials, total) for a panel's data; None if they are all trials, or not a sample."""
     if panel.problem or panel.key not in OF_SAMPLE:
         return None
-    total, drawn = view.sample.total, len(view.sample.rows)
+    total, drawn = view.values.total, len(view.values.rows)
     if panel.key == "parallel":
         drawn = min(len(panel.chart.rows), len(view.marks))
-        return (drawn, total) if drawn < len(view.marks) or not view.sample.is_all else None
+        return (drawn, total) if drawn < len(view.marks) or not view.values.is_all else None
     if panel.key == "timeline":
         drawn = len(panel.chart.rows)
         return (drawn, max(total, drawn)) if drawn == RUNS < total else None
-    return None if view.sample.is_all else (drawn, total)
+    return None if view.values.is_all else (drawn, total)
 
 
 PANELS: dict[str, Callable[..., Panel]] = {

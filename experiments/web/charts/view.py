@@ -136,13 +136,28 @@ class ChartView:
     @cached_property
     def all_objectives(self) -> Sample:
         """The trials with the first objective as their value, and their further objectives."""
-        return sample_of(self.experiment, self.options.condition)
+        return self._sample()
 
     @cached_property
     def sample(self) -> Sample:
         """The trials with the objective of the URL as their value."""
         sample = self.all_objectives
         return replace(sample, rows=self.by_objective(sample.rows))
+
+    @cached_property
+    def values(self) -> Sample:
+        """The same trials for charts that need no parameters, which are not read if no other chart has read them."""
+        if "all_objectives" in self.__dict__:
+            return self.sample
+        sample = self._sample(with_params=False)
+        return replace(sample, rows=self.by_objective(sample.rows))
+
+    def _sample(self, *, with_params: bool = True) -> Sample:
+        options = self.options
+        if options.condition is None:
+            return sample_of(self.experiment, with_params=with_params)
+        total = options.selected.total if options.selected else None
+        return sample_of(self.experiment, options.condition, total=total, with_params=with_params)
 
     def by_objective(self, rows: list[Row]) -> list[Row]:
         """Return the rows with the objective of the URL as their value."""
@@ -157,13 +172,20 @@ class ChartView:
     @cached_property
     def even_marks(self) -> list[TrialMark]:
         """The marks of the even part of the sample, for charts that the latest and best trials would distort."""
-        even = {row.number for row in self.sample.rows if row.is_even}
-        return [mark for mark in self.marks if mark.number in even]
+        return self._even_marks(self.sample)
+
+    @cached_property
+    def even_values(self) -> list[TrialMark]:
+        """The same marks for charts that need no parameters."""
+        return self._even_marks(self.values)
+
+    def _even_marks(self, sample: Sample) -> list[TrialMark]:
+        return [self.mark(row) for row in sample.rows if row.is_even and has_result(row)]
 
     @cached_property
     def places(self) -> int | None:
         """The decimals of values in tooltips."""
-        return decimals_of(row.value for row in self.sample.rows)
+        return decimals_of(row.value for row in self.values.rows)
 
     def mark(self, row: Row) -> TrialMark:
         return TrialMark(
@@ -201,9 +223,9 @@ class ChartView:
 
     def about(self, count: int, noun: str = "trials with a value") -> str:
         """Return the number of drawn trials, and of all trials."""
-        if self.sample.is_all:
+        if self.values.is_all:
             return some_of(count, count, noun)
-        return some_of(count, self.sample.total, "trials")
+        return some_of(count, self.values.total, "trials")
 
 
 def has_result(row: Row) -> bool:
