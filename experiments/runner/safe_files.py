@@ -67,7 +67,7 @@ class OpenFolder:
         with self._lock:
             return self._number is not None and os.fstat(self._number).st_uid == os.geteuid()
 
-    def status_of(self, path: Path) -> os.stat_result | None:
+    def status_of(self, path: Path | str) -> os.stat_result | None:
         """Return the status of a file below this folder, or of a link itself; None when it does not exist. It is only a
         hint: parent folders are entered by name, so links among them are followed."""
         with self._lock:
@@ -92,7 +92,7 @@ class OpenFolder:
         with os.fdopen(number, "wb", buffering=0) as file:
             file.write(data.encode() if isinstance(data, str) else data)
 
-    def _name(self, path: Path) -> str:
+    def _name(self, path: Path | str) -> str:
         if self._number is None:
             raise ValueError(f"{self.path} is closed")
         return os.fspath(path)[len(os.fspath(self.path)) + 1 :]

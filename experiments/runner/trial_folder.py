@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 from experiments.runner.safe_files import OpenFolder, OutsideFolder, Root, opened_folder, write_new
-from experiments.runner.shell_variables import inherited
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -79,14 +78,14 @@ class TrialFolder:
             self._opened.close()
             self._opened = None
 
-    def times(self, *paths: Path) -> list[int]:
+    def times(self, *paths: Path | str) -> list[int]:
         """Return the modification times of these files and folders below this one, in nanoseconds; 0 for a missing
         one."""
         return [status.st_mtime_ns if (status := self._status_of(path)) else 0 for path in paths]
 
-    def _status_of(self, path: Path) -> os.stat_result | None:
+    def _status_of(self, path: Path | str) -> os.stat_result | None:
         try:
-            return self._opened.status_of(path) if self._opened else path.lstat()
+            return self._opened.status_of(path) if self._opened else os.lstat(path)
         except (OSError, OutsideFolder):
             return None
 
@@ -124,11 +123,11 @@ def environment(
 ) -> dict[str, str]:
     """Return all environment variables of a trial's process.
 
-    `base` is the worker's own environment, from which a trial inherits only the variables of a user's shell (see
-    `shell_variables`). `user` is the experiment's Environment group, which overrides `base` but not TRIALDECK_*.
+    `base` is what the trial inherits from the worker's environment (see `shell_variables`). `user` is the experiment's
+    Environment group, which overrides `base` but not TRIALDECK_*.
     `metric` is the objective's name.
     """
-    env = inherited(base)
+    env = dict(base)
     if "PATH" in user:  # probably of another Python
         for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
             env.pop(name, None)

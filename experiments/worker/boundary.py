@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from experiments.models import Trial
@@ -14,6 +15,7 @@ from experiments.runner.boundary import Account, Accounts, BoundaryError, Sandbo
 from experiments.runner.boundary.accounts import TRAVERSE_MODE, allow_traversal
 from experiments.runner.file_ownership import give_to
 from experiments.runner.safe_files import OutsideFolder, opened_folder
+from experiments.runner.shell_variables import inherited
 from experiments.runner.trial_folder import TrialFolder, package_folder
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,11 @@ class Boundary:
     ) -> None:
         self.data, self.accounts, self.sandbox = data, accounts, sandbox
         self._marks = data / "given"  # an empty file for each trial's folder that an account has
+
+    @cached_property
+    def inherited(self) -> Mapping[str, str]:
+        """What trials inherit from the environment that this process was started with."""
+        return inherited(os.environ)
 
     def __str__(self) -> str:
         """Return the text that pages show; empty without a boundary."""
@@ -120,11 +127,11 @@ class TrialBoundary:
         """The umask of its process; None: unchanged."""
         return PRIVATE_UMASK if self.account else None
 
-    def base(self, environment: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the worker's environment as this trial may inherit it."""
+    def base(self) -> Mapping[str, str]:
+        """Return what this trial inherits from the worker's environment."""
         if self.account is None:
-            return environment
-        return self.account.environment(environment, homes=self.boundary.data / "homes")
+            return self.boundary.inherited
+        return self.account.environment(self.boundary.inherited, homes=self.boundary.data / "homes")
 
     def require_entrance(self, cwd: Path) -> None:
         """Raise BoundaryError unless the trial may use this working directory outside of its own folder."""

@@ -225,16 +225,18 @@ class PlainTransaction:
         """Insert a waiting trial. Return the pending answer with its key."""
         experiment = self.experiment
         experiment.last_number += 1
-        trial = Trial(
-            experiment=experiment,
-            revision=self.revision,
+        experiment.waiting_count += 1
+        trial, key = plain_sql.ask_insert(
+            Trial,
+            experiment_id=experiment.pk,
+            revision_id=self.revision.pk,
             number=experiment.last_number,
             ordinal=ordinal,
             params=params,
             raw=raw,
             sampler_attrs=attrs,
             created_at=self.now,
+            values_digest=digest(params, self.settings.run_command),
         )
-        trial.values_digest = digest(trial.params, self.settings.run_command)
-        experiment.waiting_count += 1
-        return trial, plain_sql.ask_insert(trial)
+        trial.experiment, trial.revision = experiment, self.revision
+        return trial, key

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.runner.shell_variables import inherited
 from experiments.runner.trial_folder import OutsideFolder, TrialFolder, environment, inside, package_folder
 
 ROOT = Path(__file__).parents[2]
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 def env(folder: TrialFolder, base: dict | None = None, user: dict | None = None) -> dict[str, str]:
     return environment(
-        base=base or {},
+        base=inherited(base or {}),
         folder=folder,
         experiment_id="7f3k2m9q",
         trial_id="7f3k2m9q-3",

@@ -35,6 +35,7 @@ MAX_DECLARED = 200
 MAX_VALUE = 200  # characters
 CONFIG = "sdk { development { report_use_subprocess: false } }\n"
 SITE = Path(__file__).with_name("clearml_site")  # modules that the trial's Python runs before the script
+FOLDER = "clearml"  # below the trial's
 OVERRIDES = "overrides.json"
 SINGLE = -(1 << 31)  # the iteration of report_single_value
 _MONITOR = ":monitor:"  # prefix of ClearML's own machine metrics
@@ -183,8 +184,9 @@ def _script_parameters(context: RunContext) -> list[tuple[str, str, dict[str, An
 def last_changes(context: RunContext) -> list[int]:
     """Return the modification times of what the package writes to. If they are the same as before the trial, it was not
     used."""
-    session = _session(context)
-    return context.folder.times(_folder(context), session, session / "task.json", session / "data")
+    folder = f"{context.folder.path}/{FOLDER}"  # as text: this runs twice per trial, and pathlib is slow
+    session = f"{folder}/offline/{context.trial_id}"
+    return context.folder.times(folder, session, f"{session}/task.json", f"{session}/data")
 
 
 def publisher_of(context: RunContext) -> Publisher:
@@ -266,7 +268,7 @@ class ScalarReader(LineReader):
 
 def reports_folder(folder: TrialFolder) -> Path:
     """Return the folder that ClearML's package writes to."""
-    return folder.path / "clearml"
+    return folder.path / FOLDER
 
 
 def _folder(context: RunContext) -> Path:
@@ -278,7 +280,7 @@ def _session(context: RunContext) -> Path:
 
 
 def _session_below(folder: TrialFolder, trial_id: str) -> Path:
-    return reports_folder(folder) / "offline" / trial_id
+    return reports_folder(folder).joinpath("offline", trial_id)
 
 
 def _overrides(

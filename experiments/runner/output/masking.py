@@ -17,6 +17,7 @@ MASK = "***"
 MIN_MARKED = 4  # characters; shorter ones would mask numbers and words everywhere
 MIN_NAMED = 8  # of a value that is a secret only by its variable's name
 MIN_ENCODED = 8  # of a secret that is also masked in base64 and hexadecimal
+HEAD_BYTES = 4  # of a secret, which few places in a log begin with
 MAX_BYTES = 4096  # of one pattern; longer secrets are masked in pieces
 
 _SECRET_NAME = re.compile(
@@ -72,6 +73,9 @@ class Masker:
         self._secrets = sorted(spelled, key=lambda secret: (-len(secret), secret))
         self._longest = len(self._secrets[0]) if self._secrets else 0
         self._first_bytes = {secret[0] for secret in self._secrets}
+        # A lookahead also matches at each of several places that overlap.
+        heads = {re.escape(secret[:HEAD_BYTES]) for secret in self._secrets}
+        self._heads = re.compile(b"(?=" + b"|".join(sorted(heads)) + b")") if heads else None
         self._pattern = re.compile(b"|".join(map(re.escape, self._secrets))) if self._secrets else None
 
     def text(self, text: str) -> str:
@@ -97,14 +101,24 @@ class Masker:
         if self._pattern is None:
             return len(data)
         begin = max(0, len(data) - self._longest + 1)
-        cut = next((place for place in range(begin, len(data)) if self._may_begin(data, place)), len(data))
+        cut = next(
+            (place for place in self._beginnings(data, begin) if self._may_begin(data, place)), len(data)
+        )
         # A whole secret is never cut in two.
         ends = (match.end() for match in self._pattern.finditer(data) if match.start() < cut < match.end())
         return next(ends, cut)
 
+    def _beginnings(self, data: bytes, begin: int) -> Iterator[int]:
+        """Yield the places from `begin` on where a secret may begin: those of the first bytes of one, and the last few,
+        after which there are fewer bytes than that."""
+        assert self._heads, "only with secrets"
+        last = max(begin, len(data) - HEAD_BYTES + 1)
+        for match in self._heads.finditer(data, begin):
+            if match.start() < last:
+                yield match.start()
+        yield from (place for place in range(last, len(data)) if data[place] in self._first_bytes)
+
     def _may_begin(self, data: bytes, place: int) -> bool:
-        if data[place] not in self._first_bytes:
-            return False
         rest = data[place:]
         return any(len(secret) > len(rest) and secret.startswith(rest) for secret in self._secrets)
 

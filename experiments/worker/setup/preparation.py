@@ -124,7 +124,7 @@ class Preparation:
         chosen = {**configuration.variables(groups, params), **settings.environment}
         env = environment(
             # The worker's environment does not apply in a container.
-            base={} if is_contained else self.setup.boundary.base(os.environ),
+            base={} if is_contained else self.setup.boundary.base(),
             folder=self.folder,
             experiment_id=trial.experiment.public_id,
             trial_id=trial.public_id,
