@@ -19,7 +19,7 @@ from experiments.charts.drawing.axes import (
     is_narrow,
     left_of,
 )
-from experiments.charts.drawing.marks import TrialMark, linked, thinned, trials
+from experiments.charts.drawing.marks import TrialMark, kinds_of, linked, thinned, trials
 from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
 from experiments.charts.drawing.scale import Linear, finite, linear_or_log
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, join, label, px
@@ -93,7 +93,8 @@ def contour(
     svg = drawn(draw, widths, key=key, title=title, description=description)
     columns = ("Trial", metric, x.name, y.name)
     rows = [(m.number, finite(m.value), m.params[x.name], m.params[y.name]) for m in having]
-    return Chart(svg, title, description, columns, rows)
+    kinds = kinds_of((), best=any(mark.number == best for mark in having))
+    return Chart(svg, title, description, columns, rows, kinds)
 
 
 def surface_of(marks: Sequence[TrialMark], x: Parameter, y: Parameter, *, direction: str) -> Surface | None:

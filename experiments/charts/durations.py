@@ -19,7 +19,7 @@ from experiments.charts.drawing.axes import (
     grid,
     is_narrow,
 )
-from experiments.charts.drawing.marks import WORDS, linked, trials
+from experiments.charts.drawing.marks import WORDS, kinds_of, linked, trials
 from experiments.charts.drawing.scale import Linear, Tick, finite
 from experiments.charts.drawing.svg import Chart, Svg, element, label
 
@@ -90,7 +90,7 @@ def durations(
         for place in range(len(edges) - 1)
     ]
     columns = ("From (s)", "To (s)", *(WORDS[state].capitalize() for state in STACK))
-    return Chart(svg, TITLE, description, columns, rows)
+    return Chart(svg, TITLE, description, columns, rows, kinds_of(e.state for e in timed if e.state in STACK))
 
 
 def bins(values: Sequence[float]) -> list[float]:

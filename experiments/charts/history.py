@@ -7,7 +7,7 @@ from sys import float_info
 from typing import NamedTuple
 
 from experiments.charts.drawing.axes import BESIDE_RAIL, DIGIT, fits
-from experiments.charts.drawing.marks import NO_PARAMS, WORDS, linked, shape, trials
+from experiments.charts.drawing.marks import NO_PARAMS, WORDS, kinds_of, linked, shape, trials
 from experiments.charts.drawing.scale import Linear, Log, finite, linear_or_log
 from experiments.charts.drawing.svg import TURN, Chart, Svg, clip, element, frame, join, label, px
 
@@ -86,7 +86,8 @@ def history(
         elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
     best = {number for number, _ in steps}
     rows = [(p.number, finite(p.value), WORDS[p.state], p.number in best) for p in listed]
-    return Chart(join(elements), title, description, ("Trial", metric, "State", "New best"), rows)
+    kinds = kinds_of({point.state for point in shown}, best=bool(steps), revision=bool(edits))
+    return Chart(join(elements), title, description, ("Trial", metric, "State", "New best"), rows, kinds)
 
 
 class _Drawing:

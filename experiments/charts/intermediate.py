@@ -27,6 +27,7 @@ from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 FEWEST = 4  # curves for a median band
 TITLE = "Intermediate values"
+KINDS = {"best": "best-line", "running": "own is-live", "top": "strand"}
 
 Points = Sequence[tuple[int, float | None]]
 
@@ -72,7 +73,9 @@ def intermediate(
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
     rows = [(curve.number, step, value) for curve, _ in shown for step, value in curve.points]
-    return Chart(svg, TITLE, description, ("Trial", metric, "Step"), [(n, v, s) for n, s, v in rows])
+    drawn_as = {_css(curve, best) for curve, _ in shown}
+    kinds = frozenset(kind for kind, css in KINDS.items() if css in drawn_as) | ({"band"} if band else set())
+    return Chart(svg, TITLE, description, ("Trial", metric, "Step"), [(n, v, s) for n, s, v in rows], kinds)
 
 
 def smooth(points: Points, weight: float) -> list[tuple[int, float]]:
@@ -111,6 +114,10 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (place - low) * (ordered[high] - ordered[low]) if high > low else ordered[low]
+
+
+def _css(curve: Curve, best: int | None) -> str:
+    return KINDS["best" if curve.number == best else "running" if curve.is_live else "top"]
 
 
 class _Plot:
@@ -154,7 +161,7 @@ class _Plot:
             elements.append(element("path", class_="band", d=f"{self._path([*upper, *lower])}z"))
         links = []
         for curve, points in reversed(self.shown):
-            css = "best-line" if curve.number == self.best else "own is-live" if curve.is_live else "strand"
+            css = _css(curve, self.best)
             path = self._path(points) + ("h0" if len(points) == 1 else "")
             is_stop = curve is self.shown[0][0]
             line = f'<path class="{css}" d="{path}"/>'

@@ -119,7 +119,8 @@ def pareto(
     order = sorted(marks, key=lambda mark: (not mark.is_front, mark.trial.number))
     columns = ("Trial", *(objective.metric for objective in objectives), "On the front")
     rows = [(mark.trial.number, *mark.values, mark.is_front) for mark in order]
-    return Chart(svg, TITLE, description, columns, rows)
+    kinds = frozenset("front" if mark.is_front else "dominated" for mark in marks)
+    return Chart(svg, TITLE, description, columns, rows, kinds)
 
 
 def _across(

@@ -16,7 +16,7 @@ from experiments.charts.drawing.axes import (
     left_of,
     value_scale,
 )
-from experiments.charts.drawing.marks import TrialMark, linked, shape, spread, thinned, trials
+from experiments.charts.drawing.marks import TrialMark, kinds_of, linked, shape, spread, thinned, trials
 from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
 from experiments.charts.drawing.scale import finite
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, px
@@ -137,7 +137,8 @@ def _slice(
 
     svg = drawn(draw, widths, key=key, title=title, description=description)
     rows = [(mark.number, mark.params[parameter.name], finite(mark.value)) for mark in having]
-    return Chart(svg, parameter.name, description, ("Trial", parameter.name, metric), rows)
+    kinds = kinds_of({mark.state for mark in having}, best=any(mark.number == best for mark in having))
+    return Chart(svg, parameter.name, description, ("Trial", parameter.name, metric), rows, kinds)
 
 
 def _short_ticks(x: ParameterScale, box: Box) -> list:

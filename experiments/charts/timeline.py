@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from experiments.charts.drawing.axes import DIGIT, FULL_WIDTHS, Box, Drawing, below, drawn, empty, is_narrow
-from experiments.charts.drawing.marks import WORDS, linked, trials
+from experiments.charts.drawing.marks import WORDS, kinds_of, linked, trials
 from experiments.charts.drawing.scale import Time
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label
 
@@ -92,7 +92,13 @@ def timeline(
         for name, of_lane in lanes
         for run in of_lane
     ]
-    return Chart(svg, TITLE, description, ("Trial", "Slot", "Started", "Ended", "State"), rows)
+    drawn_runs = [run for _, of_lane in shown for run in of_lane]
+    kinds = kinds_of(
+        {run.state for run in drawn_runs if run.number != best},
+        best=any(run.number == best for run in drawn_runs),
+        revision="edit-rule" in svg,
+    )
+    return Chart(svg, TITLE, description, ("Trial", "Slot", "Started", "Ended", "State"), rows, kinds)
 
 
 def lanes_of(runs: Sequence[Run], now: datetime) -> list[tuple[str, list[Run]]]:

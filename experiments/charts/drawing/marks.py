@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -87,6 +87,12 @@ def thinned(marks: Sequence[TrialMark], most: int, *, best: int | None = None) -
 def spread(number: int) -> float:
     """Return a fixed offset between -0.5 and 0.5 for a trial, to separate marks of the same choice."""
     return (number * 7919) % 101 / 100 - 0.5
+
+
+def kinds_of(states: Iterable[str], *, best: bool = False, revision: bool = False) -> frozenset[str]:
+    """Return the kinds of marks of a chart that draws trials in these states."""
+    kinds = {"running" if state == "stopping" else state for state in states}
+    return frozenset(kinds | ({"best"} if best else set()) | ({"revision"} if revision else set()))
 
 
 def trials(count: int) -> str:

@@ -26,7 +26,8 @@ class Svg(str):
 class Chart:
     """A chart with its description in words and its data.
 
-    `rows` are tuples of plain values (numbers, texts, None) under `columns`, for the table beside the chart.
+    `rows` are tuples of plain values (numbers, texts, None) under `columns`, for the table beside the chart. `kinds`
+    are the kinds of marks that occur, for the key below the chart: states of trials, "best", "revision" and others.
     """
 
     svg: Svg
@@ -34,6 +35,7 @@ class Chart:
     description: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[Any, ...]] = field(default_factory=list)
+    kinds: frozenset[str] = frozenset()
 
     def __html__(self) -> str:
         return str(self.svg)

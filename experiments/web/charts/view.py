@@ -52,6 +52,11 @@ class Panel:
     def chart(self) -> Chart:
         return self.charts[0]
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of marks that occur in the charts, for their key."""
+        return frozenset().union(*(chart.kinds for chart in self.charts))
+
 
 def version_of(experiment: Experiment) -> Version:
     """Return a version that changes whenever a chart of this experiment changes. At most three queries."""

@@ -188,6 +188,32 @@ def test_a_search_in_which_every_trial_failed_has_charts(running, carol):
     assert "No values yet" in html and "Importance needs 10 succeeded trials" in html
 
 
+def key_of(html: str, chart: str) -> list[str]:
+    """Return the entries of the key below a chart."""
+    panel = html[html.index(f'id="{chart}" aria-label=') :]
+    key = re.search(r'<p class="key">(.*?)</p>', panel[: panel.index("</section>")], flags=re.S)
+    entries = re.findall(r"<span[^>]*>(.*?)</span>", key[1], flags=re.S) if key else []
+    return [re.sub(r"<[^>]*>", "", entry).strip() for entry in entries]
+
+
+BOOM = Outcome(failure="exit_code", detail="boom", exit_code=1)
+KEYS = {
+    "succeeded": {"history": ["Best so far", "Succeeded"], "timeline": ["Best"], "durations": ["Succeeded"]},
+    "failed": {"history": ["Failed"], "timeline": ["Failed"], "durations": ["Failed"], "curves": []},
+    "running": {"history": ["Running"], "timeline": ["Running"], "durations": []},
+}
+
+
+@pytest.mark.parametrize("state", KEYS)
+def test_the_key_of_a_chart_lists_what_occurs_in_it(running, carol, state):
+    """TD-C1: no entry for a state without a mark."""
+    experiment = running(max_trials=3)
+    if state != "running":
+        end_all(experiment, BOOM if state == "failed" else None)
+    html = as_(carol).get(address(experiment)).content.decode()
+    assert {chart: key_of(html, chart) for chart in KEYS[state]} == KEYS[state]
+
+
 def test_a_large_search_is_drawn_from_a_sample_that_keeps_the_best_and_the_latest(running):
     """TD-C1: beyond 2,000 trials a sample."""
     experiment = running(max_trials=5_000, taken=0)
