@@ -152,6 +152,30 @@ def parse(text: str) -> Node | None:
     return node
 
 
+def terms(text: str) -> list[str]:
+    """Return the conditions of a filter that must all hold, as they are written; a filter with `or` is a single
+    condition. Raises `FilterError`."""
+    tree = parse(text)
+    if tree is None:
+        return []
+    return [_written(term, text) for term in (tree.terms if isinstance(tree, And) else (tree,))]
+
+
+def _written(node: Node, text: str) -> str:
+    match node:
+        case Or(alternatives):
+            return f"({' or '.join(_written(term, text) for term in alternatives)})"
+        case And(conditions):
+            return f"({' '.join(_written(term, text) for term in conditions)})"
+        case Not(term):
+            return f"not {_written(term, text)}"
+        case Word(word):
+            return text[word.start : word.end]
+        case Comparison(field, operator, values):
+            end = values[-1].end
+            return text[field.start : text.index(")", end) + 1 if operator == "in" else end]
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Return the one of `names` that is most like `name`; None: nothing is similar."""
     folded = {candidate.casefold(): candidate for candidate in names}

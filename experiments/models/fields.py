@@ -72,7 +72,7 @@ class StampField(models.DateTimeField):
 
 
 @models.IntegerField.register_lookup
-class Listed(models.Lookup):  # type: ignore[type-arg]  # only a parameter of the stubs
+class Listed(models.Lookup):
     """`__listed`: like `__in`, for thousands of integers. They are part of the statement, because Django prepares and
     binds every value of `__in` separately, which takes longer than reading the rows."""
 

@@ -20,6 +20,7 @@ from experiments.filters.language import (
     nearest,
     parse,
     quoted,
+    terms,
 )
 
 pytestmark = pytest.mark.once
@@ -123,6 +124,31 @@ def test_any_text_is_read_or_refused_with_a_place_in_it(text: str) -> None:
 )
 def test_what_is_quoted_is_read_back(text: str, operator: str) -> None:
     assert shape(parse(f"{quoted(text)}{operator}{quoted(text)}")) == (text, operator, text)
+
+
+def test_the_conditions_of_a_filter_are_as_they_were_written() -> None:
+    text = 'lr<1e-4 and opt IN (adam, "s g d" ) not (a or b) (c or d and e=1..2) "odd name":x,y'
+    expected = ["lr<1e-4", 'opt IN (adam, "s g d" )', "not (a or b)", "(c or (d e=1..2))", '"odd name":x,y']
+    assert terms(text) == expected
+    assert terms("a or b") == ["(a or b)"] and terms(" ") == []
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", "lr<1", "x in (1, 2)", "not b", "(a or not b)", "and", "or", "not (a b)", '"q r"']
+        ),
+        max_size=8,
+    ).map(" ".join)
+)
+def test_the_conditions_of_a_filter_mean_what_it_means(text: str) -> None:
+    try:
+        tree = parse(text)
+    except FilterError:
+        return
+    written = [shape(parse(term)) for term in terms(text)]
+    expected = tree.terms if isinstance(tree, And) else [tree] if tree else []
+    assert written == [shape(term) for term in expected]
 
 
 def test_many_parentheses_and_negations_are_no_burden() -> None:

@@ -229,6 +229,9 @@ def _context(request: SignedInRequest, view: ChartView, selected: TrialQuery) ->
         "x": view.contour_pair[0],
         "y": view.contour_pair[1],
         "has_trials": bool(view.experiment.last_number),
+        "is_nothing_selected": bool(view.options.filter) and not selected.total[0],
+        "exclusions": selected.exclusions if view.options.filter else [],
+        "state": view.options.state,
     }
 
 

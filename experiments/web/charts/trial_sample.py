@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from django.db.models import Q, QuerySet, TextField
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 
 from experiments.charts.drawing.marks import AtLeast
@@ -167,7 +168,7 @@ def _numbers_of(trials: QuerySet[Trial]) -> list[int]:
 def _read(experiment: Experiment, numbers: set[int], even: set[int], *, with_params: bool) -> list[Row]:
     rows = experiment.trials.filter(number__listed=numbers).order_by("number")
     further = tuple(experiment.further_objectives)
-    fields = [
+    fields: list[str | Combinable] = [
         "number", "state", "value", "last_value", "failure", "revision__number", "duration_s",
         *(["final_metrics"] if further else []),
         *([Cast("params", TextField())] if with_params else []),

@@ -98,6 +98,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             "may_create": may_create,
             "bulk": _bulk_actions(request.user, workspace),
             "line": _line(request, page, workspace),
+            "exclusions": page.exclusions,
         },
     )
 

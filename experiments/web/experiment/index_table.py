@@ -16,8 +16,9 @@ from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
 from experiments.charts.sparkline import sparkline
 from experiments.filters import experiment_lists
+from experiments.filters.exclusions import Exclusion, exclusions
 from experiments.filters.experiment_lists import NEWEST, SORTS, integer_in
-from experiments.filters.experiments import ATTENTION, ME, Selection, select_experiments
+from experiments.filters.experiments import ATTENTION, ME, Selection, filter_experiments, select_experiments
 from experiments.filters.language import joined, quoted
 from experiments.messages import plural, set_best_decimals
 from experiments.models import Experiment, ExperimentState, User, Workspace, status
@@ -244,6 +245,7 @@ class Page:
         shown: str = "",
         upto: str = "",
     ) -> None:
+        self._experiments, self._user = experiments, user
         self.selection = query.select(experiments, user)
         matching = self.selection.experiments
         self.counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
@@ -276,6 +278,18 @@ class Page:
     def is_active(self) -> bool:
         """Whether an experiment on this page is active."""
         return any(row.experiment.is_active for row in self.rows)
+
+    @property
+    def exclusions(self) -> list[Exclusion]:
+        """The conditions of the filter that exclude all experiments, if it selects none (in the state)."""
+        if self.total or self.selection.error:
+            return []
+        return exclusions(
+            self.selection.applied,
+            lambda filter: self.query.matching(
+                filter_experiments(self._experiments, filter, reader=self._user)
+            ),
+        )
 
     @property
     def chips(self) -> list[Chip]:

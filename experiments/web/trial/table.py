@@ -198,6 +198,7 @@ def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -
         "sort": query.order.sort,
         "chips": state_chips(request.GET, query),
         "state": query.state,
+        "exclusions": query.exclusions,
         "group": query.group,
         "group_is_gone": query.names_group and query.group is None,
         "total": total,

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
+from experiments.filters.exclusions import Exclusion, exclusions
 from experiments.filters.language import joined, quoted
 from experiments.filters.trials import Selection, select_trials
 from experiments.models import Experiment, Trial, TrialState, status
@@ -120,6 +121,16 @@ class TrialQuery:
             return EXACT_TO, False
         total = self.rows.order_by()[: EXACT_TO + 1].count()
         return min(total, EXACT_TO), total <= EXACT_TO
+
+    @property
+    def exclusions(self) -> list[Exclusion]:
+        """The conditions of the filter that exclude all trials, if it selects none (in the state)."""
+        if self.total[0] or self.selection.error:
+            return []
+        trials = (
+            self.experiment.trials.filter(state=self.state) if self.state else self.experiment.trials.all()
+        )
+        return exclusions(self.selection.applied, lambda filter: self.selection.fields.filter(trials, filter))
 
     @property
     def parts(self) -> list[QuerySet[Trial]]:

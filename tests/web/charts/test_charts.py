@@ -196,6 +196,34 @@ def key_of(html: str, chart: str) -> list[str]:
     return [re.sub(r"<[^>]*>", "", entry).strip() for entry in entries]
 
 
+@pytest.mark.parametrize("page", ["experiment-trials", "experiment-charts"])
+def test_a_filter_that_selects_nothing_says_which_condition_excludes_all(searched, carol, page):
+    """TD-C3: with the number of trials without it, and a link."""
+    url = reverse(page, args=["lab", searched.public_id])
+    filter = "number<=12 value>1e6 state:succeeded"
+    html = as_(carol).get(url, {"filter": filter}).content.decode()
+    assert "No matching trials" in html and "<code>value&gt;1e6</code> matches no trial." in html
+    link = re.search(r'href="([^"]*)">Without\s+this condition:\s+(\d+) trials</a>', html)
+    assert link and html.count(">Without") == 1, "the others exclude nothing"
+    assert link[1] == "?filter=number%3C%3D12+state%3Asucceeded"
+    rows = as_(carol).get(address(searched, "history", "csv") + link[1]).content.decode().splitlines()
+    assert len(rows) - 1 == int(link[2]) > 0
+    html = as_(carol).get(url, {"filter": "number<=12 number>13"}).content.decode()
+    assert "matches no trial" not in html and html.count(">Without") == 2, (
+        "either excludes what the other selects"
+    )
+    assert 'class="exclusions"' not in as_(carol).get(url, {"filter": "value>1e6"}).content.decode()
+
+
+def test_a_long_filter_that_selects_nothing_is_not_examined(searched, carol):
+    """TD-C3: at most two queries for each of six conditions."""
+    url = reverse("experiment-trials", args=["lab", searched.public_id])
+    for count in (6, 7):
+        terms = " ".join(["value>1e6", *(f"number<{99 + place}" for place in range(count - 1))])
+        html = as_(carol).get(url, {"filter": terms}).content.decode()
+        assert ("matches no trial" in html) == (count == 6)
+
+
 BOOM = Outcome(failure="exit_code", detail="boom", exit_code=1)
 KEYS = {
     "succeeded": {"history": ["Best so far", "Succeeded"], "timeline": ["Best"], "durations": ["Succeeded"]},

@@ -611,3 +611,13 @@ def test_a_bad_place_is_answered(ask, draft, place):
     """TD-C6, TD-C3."""
     draft("a")
     assert ask(**place).status_code in (200, 400)
+
+
+def test_a_filter_that_selects_no_experiment_says_which_condition_excludes_all(ask, draft):
+    """TD-C3: with the number of experiments without it, and a link."""
+    draft("resnet small")
+    draft("resnet large")
+    html = ask(filter="resnet tag:nightly").content.decode()
+    assert "<code>tag:nightly</code> matches no experiment." in html
+    assert re.search(r'href="\?filter=resnet">Without\s+this condition:\s+2 experiments</a>', html)
+    assert "exclusions" not in ask(filter="tag:nightly").content.decode()
