@@ -2,8 +2,10 @@
 
 from __future__ import annotations  # for Python 3.8
 
+import tempfile
 import time
 import urllib.parse
+import zipfile
 from pathlib import Path
 
 from trialdeck import discovery, errors, lookup
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from trialdeck.experiment import Experiment
 
 POLL_S = 0.5
+ARTIFACTS = "artifacts"  # of an MLflow run, which are not imported
 
 
 class Import:
@@ -28,11 +31,13 @@ class Import:
 
     @classmethod
     def upload(cls, console: Console, workspace: str | None, path: str | Path) -> Import:
-        """Upload a file. Raise trialdeck.Error, OSError."""
+        """Upload a file, or a folder (such as MLflow's mlruns) as ZIP. Raise trialdeck.Error, OSError."""
         slug = workspace or lookup.only_workspace(console)
-        name = urllib.parse.urlencode({"file_name": Path(path).name})
-        slug_text = urllib.parse.quote(slug, safe="")
-        return cls(console, slug, console.upload(f"workspaces/{slug_text}/imports?{name}", Path(path)))
+        with tempfile.TemporaryDirectory() as folder:
+            file = _packed(Path(path), Path(folder)) if Path(path).is_dir() else Path(path)
+            name = urllib.parse.urlencode({"file_name": file.name})
+            slug_text = urllib.parse.quote(slug, safe="")
+            return cls(console, slug, console.upload(f"workspaces/{slug_text}/imports?{name}", file))
 
     @property
     def studies(self) -> list[dict[str, Any]]:
@@ -111,3 +116,14 @@ def import_experiment(
         raise
     work.wait(timeout_s=timeout_s)
     return Experiment.connect(port, work.row["experiment"], token)
+
+
+def _packed(folder: Path, target: Path) -> Path:
+    """Return a ZIP of a folder, without the artifacts of MLflow runs."""
+    path = target / f"{folder.absolute().name}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            name = file.relative_to(folder)
+            if file.is_file() and ARTIFACTS not in name.parts[:-1]:
+                archive.write(file, Path(folder.absolute().name) / name)
+    return path

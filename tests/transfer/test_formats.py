@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -252,7 +253,7 @@ def test_a_data_frame_of_wandb_runs_is_imported(lab: Workspace, bob: User) -> No
         "failed",
         "succeeded",
     ]
-    assert experiment.trials.get(number=3).params == {"lr": 0.1 * 3, "opt": None, "net": {"depth": 2}}
+    assert experiment.trials.get(number=3).params == {"lr": 0.1 * 3, "opt": None, "net.depth": 2}
     for cell in ("x", "__import__('os')", "{'a': f()}", "[1]", "{" * 500):
         broken = f'summary,config\n"{cell}","{{}}"\n'
         row = uploaded(lab, bob, broken.encode(), "project.csv")
@@ -291,7 +292,30 @@ def test_wandb_runs_of_the_api_are_imported(lab: Workspace, bob: User) -> None:
         first, second = experiment.trials.order_by("number")
         assert (first.state, first.value, second.state) == ("succeeded", 0.6, "stopped")
         assert list(second.points.values_list("step", "elapsed_s")) == [(0, None), (9, 2.5)]
-        assert first.params == {"lr": 0.1, "net": {"depth": 1}}
+        assert first.params == {"lr": 0.1, "net.depth": 1}, "named as in W&B's tables"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (
+            gzip.compress(b"a,b"),
+            "Only ZIP archives can be read. Unpack this one, then pack its folder as ZIP.",
+        ),
+        (b"\0" * 257 + b"ustar" + b"\0" * 250, "Only ZIP archives can be read."),
+        (b":W&B" + b"\xbe\xe1\0" * 9, "A .wandb file is a log in W&B's own format."),
+    ],
+)
+def test_what_cannot_be_read_says_what_to_do(data: bytes, sentence: str, lab: Workspace, bob: User) -> None:
+    """TD-D8"""
+    assert uploaded(lab, bob, data, "runs.bin").error.startswith(sentence)
+
+
+def test_a_folder_of_wandb_runs_says_what_to_do(lab: Workspace, bob: User) -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("wandb/offline-run-1/run-1.wandb", b":W&B")
+    assert uploaded(lab, bob, target.getvalue(), "wandb.zip").error.startswith("A .wandb file")
 
 
 def test_nni_exports_are_imported(lab: Workspace, bob: User) -> None:

@@ -1,10 +1,12 @@
 """NNI-T1: the helpers of `nni.utils`, and the places from which programs import NNI's classes."""
 
+import zipfile
 from argparse import Namespace
 
 import pytest
 
 import trialdeck
+from trialdeck import imports
 from trialdeck.utils import merge_parameter
 
 
@@ -52,3 +54,18 @@ def test_classes_are_where_nni_has_them():
         trialdeck.TrialMetricData,
         trialdeck.TrialResult,
     )
+
+
+def test_a_folder_of_mlflow_is_packed_without_its_artifacts(tmp_path):
+    """TD-D8: `trialdeck import mlruns`."""
+    run = tmp_path / "mlruns" / "1" / "abc"
+    for name in ("meta.yaml", "params/lr", "metrics/acc", "artifacts/model.pt"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("x")
+    target = tmp_path / "target"
+    target.mkdir()
+    packed = imports._packed(tmp_path / "mlruns", target)
+    with zipfile.ZipFile(packed) as archive:
+        names = archive.namelist()
+    assert packed.name == "mlruns.zip"
+    assert names == [f"mlruns/1/abc/{name}" for name in ("meta.yaml", "metrics/acc", "params/lr")]

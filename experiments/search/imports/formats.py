@@ -22,6 +22,14 @@ FORMATS = {
     "json": "JSON",
 }
 
+HEAD = 512  # bytes, with the mark of a tar archive
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd")
+WANDB_LOG = b":W&B"
+OF_WANDB = (
+    "A .wandb file is a log in W&B's own format. Sync the runs, then save them as JSON or CSV; the documentation of "
+    "imports has the code."
+)
+
 
 def read_file(path: Path, staging: Staging, *, file_name: str, roles: Mapping[str, str] | None = None) -> str:
     """Copy the history in a file, and return its format, one of `FORMATS`. Raise ReadError.
@@ -30,9 +38,13 @@ def read_file(path: Path, staging: Staging, *, file_name: str, roles: Mapping[st
     """
     name = PurePosixPath(file_name).stem[:200] or "Import"
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(HEAD)
     if not head.strip():
         raise ReadError("The file is empty.")
+    if head.startswith(WANDB_LOG):
+        raise ReadError(OF_WANDB)
+    if head.startswith(COMPRESSED) or head[257:262] == b"ustar":
+        raise ReadError("Only ZIP archives can be read. Unpack this one, then pack its folder as ZIP.")
     if head.startswith(sqlite_file.HEADER):
         kind = _read_sqlite(path, staging)
     elif head.startswith(b"PK"):
@@ -64,6 +76,8 @@ def _read_archive(path: Path, staging: Staging) -> str:
         if any(PurePosixPath(name).name == "meta.yaml" for name in archive.entries):
             mlflow.read_archive(archive, staging)
             return "mlflow"
+        if any(name.endswith(".wandb") for name in archive.entries):
+            raise ReadError(OF_WANDB)
     raise ReadError(
         "The archive is neither a Trialdeck export (with manifest.json) nor an MLflow mlruns folder (with meta.yaml)."
     )

@@ -373,6 +373,19 @@ def _final_metric(record: dict[str, Any]) -> Any:
     return _lenient_or_none(data) if isinstance(data, str) else data  # NNI encodes them twice
 
 
+def _config_values(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return the parameters of a W&B config, and those of nested ones as W&B's tables name them: `model.layers`."""
+    for key, item in config.items():
+        if str(key).startswith(("_", "wandb")):
+            continue
+        inner = item["value"] if isinstance(item, dict) and "value" in item else item
+        if isinstance(inner, dict) and inner:
+            for name, value in _config_values(inner):
+                yield f"{key}.{name}", value
+        else:
+            yield str(key), inner
+
+
 def _add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]) -> int:
     state = _state(record.get("state"))
     if state == cells.WAITING:
@@ -382,11 +395,7 @@ def _add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]
     summary = _object(
         next((record[key] for key in ("summary", "summaryMetrics", "summary_metrics") if key in record), None)
     )
-    params = {
-        key: item.get("value") if isinstance(item, dict) and "value" in item else item
-        for key, item in config.items()
-        if not str(key).startswith(("_", "wandb"))
-    }
+    params = dict(_config_values(config))
     if not params:
         staging.leave_out(study, WITHOUT_PARAMETERS)
         return 0
