@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from experiments.charts.drawing.amounts import amount
+from experiments.charts.drawing.axes import FULL_WIDTHS, fits
 from experiments.charts.drawing.scale import Linear, Time
-from experiments.charts.drawing.svg import NARROW, TURN, WIDE, Chart, Svg, element, frame, join, label, px
+from experiments.charts.drawing.svg import TURN, Chart, Svg, element, frame, join, label, px
 
 DIGIT = 6.6  # approximate width of a digit at 11 px
 GAP = 1.0  # between two bars
@@ -36,9 +37,9 @@ def busy(
     """Draw busy slots from `start` to `end`; the axis reaches at least to the current number of `slots`.
 
     `bars` are in order; during gaps between them nothing was measured. Times are in the reader's time zone. `width` is
-    in pixels of the viewBox; None draws for wide and for narrow panels. `key` must be unique in the page.
+    in pixels of the viewBox; None draws for full-width, wide and narrow panels. `key` must be unique in the page.
     """
-    drawings = [(WIDE, "is-wide"), (NARROW, "is-narrow")] if width is None else [(width, None)]
+    drawings = fits(FULL_WIDTHS if width is None else (width,))
     title, description = "Busy slots", _describe(bars)
     elements = []
     for each_width, fit in drawings:

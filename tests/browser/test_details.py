@@ -182,6 +182,16 @@ def test_the_chart_shows_the_one_that_fits(visit, draft, bob, scheme):
     assert url_of(experiment, "experiment-trials") + "29/" in hrefs
 
 
+@pytest.mark.parametrize("width", [390, 800, 1360])
+def test_a_failed_trial_has_its_reason_on_the_page_of_its_worker(visit, running, root, worker, width):
+    """At any width."""
+    running().trials.get(state="running").settle(
+        Outcome(failure="exit_code", detail="CUDA error", exit_code=1)
+    )
+    page = visit(root, f"/workers/{worker.name}/", width=width)
+    expect(page.get_by_text("CUDA error").filter(visible=True)).to_have_count(1)
+
+
 def test_all_works_without_script(visit, running, bob):
     """TD-X6: question, act, message, and back."""
     experiment = running()

@@ -1,5 +1,6 @@
 """Busy slots of a day: bars by the quarter of an hour, and the slots that were there."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -43,7 +44,7 @@ def test_it_says_the_same_in_words_and_in_a_table():
 
 def test_without_anything_measured_it_says_so():
     chart = draw(width=None)
-    assert len(read_chart(chart)) == 2, "one for wide panels, one for narrow ones"
+    assert len(read_chart(chart)) == 3, "for full-width, wide and narrow panels"
     assert "No data yet" in texts(read_chart(chart))
     assert "none of 2.0 slot hours" in draw(bar(1, 0, 8)).description
 
@@ -56,3 +57,11 @@ def test_without_anything_measured_it_says_so():
 def test_whatever_was_measured_is_drawn(measured, slots, width):
     bars = [bar(len(measured) - place, held, there) for place, (held, there) in enumerate(measured)]
     read_chart(draw(*bars, slots=slots, width=width).svg)
+
+
+def test_text_keeps_its_size_on_a_wide_and_on_a_narrow_panel():
+    """TD-D2: the whole width of a dashboard shows a drawing of its own, not an enlarged smaller one."""
+    drawings = re.findall(
+        r'class="chart ([^"]*)"[^>]*viewBox="0 0 (\d+) ', str(draw(bar(4, 4, 8), width=None).svg)
+    )
+    assert drawings == [("is-wide is-whole", "1070"), ("is-mid", "640"), ("is-narrow", "320")]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.charts.drawing.marks import some_of
 from experiments.charts.outcome import outcome, summary
 from experiments.charts.sparkline import level, sparkline
 from tests.charts.reading import read
@@ -92,3 +93,13 @@ def test_any_counts_fill_the_bar_side_by_side(counts, left, is_big):
     if parts:
         end = parts[-1][1] + parts[-1][2]
         assert end <= width - 2.8 if left else end == pytest.approx(width, abs=0.2)
+
+
+def test_a_single_trial_is_counted_in_the_singular():
+    counts = [
+        some_of(1, 1),
+        some_of(1, 1, "trials with a value"),
+        some_of(2, 2, "trials with a value"),
+        some_of(1, 9),
+    ]
+    assert counts == ["1 trial", "1 trial with a value", "2 trials with a value", "1 of 9 trials"]

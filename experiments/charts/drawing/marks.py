@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -100,6 +101,9 @@ def trials(count: int) -> str:
     return f"{count:,} trial" if count == 1 else f"{count:,} trials"
 
 
+_PLURAL = re.compile(r"s\b")
+
+
 class AtLeast(int):
     """A count that stopped at its limit: formatted as "10,000+"."""
 
@@ -110,7 +114,7 @@ class AtLeast(int):
 def some_of(count: int, total: int, noun: str = "trials") -> str:
     """Return "1,912 of 100,000 trials", or "92 trials" when these are all."""
     if count == total:
-        return f"{count:,} {noun if count != 1 else noun.removesuffix('s')}"
+        return f"{count:,} {noun if count != 1 else _PLURAL.sub('', noun, count=1)}"
     return f"{count:,} of {total:,} {noun}"
 
 

@@ -23,7 +23,7 @@ from experiments.web.ui.requests import SignedInRequest
 
 from .profile import sign_in_provider
 from .second_step import CodeForm
-from .sessions import DEVICE, MUST_ADD_FACTOR
+from .sessions import DEVICE, MUST_ADD_FACTOR, ensure_row
 from .sign_in_limit import TOO_MANY, count_wrong, has_failed_too_often
 
 NEW_SECRET = "new_factor"  # noqa: S105  in the session, sealed, until its first code is entered
@@ -185,6 +185,7 @@ def _draw(
     status: int = 200,
 ) -> HttpResponse:
     user = request.user
+    ensure_row(request)
     current = request.session.get(DEVICE)
     living = UserSession.living().filter(user=user)[:MOST_SESSIONS]
     sign_ins = AuditEntry.objects.filter(who=user.get_username(), verb__in=("sign_in", "sign_in_failed"))

@@ -69,6 +69,12 @@ def _note_use(request: HttpRequest) -> None:
         UserSession.objects.filter(pk=pk).update(last_used_at=now, address=address)
 
 
+def ensure_row(request: HttpRequest) -> None:
+    """Give the session of a signed-in request a row, if an earlier version began it, so that a page can list it."""
+    if SESSION_KEY in request.session and not request.session.get(DEVICE):
+        _note_use(request)
+
+
 def _begin(request: HttpRequest, user_pk: int, *, way: str) -> None:
     session = request.session
     row, _ = UserSession.objects.update_or_create(

@@ -93,8 +93,9 @@ def _chart(tile: Tile, audience: Audience, now: datetime) -> Drawing:
         (_of_tile(each.svg, tile, has_links=audience.has_links), each.title, mark)
         for each, mark in zip(panel.charts, panel.correlations or [""] * len(panel.charts), strict=True)
     ]
-    title = tile.title or experiment.name
-    about = panel.about if key == "history" else f"{titles_for(experiment)[key]}, {panel.about}".rstrip(", ")
+    title, kind = tile.title or experiment.name, titles_for(experiment)[key]
+    names_chart = key == "history" or title == kind
+    about = panel.about if names_chart else f"{kind}, {panel.about}".rstrip(", ")
     content = {"experiment": experiment, "panel": panel, "charts": charts}
     url = reverse("experiment-charts", args=[audience.workspace.slug, experiment.public_id])
     query = f"?{urlencode({'objective': objective})}" if objective else ""
@@ -267,7 +268,7 @@ def _capacity(tile: Tile, audience: Audience, now: datetime) -> Drawing:
         "more": max(0, len(workers) - WORKERS),
     }
     url = reverse("workers") if audience.has_links else ""
-    about = f"{used.value} utilization (24 h)"
+    about = f"{used.value} utilization (24 h)" if day else ""
     return Drawing(tile, tile.title or "Capacity", about, content=content, url=url, url_label="Workers")
 
 

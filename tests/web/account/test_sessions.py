@@ -106,3 +106,14 @@ def test_tokens_live_as_long_as_the_installation_allows(bob, lab, settings):
         assert browser.post(reverse("tokens"), {**form, "days": days}).status_code == 422
     assert browser.post(reverse("tokens"), {**form, "days": "30"}).status_code == 201
     assert Token.objects.get().expires_at is not None
+
+
+def test_a_session_of_an_earlier_version_is_listed_at_once(bob):
+    """TD-Z5: by the first page that it opens."""
+    browser = sign_in(FIREFOX)
+    UserSession.objects.all().delete()
+    session = browser.session
+    del session["device"]
+    session.save()
+    page = browser.get(reverse("security")).text
+    assert page.count("This session") == 1 and "1 session<" in page

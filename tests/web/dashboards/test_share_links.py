@@ -327,3 +327,11 @@ def test_the_shared_page_has_a_fixed_number_of_queries(board, ended, worker, ali
     for number in range(4):
         ended(f"more-{number}", 0.1, 0.2)
     assert queries() <= first
+
+
+def test_a_tile_does_not_repeat_its_title(ended, alice):
+    """TD-D2: the charts of a shared experiment are titled by what they show."""
+    page = text_of(link_to(ended("a", 0.5, 0.7), alice))
+    headings = re.findall(r'<h2 [^>]*title="([^"]*)">[^<]*</h2>\s*(?:<p[^>]*>([^<]*))?', page)
+    assert "Importance" in dict(headings)
+    assert [title for title, about in headings if about.startswith(title)] == []
