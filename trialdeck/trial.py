@@ -8,7 +8,7 @@ from __future__ import annotations  # for Python 3.8
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 TYPE_CHECKING = False  # as in typing, without the time that importing it takes
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EXACT_TO = 2**53  # floats hold every whole number up to here
 _parameters: dict[str, Any] | None = None
+_left_out: set[str] = set()  # entries of reports that were already named in the output
 
 
 def get_next_parameter() -> dict[str, Any]:
@@ -70,7 +71,9 @@ def report_intermediate_result(
 def report_final_result(metric: float | Mapping[str, float]) -> None:
     """Report the final result: a number (the objective), or numbers by name. The last report counts.
 
-    Raise trialdeck.Error (a TypeError too) for anything else.
+    In a dict, "default" is the objective. Numbers of a dict within it are named `val.f1`, and True is 1. A line of
+    output names other entries, such as texts and lists, which are left out. Raise trialdeck.Error (a TypeError too) if
+    there is no number, or if "default" is none.
     """
     _report(metric, {"final": True})
 
@@ -117,12 +120,10 @@ def _read_configuration() -> dict[str, Any]:
 
 
 def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> None:
-    values = metric if isinstance(metric, Mapping) else {"default": metric}
-    if not values:
-        raise _bad("A metric must be a number or a dict of numbers by name, not an empty dict.")
+    values = _numbers_in(metric) if isinstance(metric, Mapping) else {"default": metric}
     if "final" not in kind:
         kind["time"] = round(time.time(), 3)
-    records = [{"name": _name(name), **kind, "value": _number(name, value)} for name, value in values.items()]
+    records = [{"name": name, **kind, "value": _number(name, value)} for name, value in values.items()]
     path = os.environ.get("TRIALDECK_METRICS")
     if not path:
         for record in records:
@@ -141,6 +142,42 @@ def _report(metric: float | Mapping[str, float], kind: dict[str, object]) -> Non
         raise _unwritten(path, f"{error.strerror}. Has the trial ended, or is the disk full?") from error
     if written < len(data):
         raise _unwritten(path, "only a part was written. Is the disk full?")
+
+
+def _numbers_in(metric: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the numbers of a dict by name, and print the names of other entries once."""
+    entries = dict(_entries(metric))
+    if not entries:
+        raise _bad("A metric must be a number or a dict of numbers by name, not an empty dict.")
+    numbers = {name: value for name, value in entries.items() if name == "default" or _is_number(value)}
+    if not numbers:
+        numbers = entries  # each of them raises
+    others = [f"{name} ({type(entries[name]).__name__})" for name in entries if name not in numbers]
+    if (
+        others
+        and (line := f"trialdeck: not a number, left out of the result: {', '.join(others)[:500]}")
+        not in _left_out
+    ):
+        _left_out.add(line)
+        print(line, flush=True)
+    return numbers
+
+
+def _entries(metric: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in metric.items():
+        name = f"{prefix}{key}" if isinstance(key, (str, int, float)) else f"{prefix}{_name(key)}"
+        if isinstance(value, Mapping) and name != "default":
+            yield from _entries(value, f"{name}.")
+        else:
+            yield name, int(value) if isinstance(value, bool) and name != "default" else value
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        _number("", value)
+    except TypeError:
+        return False
+    return True
 
 
 def _print(record: dict[str, object]) -> None:

@@ -95,8 +95,38 @@ trialdeck.report_final_result(numpy.array(0.5))
     assert [report.value for report in reports(tmp_path)] == [0.25, 3.0, 0.75, 0.5]
 
 
+def test_other_entries_of_a_dict_are_left_out_with_a_line(tmp_path):
+    """TD-V11: as in NNI, where only "default" has to be a number. A line names them, once."""
+    done = run(
+        """
+import numpy
+for _ in range(2):
+    trialdeck.report_final_result({
+        "default": numpy.float32(0.5), "note": "best so far", "none": None, "matrix": [[1, 2], [3, 4]],
+        "array": numpy.zeros(3), "converged": True, "val": {"f1": 0.25, "by": {"class": numpy.int64(3)}, "t": "x"},
+        1: 2,
+    })
+""",
+        tmp_path,
+    )
+    values = {"accuracy": 0.5, "converged": 1, "val.f1": 0.25, "val.by.class": 3, "1": 2}
+    assert {report.name: report.value for report in reports(tmp_path)} == values
+    left_out = "note (str), none (NoneType), matrix (list), array (ndarray), val.t (str)"
+    assert (done.stdout, done.stderr) == (
+        f"trialdeck: not a number, left out of the result: {left_out}\n",
+        "",
+    )
+
+
+def test_a_default_that_is_no_number_is_refused(tmp_path):
+    """TD-V11: it would be the objective."""
+    done = run("trialdeck.report_final_result({'default': 'high', 'f1': 0.5})", tmp_path)
+    assert "The metric 'default' must be a number" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
-    "metric", ["'0.5'", "None", "True", "[0.5]", "{}", "{'loss': 'low'}", "{1: 0.5}", "object()", "10**400"]
+    "metric",
+    ["'0.5'", "None", "True", "[0.5]", "{}", "{'loss': 'low'}", "{(1, 2): 0.5}", "object()", "10**400"],
 )
 def test_anything_else_is_refused_with_a_sentence(tmp_path, metric):
     done = run(f"trialdeck.report_final_result({metric})", tmp_path)
