@@ -358,12 +358,24 @@ class ExperimentConfig(ConfigFields):
         document = {name: value for name, value in document.items() if value is not None}
         return {**document, "settings": self.settings(base=base), "start": start}
 
+    def check_directory(self, directory: str | None) -> None:
+        """Raise Invalid if the working directory of the trials, which run on this machine, does not exist."""
+        path = Path(directory or "/").expanduser()
+        if not path.is_dir():
+            why = "is a file, not a folder" if path.exists() else "does not exist on this machine"
+            field = self.spelled("trial_code_directory")
+            way_out = "If it exists on the machines of another queue, set the queue."
+            raise errors.Invalid("", fields={field: [f"The folder {directory} {why}. {way_out}"]})
+
     def _space(self) -> Any:
         if self.search_space is not None and self.search_space_file is not None:
             option_names = f"{self.spelled('search_space')} or {self.spelled('search_space_file')}"
             raise errors.Invalid(f"Set {option_names}, not both.")
         if self.search_space_file is not None:
-            return read_document(Path(self.search_space_file))
+            try:
+                return read_document(Path(self.search_space_file))
+            except errors.Invalid as error:
+                raise errors.Invalid("", fields={self.spelled("search_space_file"): [str(error)]}) from None
         if self.search_space is None:
             raise errors.Invalid("", fields={self.spelled("search_space"): ["Set a search space."]})
         return self.search_space

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.processes import ROOT, free_port, manage
 from tests.trialdeck.conftest import Deck, configured
-from trialdeck import Experiment, errors
+from trialdeck import Experiment, ExperimentConfig, errors
 
 MAKE = """
 from datetime import timedelta
@@ -35,6 +35,34 @@ def test_a_concurrency_that_is_none(deck, value):
         assert error.value.status == 422
         assert error.value.fields["trial_concurrency"]
         assert str(error.value).startswith("trial_concurrency: This must be")
+
+
+def test_a_folder_that_does_not_exist_is_refused_at_the_start(deck, tmp_path, monkeypatch):
+    """NNI-E2: it was noticed in the trial. Another queue may be on a machine that has the folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    for directory, sentence in (
+        ("missing", f"The folder {tmp_path}/missing does not exist on this machine."),
+        ("/missing/code", "The folder /missing/code does not exist on this machine."),
+        ("~/missing", "The folder ~/missing does not exist on this machine."),
+        ("train.py", f"The folder {tmp_path}/train.py is a file, not a folder."),
+    ):
+        experiment = configured("folder", trial_code_directory=directory)
+        with pytest.raises(errors.Invalid) as error:
+            experiment.start(deck.port)
+        (message,) = error.value.fields["trial_code_directory"]
+        assert message.startswith(sentence) and "not started" in repr(experiment), directory
+    v1 = {
+        "authorName": "a",
+        "trial": {"command": "true", "codeDir": "missing"},
+        "searchSpacePath": "none.json",
+    }
+    config = ExperimentConfig(v1)
+    with pytest.raises(errors.Invalid) as error:
+        config.check_directory(config.trial_code_directory)
+    assert list(error.value.fields) == ["trial.codeDir"]
+    with pytest.raises(errors.Invalid, match="searchSpacePath: none.json cannot be read: No such file"):
+        config.settings()
 
 
 def test_an_unknown_trial(deck):

@@ -322,6 +322,8 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
         workspace = self.config.workspace or lookup.only_workspace(console)
         slots_note = lookup.check_served(console, self.config)
         settings = document["settings"]
+        if console.is_here and not document.get("queue") and not settings.get("repository"):
+            self.config.check_directory(settings.get("directory"))
         if console.is_here and not settings.get("image"):
             settings["environment"] = {
                 **caller_environment.caller_environment(),
