@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from unicodedata import normalize
 
 WORDS = ("trial_id", "exp_id", "params", "output_dir")
 
@@ -193,7 +194,7 @@ def _placeholder(
 ) -> tuple[int, str] | None:
     """Return the end and name of the placeholder at `at`, or None when it is a shell expansion."""
     end = command.find("}", at)
-    name = command[at + 2 : end] if end > 0 else ""
+    name = normalize("NFC", command[at + 2 : end]) if end > 0 else ""  # as the names of parameters
     if name in names:
         return end + 1, name
     if end < 0 or _SHELLS_OWN.match(command, at + 2):

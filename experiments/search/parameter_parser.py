@@ -7,6 +7,9 @@ import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
+from unicodedata import category, normalize
+from unicodedata import name as unicode_name
 
 from .nested_choice import Branch, Nested, Parameter
 from .parameters import Choice, LogRandint, Normal, Randint, Uniform, identity
@@ -16,7 +19,7 @@ MAX_PARAMETERS = 100
 MAX_CHOICES = 1000
 MAX_DEPTH = 10  # levels of nested choices, and of nested lists
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/]{0,63}")
+LONGEST_NAME = 64
 # With larger bounds, their differences and quotients could overflow a float.
 _MAX_NUMBER = 1e300
 # Floats represent integers exactly up to about here; beyond, round(x / q) has no meaning.
@@ -53,9 +56,9 @@ def _parameter(
     count_before = len(faults)
     if name == "_name":
         faults.append(Fault(path, "_name is reserved for nested choices; choose another parameter name."))
-    elif not isinstance(name, str) or not _NAME.fullmatch(name):
+    elif not isinstance(name, str) or not is_name(name):
         rule = "start with a letter, a digit or _, then letters, digits or _ . - /, at most 64 characters"
-        faults.append(Fault(path, f"Invalid parameter name: {rule}."))
+        faults.append(Fault(clean_path(path), f"Invalid parameter name: {rule}.{_invalid_character(name)}"))
     if not isinstance(definition, Mapping):
         faults.append(Fault(path, 'Define the parameter as {"_type": …, "_value": …}.'))
         return None
@@ -82,6 +85,48 @@ def _parameter(
     if WHOLE_KEY in definition and len(faults) == count_before:
         parameter = _with_whole(parameter, path, definition[WHOLE_KEY], faults)
     return parameter if len(faults) == count_before else None
+
+
+def composed(text: str) -> str:
+    """Return a name in Unicode's composed form (NFC), in which names that look the same are equal."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
+def with_composed_names(document: Any) -> Any:
+    """Return a document with composed keys at all levels. Of keys that are equal then, the first stays as it is."""
+    if isinstance(document, list):
+        return [with_composed_names(each) for each in document]
+    if not isinstance(document, Mapping):
+        return document
+    result: dict[Any, Any] = {}
+    for key, value in document.items():
+        name = composed(key) if isinstance(key, str) else key
+        result[key if name in result else name] = with_composed_names(value)
+    return result
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a parameter: letters and digits of any script, and _ . - / after the
+    first character."""
+    return 0 < len(text) <= LONGEST_NAME and text[0] not in ".-/" and not _invalid_character(text)
+
+
+def _invalid_character(name: object) -> str:
+    """Return a sentence about the first character that is not allowed, such as an invisible one, or ""."""
+    if not isinstance(name, str):
+        return ""
+    for position, character in enumerate(name):
+        kind = category(character)
+        if character in "_.-/" or kind[0] == "L" or kind == "Nd" or (kind[0] == "M" and position):
+            continue
+        code = f"U+{ord(character):04X}"
+        return f" {code} ({unicode_name(character, 'a control character').lower()}) is not allowed."
+    return "" if name == composed(name) else " Another parameter has the same name."
+
+
+def clean_path(path: str) -> str:
+    """Return a path in which invisible characters are visible."""
+    return "".join(letter if letter.isprintable() else "�" for letter in path)
 
 
 def _choice(name: str, path: str, values: list, faults: list[Fault], depth: int) -> Choice | Nested | None:

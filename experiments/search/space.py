@@ -13,7 +13,7 @@ from functools import cached_property
 from random import Random
 
 from .nested_choice import Group, Nested, Parameter
-from .parameter_parser import MAX_PARAMETERS, WHOLE_KEY, parse_parameters
+from .parameter_parser import MAX_PARAMETERS, WHOLE_KEY, parse_parameters, with_composed_names
 from .parameters import identity
 from .validation import Fault
 
@@ -116,6 +116,7 @@ def parse(document: object) -> Space:
         message = f"{len(document)} parameters exceed the maximum of {MAX_PARAMETERS}."
         raise SpaceError([Fault("", message)])
     faults: list[Fault] = []
+    document = with_composed_names(document)
     parameters = parse_parameters(document, "", faults)
     if faults:
         raise SpaceError(faults)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.search.parameter_parser import MAX_CHOICES, MAX_PARAMETERS
+from experiments.search.parameter_parser import MAX_CHOICES, MAX_PARAMETERS, composed, is_name
 from experiments.search.space import SpaceError, parse
 
 from .staging import Staging, Study
@@ -16,7 +15,6 @@ from .staging import Staging, Study
 FEW = 6  # up to this many different whole numbers are treated as choices
 WIDE = 100.0  # from this ratio of bounds on, a range of positive numbers is treated as logarithmic
 MAX_STEP = 2**50
-_INVALID = re.compile(r"[^A-Za-z0-9_.\-/]")
 
 
 @dataclass
@@ -124,8 +122,8 @@ def _definition(
 
 def safe_name(source: str, taken: Collection[str]) -> str:
     """Return a name that is valid in search spaces and not taken: `model: lr` becomes `model__lr`."""
-    name = _INVALID.sub("_", source)[:60]
-    if not re.match(r"[A-Za-z0-9_]", name) or name == "_name":
+    name = "".join(letter if is_name(f"x{letter}") else "_" for letter in composed(source)[:60])
+    if not is_name(name) or name == "_name":
         name = f"p{name}"
     unique, number = name, 2
     while unique in taken:
