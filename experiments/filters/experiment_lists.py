@@ -67,9 +67,10 @@ def missing_names(
     *,
     creator: str = "",
     project: str = "",
+    tag: str = "",
 ) -> dict[str, str]:
     """Return a sentence for each of these filters whose value does not exist in the workspace. `visible`: its
-    experiments that the reader may see. At most two queries; none without a filter."""
+    experiments that the reader may see. At most three queries; none without a filter."""
     sentences: dict[str, str] = {}
     if creator and visible is not None:
         is_here = Q(memberships__workspace=workspace) | Q(experiments__in=visible)
@@ -82,6 +83,10 @@ def missing_names(
         projects = list(workspace.projects.values_list("name", flat=True))
         if project not in projects:
             sentences["project"] = missing("project", project, projects)
+    if tag and visible is not None:
+        tags = {tag for tags in visible.order_by().values_list("tags", flat=True).distinct() for tag in tags}
+        if tag not in tags:
+            sentences["tag"] = missing("tag", tag, tags)
     return sentences
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -366,3 +367,37 @@ def test_a_value_that_its_type_does_not_take_is_refused_and_a_declared_one_stays
     refused = api(bob).patch(experiment, more)
     assert refused.status_code == 422
     assert refused.json()["fields"] == {"hyperparameters": ["Args/lr: “1e-3” is not an int."]}
+
+
+def test_a_pattern_or_a_path_implies_the_source_also_in_a_change(api, draft, bob):
+    """TD-V3: it had no effect, without a word, when only the pattern was sent."""
+    path = f"/experiments/{draft().public_id}"
+    for changes, source in (
+        ({"pattern": "acc={number}"}, "stdout"),
+        ({"metric_path": "result.json"}, "file"),
+        ({"pattern": "acc={number}", "source": "sdk"}, "sdk"),
+    ):
+        changed = api(bob).patch(path, {"settings": changes}).json()
+        assert changed["settings"]["source"] == source
+    messages = {warning["field"]: warning["message"] for warning in changed["warnings"]}
+    assert messages["pattern"] == "This has no effect: it requires the source “stdout”."
+    assert messages["metric_path"] == "This has no effect: it requires the source “file”."
+    clone = api(bob).post(f"{path}/clone", {"settings": {"pattern": "loss={number}"}}).json()
+    assert (clone["settings"]["source"], clone["settings"]["pattern"]) == ("stdout", "loss={number}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "other"),
+    [
+        ({"packages": "numpy"}, "packages", "packages_from “list”"),
+        ({"image_arguments": "--shm-size 1g"}, "image_arguments", "an image"),
+        ({"reference": "main"}, "reference", "a repository"),
+        ({"window_time_zone": "Europe/Paris"}, "window_time_zone", "a start window"),
+    ],
+)
+def test_a_setting_that_needs_another_one_says_so(api, draft, bob, changes, field, other):
+    """TD-X1"""
+    answer = api(bob).patch(f"/experiments/{draft().public_id}", {"settings": changes})
+    assert {"field": field, "message": f"This has no effect: it requires {other}."} in answer.json()[
+        "warnings"
+    ]

@@ -36,7 +36,8 @@ from experiments.models import (
 )
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.models.settings.execution import faults_of_values
-from experiments.models.settings.warnings import settings_warnings
+from experiments.models.settings.shown import shown
+from experiments.models.settings.warnings import implied, settings_warnings, without_effect
 from experiments.permissions import may, require
 from experiments.runner.code.reproduce import is_secret
 from experiments.scheduler.estimate import Estimate
@@ -108,7 +109,7 @@ def index(
     workspace_row.require_automl()
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace_row)
     if missing := experiment_lists.missing_names(
-        workspace_row, visible, creator=clean(creator), project=clean(project)
+        workspace_row, visible, creator=clean(creator), project=clean(project), tag=clean(tag)
     ):
         raise BadRequest(fields=missing)
     rows = experiment_lists.among(
@@ -261,7 +262,7 @@ def checked(changes: dict[str, Any], *, over: Settings | None = None) -> Setting
     previous = over.hyperparameters if over else {}
     if "hyperparameters" in changes:
         changes = {**changes, "hyperparameters": secret.sealed(changes["hyperparameters"], stored=previous)}
-    settings = Settings.checked({**(over.document() if over else {}), **changes})
+    settings = Settings.checked({**(over.document() if over else {}), **implied(changes)})
     if faults := faults_of_values(settings.hyperparameters, before=previous):
         raise Invalid({"hyperparameters": faults})
     return settings
@@ -391,7 +392,7 @@ def detail(experiment: Experiment, request: ApiRequest) -> dict[str, Any]:
 
 
 def _warnings(settings: Settings) -> list[dict[str, str]]:
-    sentences = settings_warnings(settings.document())
+    sentences = {**without_effect(settings), **settings_warnings(settings.document())}
     return [{"field": name, "message": sentence} for name, sentence in sentences.items()]
 
 
@@ -406,10 +407,11 @@ def _to_resume(experiment: Experiment) -> dict[str, Any]:
 
 
 def settings_for(user: User, experiment: Experiment, settings: Settings) -> dict[str, Any]:
-    """Return the document of `settings`; secrets in the environment only for users who may edit the experiment."""
-    document = settings.document()
+    """Return the document of `settings`; credentials only for users who may edit the experiment."""
+    may_update = may(user, "update", experiment)
+    document = (settings if may_update else shown(settings)).document()
     document["hyperparameters"] = secret.hidden(document["hyperparameters"])
-    if not may(user, "update", experiment):
+    if not may_update:
         document["environment"] = {
             name: HIDDEN if is_secret(name, text) else text for name, text in document["environment"].items()
         }

@@ -12,6 +12,7 @@ from typing import Any
 
 from experiments.api.experiment.experiments import current_revision
 from experiments.models import Experiment, ExperimentState, Failure, TrialState
+from experiments.models.settings.shown import shown
 from trialdeck.nni.types import EXPERIMENT_WORDS, SOURCES, TRIAL_WORDS
 
 VERSION = "3.0.0"  # the version of NNI's API
@@ -39,7 +40,7 @@ def experiment_status(experiment: Experiment) -> str:
 
 def profile(experiment: Experiment, *, url: str) -> dict[str, Any]:
     """Return NNI's experiment profile; missing values are omitted, as in NNI."""
-    settings = experiment.settings
+    settings = shown(experiment.settings)
     params = {
         "experimentName": experiment.name,
         "experimentType": "hpo",

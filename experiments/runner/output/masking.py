@@ -35,6 +35,15 @@ _WORD_OR_NUMBER = re.compile(r"[A-Za-z_.-]*|[\d.,_-]*")  # SORT_KEY=timestamp, M
 _IN_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^\s/@:'\"]*)(?::([^\s/@'\"]*))?@")
 
 
+# API_TOKEN=…, export API_TOKEN="…", api_key = '…'; --password …, --api-key=…
+_VALUE = r"""(?:"([^"\n]*)"|'([^'\n]*)'|([^\s"';|&]+))"""
+_ASSIGNED = re.compile(rf"(?<![\w$-])([A-Za-z_]\w*)( ?)= ?{_VALUE}")
+_OPTION = re.compile(rf"(?<!\S)--?([A-Za-z][\w-]*)(?:=|( +)){_VALUE}")
+_BEARER = re.compile(r"(?i)\b(?:bearer|basic|token)[ ]+([\w.~+/=-]{16,})")
+_NO_VALUE = re.compile(r"[${<(\[]|%\(|^[/.-]|^[A-Za-z_.-]+(?:/[A-Za-z_.-]+)+$")  # a reference, a call, a path
+_IDENTIFIER = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]\w*)*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+
+
 def has_secret_name(name: str) -> bool:
     """Return whether a variable is likely to hold a secret, by its name."""
     return any(_SECRET_PART.fullmatch(part) for part in re.split(r"[_\d]+", name.upper()))
@@ -42,7 +51,9 @@ def has_secret_name(name: str) -> bool:
 
 def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set[str]:
     """Return the values of variables with a secret's name, and the credentials in URLs in all values and `texts`. A
-    user name without a password counts in http and https URLs, where it can only be a token."""
+    user name without a password counts in http and https URLs, where it can only be a token. In `texts`, such as
+    commands, also values that are assigned to variables and options with a secret's name."""
+    texts = list(texts)
     secrets = {
         value
         for name, value in environment.items()
@@ -50,6 +61,8 @@ def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set
         and not value.startswith("/")
         and (_SECRET_NAME.fullmatch(name) or _is_likely_secret(name, value))
     }
+    for text in texts:
+        secrets |= _assigned_in(text)
     for text in (*environment.values(), *texts):
         for scheme, user, password in _IN_URL.findall(text) if "@" in text else ():
             if password:
@@ -59,14 +72,43 @@ def secrets_in(environment: Mapping[str, str], texts: Iterable[str] = ()) -> set
     return secrets
 
 
+def without_credentials(text: str, mask: str = MASK) -> str:
+    """Return a text with a mask for the credentials in its URLs, however short they are."""
+    if "@" not in text:
+        return text
+
+    def masked(match: re.Match[str]) -> str:
+        scheme, user, password = match.groups()
+        if password:
+            return f"{scheme}://{user}:{mask}@"
+        is_token = scheme.lower() in ("http", "https") and len(user) >= MIN_NAMED
+        return f"{scheme}://{mask}@" if is_token else match[0]
+
+    return _IN_URL.sub(masked, text)
+
+
+def _assigned_in(text: str) -> set[str]:
+    """Return the values that a text assigns to names of secrets."""
+    secrets = {match[1] for match in _BEARER.finditer(text)}
+    for expression in (_ASSIGNED, _OPTION):
+        for name, space, *quoted, bare in expression.findall(text):
+            value = "".join(quoted) or bare
+            name = name.replace("-", "_")
+            is_secret = _SECRET_NAME.fullmatch(name) or _is_likely_secret(name, value)
+            is_code = bare and space and expression is _ASSIGNED and _IDENTIFIER.fullmatch(bare)
+            if is_secret and not is_code and len(value) >= MIN_NAMED and not _NO_VALUE.search(value):
+                secrets.add(value)
+    return secrets
+
+
 def _is_likely_secret(name: str, value: str) -> bool:
     """Return whether an environment variable with a secret-like name also has a value that looks like a secret."""
     return bool(_LIKELY_NAME.fullmatch(name)) and not _WORD_OR_NUMBER.fullmatch(value)
 
 
 class Masker:
-    """Masks these secrets, also as encoded in JSON, URLs, HTML, base64 and hexadecimal, and each line of a
-    multi-line secret."""
+    """Masks these secrets, also in upper or lower case, as encoded in JSON, URLs, HTML, base64 and hexadecimal, and
+    each line of a multi-line secret."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         spelled = {spelling for secret in secrets for spelling in _encodings(secret)}
@@ -157,8 +199,9 @@ def _encodings(secret: str) -> Iterator[bytes]:
         unicode = json.dumps(line, ensure_ascii=False)[1:-1]
         in_urls = {quote_with(line, errors="replace") for quote_with in (quote, quote_plus)}
         in_urls.add(quote(line, safe="", errors="replace"))
+        in_one_case = {line.upper(), line.lower()} if len(line) >= MIN_ENCODED else set()
         in_html = {html.escape(line), html.escape(line, quote=False)}
-        for spelling in {line, escaped, unicode} | in_urls | in_html:
+        for spelling in {line, escaped, unicode} | in_urls | in_html | in_one_case:
             data = spelling.encode("utf-8", "surrogatepass")
             for begin in range(0, len(data), MAX_BYTES):
                 piece = data[begin : begin + MAX_BYTES]

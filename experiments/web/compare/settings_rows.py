@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.models import Settings
+from experiments.models.settings.shown import shown
 from experiments.web.experiment.edit.settings_diff import (
     Change,
     changes,
@@ -34,9 +35,11 @@ class TextChanges:
 def rows_of(columns: Sequence[Settings]) -> list[Row]:
     """Return a row per setting, per parameter of the search space, per variable and per hyperparameter."""
     documents = [settings.document() for settings in columns]
+    masked_documents = [shown(settings).document() for settings in columns]
     rows: list[Row] = []
     for name in documents[0]:
         values = [document[name] for document in documents]
+        masked_values = [document[name] for document in masked_documents]
         if name == "space_document":
             rows += [
                 text_row(key, [parameter_text(space.get(key)) for space in values], is_code=True)
@@ -46,7 +49,7 @@ def rows_of(columns: Sequence[Settings]) -> list[Row]:
             rows += [
                 text_row(
                     key,
-                    [masked(key, variables[key]) if key in variables else "" for variables in values],
+                    [masked(key, variables[key]) if key in variables else "" for variables in masked_values],
                     keys=[variables.get(key) for variables in values],
                     is_code=True,
                 )
@@ -67,7 +70,7 @@ def rows_of(columns: Sequence[Settings]) -> list[Row]:
             rows += [
                 text_row(
                     key,
-                    [_folded(objects.get(key, "")) for objects in values],
+                    [_folded(objects.get(key, "")) for objects in masked_values],
                     keys=[objects.get(key) for objects in values],
                     is_code=True,
                     is_long=True,
@@ -75,7 +78,7 @@ def rows_of(columns: Sequence[Settings]) -> list[Row]:
                 for key in _names(values)
             ]
         else:
-            rows.append(_row(name, values))
+            rows.append(_row(name, masked_values, keys=[repr(value) for value in values]))
     return rows
 
 
@@ -89,7 +92,7 @@ def text_changes(names: Sequence[str], columns: Sequence[Settings]) -> list[Text
     return [difference for difference in differences if difference.changes]
 
 
-def _row(name: str, values: Sequence[Any]) -> Row:
+def _row(name: str, values: Sequence[Any], *, keys: Sequence[str]) -> Row:
     texts = [text_of(name, value) for value in values]
     if len({repr(value) for value in values}) > 1 == len(set(texts)):  # rounding can make them equal
         texts = [repr(value) for value in values]
@@ -97,7 +100,7 @@ def _row(name: str, values: Sequence[Any]) -> Row:
     return text_row(
         label_of(name),
         [_folded(text) if is_long else text for text in texts],
-        keys=[repr(value) for value in values],
+        keys=keys,
         is_long=is_long,
     )
 

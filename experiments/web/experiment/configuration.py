@@ -10,11 +10,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from experiments.models import Experiment, Revision, Settings, status
+from experiments.models.settings.shown import shown
 from experiments.permissions import may
-from experiments.query_parameters import choice, number, text
+from experiments.query_parameters import choice, invalid, listed, number, text
 from experiments.web.ui import highlight, key_value_rows
 from experiments.web.ui.pagination import Pager, page_of
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import hyperparameters
@@ -46,7 +47,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     revisions, pager = _revisions(request, experiment)
     parent = context["parent"]
     context |= {
-        "settings": settings,
+        "settings": shown(settings),
         "environment": settings_diff.environment(settings),
         "space": settings_diff.space(settings),
         "sections": settings_diff.sections(settings),
@@ -67,12 +68,14 @@ def _configured(request: SignedInRequest, experiment: Experiment) -> dict[str, o
 
     `?q=` searches the groups, or with `?in=` the object of that name, which is then shown.
     """
-    settings, query = experiment.settings, request.GET.get("q", "")
+    settings, query = shown(experiment.settings), request.GET.get("q", "")
     names = sorted(settings.objects, key=key_value_rows.naturally)
     object_name = request.GET.get("in")
     first = next((name for name in names if settings.objects[name]), names[0] if names else "")
     name = object_name if object_name in settings.objects else first
     is_in_object = object_name is not None
+    if object_name and object_name not in settings.objects:
+        note_fault(request, "in", invalid("in", object_name, listed(names) or "none"))
     groups = hyperparameters.groups_of(settings, query="" if is_in_object else query)
     properties = experiment.properties
     return {

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments.models import Experiment, Settings, Worker, status
 from experiments.models.settings.execution import LITERAL, PACKAGES_FROM
+from experiments.models.settings.shown import masked_resolved, shown
 from experiments.permissions import may
 from experiments.query_parameters import choice, text
 from experiments.web.ui import highlight
@@ -300,11 +301,12 @@ def edit(
 
 @login_required
 @require_safe
-@takes({"in": text()}, q=text(), whole=choice("1"))
+@takes(q=text(), whole=choice("1"))
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show the current value of every block, in every state."""
     experiment = get_experiment(request, workspace_slug, public_id)
-    settings, resolved = experiment.settings, experiment.revision.resolved
+    settings = shown(experiment.settings)
+    resolved = masked_resolved(experiment.revision.resolved, experiment.settings)
     query, is_whole = request.GET.get("q", ""), "whole" in request.GET
     context = frame(request, experiment, tab="experiment-execution")
     context |= {

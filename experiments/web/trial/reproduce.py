@@ -8,14 +8,16 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from experiments.models import Trial
+from experiments.models import Trial, secret
 from experiments.models.settings.execution import LITERAL
+from experiments.models.settings.shown import masked_resolved, shown
 from experiments.runner.code import reproduce as scripts
 from experiments.runner.code.reproduce_code import Code
 from experiments.web.experiment.page import get_trial, refused, url_of_trial
 from experiments.web.ui.requests import SignedInRequest
 
 MASKED = "••••••••"
+MASKED_NOTE = f"# {secret.HIDDEN} is in place of a password or token: enter it before you run this script."
 
 
 @login_required
@@ -42,7 +44,7 @@ def parameters(request: SignedInRequest, workspace_slug: str, public_id: str, nu
 
 def command_of(trial: Trial) -> str:
     """Return the command as rendered for this trial. Raise ValueError with a message for users."""
-    settings = trial.revision.settings
+    settings = shown(trial.revision.settings)
     return scripts.command_of(
         settings.run_command,
         settings.received(trial.params),
@@ -56,8 +58,8 @@ def command_of(trial: Trial) -> str:
 
 def script_of(trial: Trial) -> str:
     """Return the script. Raise ValueError with a message for users."""
-    settings, experiment = trial.revision.settings, trial.experiment
-    return scripts.script(
+    settings, experiment = shown(trial.revision.settings), trial.experiment
+    text = scripts.script(
         command=command_of(trial),
         params=settings.received(trial.params),
         environment=settings.environment,
@@ -72,11 +74,13 @@ def script_of(trial: Trial) -> str:
         hyperparameters=settings.hyperparameters,
         objects=settings.objects,
     )
+    return text.replace("\nset -e", f"\n{MASKED_NOTE}\nset -e", 1) if secret.HIDDEN in text else text
 
 
 def code_of(trial: Trial) -> Code:
     """Return the commit and packages that were resolved, or the requested ones."""
-    settings, resolved = trial.revision.settings, trial.revision.resolved
+    settings = shown(trial.revision.settings)
+    resolved = masked_resolved(trial.revision.resolved, trial.revision.settings)
     references = {"branch": f"origin/{settings.reference}", "tag": f"refs/tags/{settings.reference}"}
     version = references.get(settings.reference_kind, settings.reference) if settings.reference else ""
     listed = None if settings.packages_from == "repository" else settings.packages
@@ -96,7 +100,7 @@ def code_of(trial: Trial) -> Code:
 
 def context(trial: Trial) -> dict[str, object]:
     """Return the context for the trial's page."""
-    settings = trial.revision.settings
+    settings = shown(trial.revision.settings)
     try:
         command, fault = command_of(trial), ""
     except ValueError as error:

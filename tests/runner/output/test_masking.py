@@ -113,6 +113,12 @@ def test_an_encoded_secret_is_masked(encode, before, after):
     assert Masker(["s3cr3t"]).text(base64.b64encode(b"s3cr3t").decode()) != MASK, "short: only as it is"
 
 
+def test_a_secret_in_one_case_is_masked():
+    """TD-Z4: printed with upper() or lower(); short ones would mask words."""
+    assert Masker(["S3cret-Hunter"]).text("s3cret-hunter S3CRET-HUNTER") == f"{MASK} {MASK}"
+    assert Masker(["Hunt"]).text("hunt") == "hunt"
+
+
 def test_short_secrets_would_mask_everything():
     masker = Masker(["", " ", "a", "1.5", "\n\n"])
     assert masker.text("a 1.5") == "a 1.5" and masker.data(b"a 1.5") == b"a 1.5"

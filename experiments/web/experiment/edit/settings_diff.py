@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
 from experiments.messages import duration
 from experiments.models import Settings
 from experiments.models.settings.execution import PACKAGES_FROM
+from experiments.models.settings.shown import masked_text, secrets_of, shown
 from experiments.runner.memory_size import format_mebibytes
 from experiments.web.experiment.forms import space_rows
 from experiments.web.ui.setting_labels import label_of
@@ -81,7 +82,21 @@ class Change:
 
 
 def changes(before: Settings, after: Settings) -> list[Change]:
-    """Return the differences in the order of the settings: a search space by parameter, a command by line."""
+    """Return the differences in the order of the settings: a search space by parameter, a command by line. Credentials
+    are masked."""
+    secrets = [*secrets_of(before), *secrets_of(after)]
+    return [_masked(change, secrets) for change in _changes(before, after)]
+
+
+def _masked(change: Change, secrets: list[str]) -> Change:
+    def mask(text: str) -> str:
+        return masked_text(text, secrets)
+
+    lines = tuple((kind, mask(line)) for kind, line in change.lines)
+    return replace(change, before=mask(change.before), after=mask(change.after), lines=lines)
+
+
+def _changes(before: Settings, after: Settings) -> list[Change]:
     differences: list[Change] = []
     old: Any
     new: Any
@@ -135,7 +150,7 @@ def text_of(name: str, value: Any) -> str:
 
 def sections(settings: Settings) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return (heading, pairs) of the settings outside command and search space."""
-    values = settings.document()
+    values = shown(settings).document()
     return [
         (
             heading,
@@ -147,7 +162,7 @@ def sections(settings: Settings) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def environment(settings: Settings) -> list[tuple[str, str]]:
     """Return the environment variables, with secrets masked."""
-    return [(name, masked(name, text)) for name, text in settings.environment.items()]
+    return [(name, masked(name, text)) for name, text in shown(settings).environment.items()]
 
 
 def space(settings: Settings) -> list[space_rows.Row]:
