@@ -16,12 +16,13 @@ from django.http import StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
-from experiments.models import Experiment, Trial, status
+from experiments.models import Experiment, SavedView, Trial, status
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.page import get_experiment
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
+from experiments.web.workspace.saved_views import apply_view, note_missing_view, saved_views
 
 from .experiment import index_table
 from .table_files import AT_ONCE, as_json, csv_chunks
@@ -40,6 +41,7 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
     """Send the list of experiments, filtered and sorted as on the page."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
+    _apply_view(request, saved_views(request.user, workspace))
     query = index_table.TableQuery.of(request.GET)
     visible = Experiment.objects.visible_to(request.user).filter(workspace=workspace)
     index_table.note_missing(request, workspace, visible)
@@ -53,6 +55,12 @@ def experiments(request: SignedInRequest, workspace_slug: str, kind: str) -> Str
     return _answer(rows, lambda row: of_experiment(row, now), EXPERIMENT, kind=kind, name=workspace.slug)
 
 
+def _apply_view(request: SignedInRequest, views: list[SavedView]) -> None:
+    """Complete the URL by the view that it names."""
+    note_missing_view(request, views)
+    request.GET, _ = apply_view(request.GET, views)  # type: ignore[assignment]
+
+
 @login_required
 @require_safe
 @takes(trial_query.ORDER_AND_FILTERS)
@@ -61,6 +69,7 @@ def of_trials(
 ) -> StreamingHttpResponse:
     """Send the table of trials, filtered and sorted as on the page."""
     experiment = get_experiment(request, workspace_slug, public_id)
+    _apply_view(request, saved_views(request.user, experiment.workspace, experiment))
     query = trial_query.TrialQuery.of(request.GET, experiment)
     trial_query.note_faults(request, query)
     metrics = columns.requested_metrics(request)

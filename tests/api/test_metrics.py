@@ -37,7 +37,13 @@ def test_every_point_comes_once_in_order(api, measured, bob):
     assert results[-1] == last
     results = walk(api(bob), f"/experiments/{measured.public_id}/metrics", limit=7, name="loss")
     assert len(results) == 75 and {item["name"] for item in results} == {"loss"}
-    assert walk(api(bob), f"/experiments/{measured.public_id}/metrics", name="x") == []
+    assert (
+        walk(api(bob), f"/experiments/{measured.public_id}/metrics", name=measured.settings.metric)
+        is not None
+    )
+    for owner in ("", "/trials/1"):  # TD-C3
+        answer = api(bob).get(f"/experiments/{measured.public_id}{owner}/metrics", name="x")
+        assert error_of(answer, 400)["fields"] == {"name": ["Invalid name: “x”. Allowed: accuracy, loss."]}
 
 
 def test_a_trials_points_are_its_own(api, measured, bob):

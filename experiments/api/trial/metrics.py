@@ -11,9 +11,11 @@ from pydantic import BaseModel, Field
 from experiments.api import schemas
 from experiments.api.experiment.experiments import find
 from experiments.api.protocol.auth import ApiRequest
+from experiments.api.protocol.errors import BadRequest
 from experiments.api.protocol.pagination import LARGEST_LIMIT, Cursor, Key, LargeLimit, PageData, page
 from experiments.api.serialization import responses
-from experiments.models import Point
+from experiments.models import Experiment, Point, status
+from experiments.query_parameters import MOST_NAMES, invalid, listed
 
 from .trials import find_trial
 
@@ -51,7 +53,9 @@ def of_trial(
 ) -> PageData:
     """Ordered by name and step."""
     trial = find_trial(request, public_id, number)
-    return _page(Point.objects.filter(trial=trial), f"{public_id}-{number}", name, cursor, limit)
+    points = Point.objects.filter(trial=trial)
+    _check_name(trial.experiment, points, name)
+    return _page(points, f"{public_id}-{number}", name, cursor, limit)
 
 
 @router.get(
@@ -69,7 +73,17 @@ def of_experiment(
     """Ordered by trial, name and step."""
     experiment = find(request, public_id)
     points = Point.objects.filter(trial__experiment=experiment, trial__trashed_at=None)
+    _check_name(experiment, points, name)
     return _page(points, public_id, name, cursor, limit)
+
+
+def _check_name(experiment: Experiment, points: QuerySet[Point], name: str | None) -> None:
+    """Raise `BadRequest` with the existing names for a metric that was not reported and will not be."""
+    is_expected = name == experiment.settings.metric or experiment.state in status.ACTIVE
+    if name is None or is_expected or points.filter(name=name).exists():
+        return
+    names = points.order_by("name").values_list("name", flat=True).distinct()[: MOST_NAMES + 1]
+    raise BadRequest(fields={"name": invalid("name", name, listed(list(names)) or "none")})
 
 
 def _page(

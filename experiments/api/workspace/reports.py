@@ -13,9 +13,11 @@ from experiments import database_clock
 from experiments.api.protocol.auth import ApiRequest
 from experiments.api.protocol.errors import BadRequest
 from experiments.api.serialization import responses
+from experiments.filters import experiment_lists
 from experiments.models import Experiment, Trial, UsageLimit, Workspace
 from experiments.models.usage import limit as limits
 from experiments.models.usage.slot_usage import date_of
+from experiments.query_parameters import invalid, listed
 from experiments.reports import leaderboard, usage
 from experiments.reports.leaderboard import SINCE, Entry
 from experiments.reports.usage import GROUPS, Sums, UsageQuery
@@ -175,10 +177,12 @@ def read_leaderboard(
     row = workspaces.find(request, workspace)
     row.require_automl()
     project, tag, metric = (text.replace("\0", "") for text in (project, tag, metric))
-    chosen = row.projects.filter(name=project).first() if project else None
-    if project and chosen is None:
-        raise BadRequest(fields={"project": f"No project “{project[:60]}” in this workspace."})
     visible = Experiment.objects.visible_to(request.user)
+    if missing := experiment_lists.missing_names(
+        row, visible.filter(workspace=row), project=project, tag=tag
+    ):
+        raise BadRequest(fields=missing)
+    chosen = row.projects.filter(name=project).first() if project else None
     after = database_clock.now() - timedelta(days=SINCE[since]) if since else None
     board = leaderboard.rank(
         leaderboard.candidates(visible, row, project=chosen, tag=tag, since=after),
@@ -188,6 +192,9 @@ def read_leaderboard(
         direction=direction,
         by_mean=rank == "mean",
     )
+    if metric and board.metric is None and board.metrics:
+        names = listed(list(dict.fromkeys(name for name, _ in board.metrics)))
+        raise BadRequest(fields={"metric": invalid("metric", metric, names)})
     return {
         "metric": board.metric[0] if board.metric else None,
         "direction": board.metric[1] if board.metric else None,

@@ -13,12 +13,12 @@ from django.views.decorators.http import require_safe
 
 from experiments.models import Event, Experiment, Revision, User
 from experiments.models.audit.verbs import label_of
-from experiments.query_parameters import Parameter, choice, number, text
+from experiments.query_parameters import Parameter, choice, invalid, listed, missing, number, text
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.table_files import table_file
 from experiments.web.ui.controls import Chip
 from experiments.web.ui.descriptions import EXPERIMENT_VERBS
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .feed import days_of, items_of
@@ -90,6 +90,22 @@ class ActivityQuery:
         return events.order_by("-pk")
 
 
+def note_missing(request: SignedInRequest, experiment: Experiment) -> None:
+    """Add the faults of filters by a person or an action that the experiment's activity does not have."""
+    query = ActivityQuery.of(request.GET)
+    events = Event.objects.filter(experiment=experiment).order_by()
+    if query.verb and query.verb not in dict(_verbs()) and not events.filter(verb=query.verb).exists():
+        verbs = [verb for verb, _ in _verbs()]
+        note_fault(request, "verb", invalid("verb", query.verb, listed(verbs)))
+    if query.who:
+        people = User.objects.filter(
+            Q(events__experiment=experiment) | Q(memberships__workspace=experiment.workspace)
+        )
+        names = list(people.distinct().values_list("username", flat=True))
+        if query.who.casefold() not in map(str.casefold, names):
+            note_fault(request, "who", missing("person", query.who, names))
+
+
 def _matches(query: str) -> Q:
     trial = query.removeprefix("#")
     if trial.isascii() and trial.isdecimal() and len(trial) < 10:
@@ -115,6 +131,7 @@ def _date_of(value: str) -> date | None:
 def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show a page of events, in a fixed number of queries. `?before=` is the end of the previous page."""
     experiment = get_experiment(request, workspace_slug, public_id)
+    note_missing(request, experiment)
     query = ActivityQuery.of(request.GET)
     folds = request.GET.get("fold") != "off"
     events = query.events_of(experiment)
@@ -192,6 +209,7 @@ def _changed(address: QueryDict, **changes: str | None) -> str:
 def file(request: SignedInRequest, workspace_slug: str, public_id: str, kind: str) -> StreamingHttpResponse:
     """Send all matching events, unfolded."""
     experiment = get_experiment(request, workspace_slug, public_id)
+    note_missing(request, experiment)
     events = ActivityQuery.of(request.GET).events_of(experiment)
     rows = events.values_list(
         "at", "by__username", "token", "verb", "trial__number", "before", "after", "why"

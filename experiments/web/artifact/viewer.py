@@ -91,8 +91,10 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     file_name = request.GET.get("file", "").replace("\0", "")
     name = file_name or next((each for each in names if _is_image(each)), next(iter(names), ""))
     numbered = request.GET.get("trial", "")
-    trial_number = int(numbered) if numbered.isdecimal() and len(numbered) < 10 else None
+    trial_number = int(numbered) if numbered.isdecimal() and len(numbered) < 16 else None
     base = f"{url_of(experiment, 'artifact-viewer')}"
+    if trial_number is not None and not name:
+        note_fault(request, "trial", f"No file of trial #{trial_number}.")
     context = frame(request, experiment, tab="experiment-artifacts") | {
         "branches": _tree(names if name in names or not name else [name, *names], name, base),
         "name": name,

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,13 +20,15 @@ from experiments.models import AuditEntry, User, Workspace
 from experiments.models.audit.entry import AuditQuerySet
 from experiments.models.audit.verbs import KINDS
 from experiments.permissions import require, require_administrator
+from experiments.query_parameters import did_you_mean, listed, quoted
 from experiments.web.table_files import table_file
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
 from .query import FILTERS, PARAMETERS, SYSTEM, AuditQuery
 
+UserQuerySet = QuerySet[User, User]
 SIZE = 100  # entries of a page
 AT_ONCE = 500  # rows of the file
 MOST_PEOPLE = 200
@@ -49,8 +52,7 @@ class Day:
 def of_workspace(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     """Show the entries of a workspace, for its owners, in a fixed number of queries."""
     workspace, entries = _of(request, workspace_slug)
-    people = User.objects.filter(memberships__workspace=workspace)
-    return _draw(request, entries, workspace=workspace, people=people)
+    return _draw(request, entries, workspace=workspace, people=_members(workspace))
 
 
 @login_required
@@ -68,7 +70,7 @@ def of_installation(request: SignedInRequest) -> HttpResponse:
 def file_of_workspace(request: SignedInRequest, workspace_slug: str, kind: str) -> StreamingHttpResponse:
     """Send the matching entries of a workspace."""
     workspace, entries = _of(request, workspace_slug)
-    return _file(request, entries, kind, name=f"{workspace.slug}-audit")
+    return _file(request, entries, kind, name=f"{workspace.slug}-audit", people=_members(workspace))
 
 
 @login_required
@@ -77,7 +79,11 @@ def file_of_workspace(request: SignedInRequest, workspace_slug: str, kind: str) 
 def file_of_installation(request: SignedInRequest, kind: str) -> StreamingHttpResponse:
     """Send all matching entries."""
     require_administrator(request.user)
-    return _file(request, AuditEntry.objects.all(), kind, name="audit")
+    return _file(request, AuditEntry.objects.all(), kind, name="audit", people=User.objects.all())
+
+
+def _members(workspace: Workspace) -> UserQuerySet:
+    return User.objects.filter(memberships__workspace=workspace)
 
 
 def _of(request: SignedInRequest, workspace_slug: str) -> tuple[Workspace, AuditQuerySet]:
@@ -86,10 +92,24 @@ def _of(request: SignedInRequest, workspace_slug: str) -> tuple[Workspace, Audit
     return workspace, AuditEntry.objects.of_workspace(workspace)
 
 
-def _draw(
-    request: SignedInRequest, entries: AuditQuerySet, *, workspace: Workspace | None, people: Iterable[User]
-) -> HttpResponse:
+def _query(request: SignedInRequest, entries: AuditQuerySet, people: UserQuerySet) -> AuditQuery:
+    """Return the filters in the URL. Note a person who has neither an account nor an entry."""
     query = AuditQuery.of(request.GET)
+    if query.who in ("", SYSTEM) or entries.filter(who=query.who).exists():
+        return query
+    names = list(people.order_by("username").values_list("username", flat=True)[:MOST_PEOPLE])
+    if query.who not in names:
+        sentence = (
+            f"No entries of {quoted(query.who)}. {did_you_mean(query.who, names)}Allowed: {listed(names)}."
+        )
+        note_fault(request, "who", sentence)
+    return query
+
+
+def _draw(
+    request: SignedInRequest, entries: AuditQuerySet, *, workspace: Workspace | None, people: UserQuerySet
+) -> HttpResponse:
+    query = _query(request, entries, people)
     matching = query.matching(entries)
     before = request.GET.get("before", "")
     if before.isdecimal() and len(before) < 16:
@@ -109,7 +129,7 @@ def _draw(
         "query": query,
         "from": query.since.isoformat() if query.since else "",
         "to": query.until.isoformat() if query.until else "",
-        "people": list(people.order_by("username")[:MOST_PEOPLE]),  # type: ignore[attr-defined]
+        "people": list(people.order_by("username")[:MOST_PEOPLE]),
         "system": SYSTEM,
         "kinds": KINDS.items(),
         "kept_days": settings.AUDIT_DAYS,
@@ -142,8 +162,10 @@ def _changed(address: QueryDict, **changes: str | None) -> str:
     return f"?{query.urlencode()}" if query else "?"
 
 
-def _file(request: SignedInRequest, entries: AuditQuerySet, kind: str, *, name: str) -> StreamingHttpResponse:
-    matching = AuditQuery.of(request.GET).matching(entries)
+def _file(
+    request: SignedInRequest, entries: AuditQuerySet, kind: str, *, name: str, people: UserQuerySet
+) -> StreamingHttpResponse:
+    matching = _query(request, entries, people).matching(entries)
     return table_file(kind, name=name, columns=COLUMNS, rows=_file_rows(matching))
 
 

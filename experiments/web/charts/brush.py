@@ -7,8 +7,11 @@ import re
 from experiments.filters.language import quoted
 from experiments.filters.trials import PARAMETER, TrialFields
 from experiments.models import Experiment
+from experiments.query_parameters import invalid, listed
+from experiments.web.ui.query_checks import note_fault
 from experiments.web.ui.requests import SignedInRequest
 
+VALUE = "value"
 FORM = ("range", "min", "max", "pick")
 
 
@@ -19,12 +22,25 @@ def address(request: SignedInRequest, experiment: Experiment) -> str:
     picked = query.getlist("pick")
     for key in FORM:
         query.pop(key, None)
-    field = name if name == "value" else field_of(experiment, name)
+    field = name if name == VALUE else field_of(experiment, name)
     merged = with_range(query.get("filter", "").strip(), field, low, high, picked)
     query["filter"] = merged
     if not merged:
         del query["filter"]
     return f"{request.path}?{query.urlencode()}#parallel" if query else f"{request.path}#parallel"
+
+
+def note_faults(request: SignedInRequest, experiment: Experiment) -> None:
+    """Add the faults of an axis that the experiment does not have, and of ends without an axis."""
+    axes = [VALUE, *experiment.settings.space.columns()]
+    if "range" in request.GET:
+        name = request.GET["range"].strip()
+        if name not in axes:
+            note_fault(request, "range", invalid("range", name, listed(axes)))
+        return
+    for key in ("min", "max", "pick"):
+        if request.GET.get(key, "").strip():
+            note_fault(request, key, f"“{key}” needs the name of its axis in the parameter “range”.")
 
 
 def field_of(experiment: Experiment, name: str) -> str:

@@ -49,6 +49,7 @@ LARGE = 640  # width of a file, unless the chart is broad
 def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpResponse:
     """Show all charts of an experiment. A range from an axis form is moved into the filter."""
     experiment = get_experiment(request, workspace_slug, public_id)
+    brush.note_faults(request, experiment)
     if "range" in request.GET and not faults_of(request):
         return HttpResponseRedirect(brush.address(request, experiment))
     live = _live(request, experiment, panels_for(experiment))

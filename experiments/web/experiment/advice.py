@@ -13,6 +13,7 @@ from django.urls import reverse
 from experiments.models import Experiment, Importance, Settings, TrialState, status
 from experiments.models.trial.parameter import TrialParameter, number_of
 from experiments.permissions import may
+from experiments.query_parameters import quoted
 from experiments.search import advice
 from experiments.search.advice import Advice
 from experiments.web.trial.failures import region_of
@@ -92,6 +93,11 @@ def advised_settings(experiment: Experiment, key: str) -> Settings | None:
     else:
         change = next((piece.change for piece in advice_on(experiment) if piece.key == key), None)
     return Settings.stored({**experiment.settings.document(), **change}) if change else None
+
+
+def no_advice(key: str) -> str:
+    """Return the sentence about advice in the URL that does not apply."""
+    return f"The advice {quoted(key)} does not apply, or no longer: the form has the current settings."
 
 
 def _complete(piece: Advice, settings: Settings) -> Advice:

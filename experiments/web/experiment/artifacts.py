@@ -35,11 +35,11 @@ from experiments.models import (
     Workspace,
 )
 from experiments.permissions import may, require
-from experiments.query_parameters import number
+from experiments.query_parameters import invalid, number
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import Pager
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .create import input_model
@@ -65,10 +65,13 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     """List the files of the trials, in a fixed number of queries. `?trial=` shows only those of one trial."""
     experiment = get_experiment(request, workspace_slug, public_id)
     trial = request.GET.get("trial", "")
-    number = int(trial) if trial.isdecimal() and len(trial) < 10 else None
+    number = int(trial) if trial.isdecimal() and len(trial) < 16 else None
     files = Artifact.objects.of(experiment)
     if number is not None:
         files = files.filter(trial__number=number)
+        if number > experiment.last_number:
+            allowed = f"1 to {experiment.last_number}" if experiment.last_number else "none"
+            note_fault(request, "trial", invalid("trial", trial, allowed))
     totals = totals_of(files)
     live = Live(
         request,

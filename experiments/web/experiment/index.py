@@ -21,10 +21,11 @@ from experiments.web.trial.trial_query import without
 from experiments.web.ui.controls import BulkAction
 from experiments.web.ui.filter_line import FilterLine, completions, hidden_fields_of
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.pagination import page_within
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
-from experiments.web.workspace.saved_views import apply_view, saved_views, views_of
+from experiments.web.workspace.saved_views import apply_view, note_missing_view, saved_views, views_of
 
 from . import index_table
 from .action_buttons import ICONS
@@ -65,11 +66,13 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     if live.fragment != "list":
         index_table.note_missing(request, workspace, experiments)
     saved = saved_views(request.user, workspace)
+    note_missing_view(request, saved)
     place = {name: request.GET.get(name, "") for name in index_table.PLACE}
     request.GET, view = apply_view(  # type: ignore[assignment]
         without(index_table.canonical(request.GET), index_table.PLACE), saved
     )
     page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user, **place)
+    page_within(request, experiment_lists.integer_in(request.GET.get("page", "")), page.last)
     if page.selection.error:
         note_fault(request, "filter", f"{page.selection.error}.")
     else:

@@ -99,8 +99,10 @@ def canonical(query: QueryDict) -> QueryDict:
 
 
 def note_missing(request: HttpRequest, workspace: Workspace, visible: ExperimentQuerySet) -> None:
-    """Add the faults of single filters by a creator or a project that the workspace does not have."""
-    query = {name: request.GET.get(name, "").replace("\0", "").strip() for name in ("creator", "project")}
+    """Add the faults of single filters by a creator, project or tag that the workspace does not have."""
+    query = {
+        name: request.GET.get(name, "").replace("\0", "").strip() for name in ("creator", "project", "tag")
+    }
     for name, sentence in experiment_lists.missing_names(workspace, visible, **query).items():
         note_fault(request, name, sentence)
 

@@ -196,7 +196,7 @@ def _side(trial: Trial) -> dict[str, object]:
 
 @login_required
 @require_safe
-@takes(q=text(), at=number(), until=number(), download=text())
+@takes(q=text(), at=number(), until=number(), download=choice("1"))
 def log(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> HttpResponseBase:
     """Show a window of the log (`?until=` a byte offset) or a match (`?q=`, `?at=`), or send it whole (`?download`)."""
     trial = get_trial(request, workspace_slug, public_id, number)

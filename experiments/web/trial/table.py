@@ -27,7 +27,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.pagination import SIZE, Pager, page_of
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
-from experiments.web.workspace.saved_views import apply_view, saved_views, views_of
+from experiments.web.workspace.saved_views import apply_view, note_missing_view, saved_views, views_of
 
 from . import cell_menu, cells, column_html, columns, reruns
 from .columns import PARAMETER, Column
@@ -83,6 +83,7 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
         return cell_menu.draw(request, condition)
     place = {name: request.GET.get(name, "") for name in PLACE}
     saved = saved_views(request.user, experiment.workspace, experiment)
+    note_missing_view(request, saved)
     applied, view = apply_view(without(canonical(request.GET), PLACE), saved)
     request.GET = applied  # type: ignore[assignment]
     if view is None:

@@ -9,6 +9,10 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
+from experiments.query_parameters import invalid
+
+from .query_checks import note_fault
+
 Row = TypeVar("Row", bound=Model)
 
 SIZE = 50
@@ -45,8 +49,8 @@ def page_of(
     """
     last = max(1, -(-total // SIZE))
     page_text = request.GET.get("page", "1")
-    page = max(1, int(page_text)) if page_text.isdecimal() and len(page_text) < 10 else 1
-    page = min(page, last) if is_total_exact else page
+    page = max(1, int(page_text)) if page_text.isdecimal() and len(page_text) < 16 else 1
+    page = page_within(request, page, last) if is_total_exact else page
     start, stop = (page - 1) * SIZE, page * SIZE
     keys = [
         part.values_list("pk", flat=True) for part in parts or [rows]
@@ -63,6 +67,13 @@ def page_of(
             pager, summary=f"{pager.summary}+", end=None, next=pager.next or _beyond(request, page, shown)
         )
     return shown, pager
+
+
+def page_within(request: HttpRequest, page: int, last: int) -> int:
+    """Return the page, or the last one with a fault in place of a page beyond it."""
+    if page > last:
+        note_fault(request, "page", invalid("page", str(page), f"1 to {last}" if last > 1 else "1"))
+    return min(page, last)
 
 
 def _beyond(request: HttpRequest, page: int, shown: Sequence[object]) -> str | None:

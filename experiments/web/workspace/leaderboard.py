@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from experiments import database_clock
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.whisker import whisker
+from experiments.filters import experiment_lists
 from experiments.messages import amount, decimals_of, difference, plural, value
 from experiments.models import Baseline, Experiment, Project, Workspace
 from experiments.permissions import may, require
@@ -149,6 +150,9 @@ def _query(request: HttpRequest, projects: list[Project]) -> LeaderboardQuery:
 
 def _board(request: SignedInRequest, workspace: Workspace, query: LeaderboardQuery) -> Leaderboard:
     visible = Experiment.objects.visible_to(request.user)
+    missing = experiment_lists.missing_names(workspace, visible.filter(workspace=workspace), tag=query.tag)
+    for name, sentence in missing.items():
+        note_fault(request, name, sentence)
     since = database_clock.now() - timedelta(days=SINCE[query.since]) if query.since else None
     rows = leaderboard.candidates(visible, workspace, project=query.project, tag=query.tag, since=since)
     board = leaderboard.rank(

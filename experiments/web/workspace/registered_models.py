@@ -19,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import downloads
+from experiments.filters import experiment_lists
 from experiments.messages import plural
 from experiments.models import Experiment, Invalid, Model, Project, Refused, Trial, User
 from experiments.models.references import naming
@@ -28,7 +29,7 @@ from experiments.query_parameters import choice, number, text
 from experiments.web.experiment.artifacts import download_response
 from experiments.web.ui import highlight
 from experiments.web.ui.controls import Tab
-from experiments.web.ui.pagination import Pager
+from experiments.web.ui.pagination import Pager, page_within
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
@@ -238,7 +239,7 @@ def delete(request: SignedInRequest, workspace_slug: str, model_id: str) -> Http
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@takes(q=text(), whole=choice("1"), edit=text())
+@takes(q=text(), whole=choice("1"), edit=choice("1"))
 def network(request: SignedInRequest, workspace_slug: str, model_id: str) -> HttpResponse:
     """Show a model's configuration text; `?edit` shows the editor, `?q=` highlights matches, POST saves."""
     model = get_model(request, workspace_slug, model_id)
@@ -351,9 +352,8 @@ def _labels(
     folded_query = query.casefold()
     rows = [row for row in model.labels.items() if folded_query in row[0].casefold() or query == str(row[1])]
     rows.sort(key=lambda row: (row[1], row[0]))
-    wanted_page, last = request.GET.get("page", "1"), max(1, -(-len(rows) // LABELS_AT_ONCE))
-    is_number = wanted_page.isdecimal() and len(wanted_page) < 6
-    page = min(max(1, int(wanted_page)), last) if is_number else 1
+    last = max(1, -(-len(rows) // LABELS_AT_ONCE))
+    page = page_within(request, max(1, experiment_lists.integer_in(request.GET.get("page", ""))), last)
     shown = rows[(page - 1) * LABELS_AT_ONCE : page * LABELS_AT_ONCE]
     context = {
         "rows": shown,

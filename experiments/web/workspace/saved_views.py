@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -15,9 +16,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from experiments.models import Experiment, Invalid, Refused, User, Workspace
 from experiments.models.workspace.saved_view import MAX_NAME, SavedView, stored_query
 from experiments.permissions import may, may_change_view, require, require_own_view
-from experiments.query_parameters import text
+from experiments.query_parameters import listed, quoted, text
 from experiments.web.ui.controls import Tab
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
 from .index import get_workspace
@@ -46,6 +47,19 @@ class Views:
     may_share: bool
     query: str
     experiment: Experiment | None
+
+
+def note_missing_view(request: HttpRequest, views: Iterable[SavedView]) -> None:
+    """Add the fault of a view that is not among those of the table that the user may see."""
+    view_key = request.GET.get("view", "").strip()
+    by_key = {str(view.pk): view.name for view in views}
+    if view_key.isdecimal() and view_key.lstrip("0") not in by_key:
+        allowed = listed([f"{key} ({name})" for key, name in by_key.items()]) or "none"
+        note_fault(
+            request,
+            "view",
+            f"No view {quoted(view_key)} of this table is visible to you. Allowed: {allowed}.",
+        )
 
 
 def apply_view(query: QueryDict, views: list[SavedView]) -> tuple[QueryDict, SavedView | None]:

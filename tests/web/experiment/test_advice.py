@@ -86,11 +86,11 @@ def test_after_the_end_the_change_opens_a_clone(
 
 
 def test_advice_that_no_longer_holds_opens_update_as_it_is(at_the_edge: Experiment, alice: User) -> None:
-    """An old link, or one that somebody made up."""
+    """TD-C3: an old link, or an invented one. The page says so."""
     edit = reverse("experiment-edit", args=["lab", at_the_edge.public_id])
     for key in ("extend:lr:lower", "extend:nothing:upper", "exclude:0123", "bogus", ":", "x" * 300):
         page = as_(alice).get(edit, {"advice": key})
-        assert page.status_code == 200 and page.context["form"].shown == page.context["form"].current, (
+        assert page.status_code == 400 and page.context["form"].shown == page.context["form"].current, (
             unquote(key)
         )
 

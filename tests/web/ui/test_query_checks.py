@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from django.urls import URLPattern, reverse
 
-from experiments.models import Experiment, User, Workspace
+from experiments.models import Experiment, SavedView, User, Workspace
 from experiments.query_parameters import choice, did_you_mean, faults, listed, number, quoted, text, texts
 from tests.people import as_
 from tests.web import test_routes
@@ -223,5 +223,114 @@ def test_sentences_stay_short_and_clean(rf) -> None:
 def test_the_second_page_of_the_revisions_is_accepted(draft: Callable[..., Experiment], bob: User) -> None:
     """TD-X1: what the pager links to."""
     url = reverse("experiment-configuration", args=["lab", draft("first").public_id])
-    assert as_(bob).get(url, {"page": "2"}).status_code == 200
+    assert as_(bob).get(url, {"page": "1"}).status_code == 200
     assert as_(bob).get(url, {"page": "x"}).status_code == 400
+    beyond = as_(bob).get(url, {"page": "2"})
+    assert beyond.status_code == 400
+    assert "Invalid page: “2”. Allowed: 1." in sentences(beyond.content.decode())
+
+
+BY_PAGE = {
+    "experiments-csv": {"page"},  # a file has all rows
+    "experiments-json": {"page"},
+    "trials-csv": {"page"},
+    "trials-json": {"page"},
+    "wall": {"hold"},  # a page that no longer exists holds nothing
+    "trials-compare": {"file"},  # without trials, nothing is compared
+    "trials-compare-csv": {"file"},
+    "trials-compare-json": {"file"},
+}
+ANY_VALUE = {
+    *("q", "filter", "and", "cell", "failure"),  # searches and filters, each shown with what it selects
+    *("last", "shown", "upto", "at", "until", "before", "after", "row", "cursor"),  # positions and fallbacks
+    *("warm_start", "project_text", "query", "saved"),  # what a form is filled with
+}
+
+
+@pytest.mark.parametrize("value", ["bogus~é\"'<", "99999999999"])
+def test_no_page_passes_over_a_value_that_it_does_not_have(browser, sample, value: str) -> None:
+    """TD-C3: each parameter of each page, unless it takes any value. Redirects and 404 say so in their own way."""
+    tried, ignored = 0, []
+    for name, pattern in test_routes.addresses().items():
+        route = test_routes.ROUTES[name]
+        person = "root" if route.root else "alice"
+        if route.wanted("get", person) != 200:
+            continue
+        url = reverse(name, kwargs=arguments(sample, route, pattern))
+        for parameter in getattr(pattern.callback, "query_parameters", None) or {}:
+            status = browser(person).get(url, {parameter: value}).status_code
+            assert status < 500, (name, parameter)
+            if parameter not in ANY_VALUE | BY_PAGE.get(name, set()) and status not in (302, 404, 400):
+                ignored.append((name, parameter))
+            tried += 1
+    assert not ignored and tried > 150
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "sentence"),
+    [
+        ("experiment-activity", "verb=bogus", "Invalid verb: “bogus”. Allowed: "),
+        (
+            "experiment-activity",
+            "who=dave",
+            "No person “dave” in this workspace. Allowed: alice, bob, carol.",
+        ),
+        ("activity-csv", "verb=enqeue", "Invalid verb: “enqeue”."),
+        ("activity-json", "who=dave", "No person “dave”"),
+        ("experiment-charts", "range=momentum&min=1", "Invalid range: “momentum”. Allowed: value, lr"),
+        ("experiment-charts", "min=1", "“min” needs the name of its axis in the parameter “range”."),
+        ("experiment-artifacts", "trial=7", "Invalid trial: “7”. Allowed: none."),
+        ("experiment-configuration", "in=settings.yaml", "Invalid in: “settings.yaml”. Allowed: none."),
+        ("experiment-edit", "advice=narrow:lr", "The advice “narrow:lr” does not apply, or no longer"),
+        ("experiment-trials", "view=7", "No view “7” of this table is visible to you. Allowed: none."),
+        ("trials-csv", "view=7", "No view “7” of this table is visible to you."),
+        ("experiment-trials", "page=9", "Invalid page: “9”. Allowed: 1."),
+    ],
+)
+def test_the_pages_of_an_experiment_do_so_too(
+    draft: Callable[..., Experiment],
+    alice: User,
+    bob: User,
+    carol: User,
+    dave: User,
+    page: str,
+    query: str,
+    sentence: str,
+) -> None:
+    """TD-C3"""
+    experiment = draft("first")
+    url = reverse(page, args=["lab", experiment.public_id])
+    answer = as_(alice).get(f"{url}?{query}")
+    text = answer.content.decode()
+    assert answer.status_code == 400
+    assert sentence in (json.loads(text)["detail"] if page.endswith("json") else sentences(text))
+
+
+def test_a_file_selects_what_the_view_in_its_address_selects(
+    draft: Callable[..., Experiment], bob: User
+) -> None:
+    """TD-C3: the address of a view with another ending."""
+    draft("first"), draft("second")
+    view = SavedView.create(draft("third").workspace, by=bob, name="Seconds", query="filter=second")
+    answer = as_(bob).get(reverse("experiments-csv", args=["lab"]), {"view": view.pk})
+    assert answer.status_code == 200 and answer.getvalue().decode().count("\n") == 2
+
+
+def test_an_unknown_person_tag_or_view_of_the_workspace_is_named(
+    draft: Callable[..., Experiment], alice: User
+) -> None:
+    """TD-C3"""
+    draft("first").describe(by=alice, tags=["nightly"])
+    for page, query, sentence in (
+        (
+            "experiments",
+            "tag=nightli",
+            "No tag “nightli” in this workspace. Did you mean nightly? Allowed: nightly.",
+        ),
+        ("leaderboard", "tag=weekly", "No tag “weekly” in this workspace."),
+        ("experiments", "view=7", "No view “7” of this table"),
+        ("experiments", "page=7", "Invalid page: “7”. Allowed: 1."),
+        ("audit", "who=dave", "No entries of “dave”. Allowed: alice"),
+    ):
+        answer = as_(alice).get(f"{reverse(page, args=['lab'])}?{query}")
+        assert answer.status_code == 400 and sentence in sentences(answer.content.decode()), page

@@ -19,7 +19,7 @@ from experiments import permissions
 from experiments.models import Amount, Experiment, ExperimentState, Invalid, Refused, Workspace
 from experiments.query_parameters import text
 from experiments.scheduler.wait_reasons import Compute
-from experiments.web.experiment.advice import advised_settings
+from experiments.web.experiment.advice import advised_settings, no_advice
 from experiments.web.experiment.forms.create_form import CreateForm
 from experiments.web.experiment.forms.experiment_form import (
     ExperimentForm,
@@ -28,7 +28,7 @@ from experiments.web.experiment.forms.experiment_form import (
 )
 from experiments.web.experiment.forms.space_rows import SHAPES
 from experiments.web.ui.fragments import Live
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.workspace.index import get_workspace
 
@@ -55,6 +55,10 @@ def new(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     if request.method != "POST" or "review" in request.POST:
         key = request.GET.get("advice", "").replace("\0", "")
         advised = advised_settings(parent, key) if parent and key else None
+        if key and advised is None:
+            note_fault(
+                request, "advice", no_advice(key) if parent else "“advice” needs an experiment in “from”."
+            )
         initial = _initial(request, parent)
         return _render(
             request, CreateForm(workspace=workspace, parent=parent, initial=initial, advised=advised)

@@ -16,7 +16,7 @@ from experiments.models.experiment.change import ChangeResult
 from experiments.models.settings import LOCKED
 from experiments.permissions import require
 from experiments.query_parameters import number, text
-from experiments.web.experiment.advice import advised_settings
+from experiments.web.experiment.advice import advised_settings, no_advice
 from experiments.web.experiment.create.draft_page import filled_in, steps_context
 from experiments.web.experiment.create.script_reading import ScriptReading, start_fault
 from experiments.web.experiment.create.test_run import test_run_of
@@ -26,7 +26,7 @@ from experiments.web.experiment.forms.experiment_form import algorithm_help, ear
 from experiments.web.experiment.forms.space_rows import SHAPES
 from experiments.web.experiment.page import get_experiment, refused, url_of
 from experiments.web.ui.fragments import Live
-from experiments.web.ui.query_checks import takes
+from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.setting_labels import label_of
 
@@ -108,8 +108,11 @@ def _restored_revision(request: SignedInRequest, experiment: Experiment) -> Revi
 
 def _advised(request: SignedInRequest, experiment: Experiment) -> Settings | None:
     """Return the settings of the advice in `?advice=`; None without advice, or if it no longer applies."""
-    key = request.GET.get("advice")
-    return advised_settings(experiment, key) if key else None
+    key = request.GET.get("advice", "").replace("\0", "")
+    advised = advised_settings(experiment, key) if key else None
+    if key and advised is None:
+        note_fault(request, "advice", no_advice(key))
+    return advised
 
 
 def _verb(experiment: Experiment) -> str:
@@ -186,6 +189,8 @@ def _render(
     experiment = form.experiment
     test_id = request.GET.get("test", "").replace("\0", "")
     test = test_run_of(experiment, test_id, request.user) if test_id and not form.is_update else None
+    if test_id and form.is_update:
+        note_fault(request, "test", "“test” names a test run of a draft. This experiment is no draft.")
     if form.is_bound:
         form.errors  # noqa: B018 (validates the form: the preview shows what is valid of a faulty one)
     elif form.shown != form.current:
