@@ -125,8 +125,8 @@ def _invalid_character(name: object) -> str:
 
 
 def clean_path(path: str) -> str:
-    """Return a path in which invisible characters are visible."""
-    return "".join(letter if letter.isprintable() else "�" for letter in path)
+    """Return a path without invisible characters that change how the text around them reads."""
+    return "".join("�" if category(letter) == "Cf" else letter for letter in path)
 
 
 def _choice(name: str, path: str, values: list, faults: list[Fault], depth: int) -> Choice | Nested | None:
