@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from functools import cached_property
 from random import Random
+from typing import Any
 
 from .nested_choice import Group, Nested, Parameter
 from .parameter_parser import MAX_PARAMETERS, WHOLE_KEY, parse_parameters, with_composed_names
@@ -116,15 +117,15 @@ def parse(document: object) -> Space:
         message = f"{len(document)} parameters exceed the maximum of {MAX_PARAMETERS}."
         raise SpaceError([Fault("", message)])
     faults: list[Fault] = []
-    document = with_composed_names(document)
-    parameters = parse_parameters(document, "", faults)
+    composed: Mapping[str, Any] = with_composed_names(document)
+    parameters = parse_parameters(composed, "", faults)
     if faults:
         raise SpaceError(faults)
     copied = {
         p.name: {
             "_type": p.type,
-            "_value": deepcopy(document[p.name]["_value"]),
-            **({WHOLE_KEY: True} if document[p.name].get(WHOLE_KEY) else {}),
+            "_value": deepcopy(composed[p.name]["_value"]),
+            **({WHOLE_KEY: True} if composed[p.name].get(WHOLE_KEY) else {}),
         }
         for p in parameters
     }
