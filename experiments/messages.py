@@ -97,12 +97,20 @@ def precise(number: Any) -> str:
 
 
 def column_texts(rows: Iterable[Sequence[object]]) -> list[list[tuple[object, str]]]:
-    """Return the cells of a table with their texts; the numbers of a column have the decimals that its spread needs."""
+    """Return the cells of a table with their texts; the numbers of a column have the decimals that its spread needs.
+    Times are those of the reader's zone, to the second."""
     cells = [list(row) for row in rows]
     places = [decimals_of(column) for column in zip_longest(*cells)]
     return [
-        [(cell, value(cell, decimals)) for cell, decimals in zip(row, places, strict=False)] for row in cells
+        [(cell, _cell_text(cell, decimals)) for cell, decimals in zip(row, places, strict=False)]
+        for row in cells
     ]
+
+
+def _cell_text(cell: object, decimals: int | None) -> str:
+    if isinstance(cell, datetime):
+        return f"{timezone.localtime(cell):%Y-%m-%d %H:%M:%S}"
+    return value(cell, decimals)
 
 
 def set_best_decimals(experiments: Iterable[Experiment]) -> None:

@@ -56,7 +56,7 @@ def timeline(
         lane = LANE[len(shown) > 8]
         height = 16 + lane * len(shown) + 26
         most = 11 if is_narrow(width) else 20
-        names = [clip(name, most) for name, _ in shown]
+        names = [_clipped(name, most) for name, _ in shown]
         box = Box(16 + DIGIT * max(map(len, names)), width - 14, 12, height - 26)
         every = [run for _, of_lane in shown for run in of_lane]
         start = min(run.started_at for run in every)
@@ -79,6 +79,10 @@ def timeline(
             )
             bars += [_bar(run, x, y, lane, now, best, is_narrow(width)) for run in of_lane]
         elements.append(element("g", *_with_stop(bars)))
+        if hidden:
+            elements.append(
+                label(box.left - 10, box.bottom + 17, f"+{hidden} slots", class_="minor", anchor="end")
+            )
         for revision, at in (edits or {}).items():
             if start <= at <= end:
                 elements.append(_rule("edit-rule", x.at(at), box, f"Revision {revision}"))
@@ -99,6 +103,12 @@ def timeline(
         revision="edit-rule" in svg,
     )
     return Chart(svg, TITLE, description, ("Trial", "Slot", "Started", "Ended", "State"), rows, kinds)
+
+
+def _clipped(lane: str, length: int) -> str:
+    """Shorten the name of a lane, but keep the place that distinguishes the slots of a worker."""
+    worker, dot, place = lane.rpartition(" · ")
+    return f"{clip(worker, length - len(place) - 3)}{dot}{place}" if dot else clip(lane, length)
 
 
 def lanes_of(runs: Sequence[Run], now: datetime) -> list[tuple[str, list[Run]]]:

@@ -94,6 +94,15 @@ def test_any_reports_and_run_times_are_a_drawing(name):
     read_chart(importance([(NASTY, value) for value in values], is_signed=False, key="i").svg)
 
 
+def test_the_lanes_of_a_worker_with_a_long_name_stay_apart():
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    runs = [Run(n, "gpu-machine-in-the-cellar", at, None, "running") for n in range(1, 13)]
+    shown = texts(
+        read_chart(timeline(runs, now=at + timedelta(hours=1), best=None, total=12, widths=(320,)).svg)
+    )
+    assert "gpu-ma… · 0" in shown and "gpu-m… · 11" in shown
+
+
 def test_a_timeline_of_many_workers_and_one_instant_is_a_drawing():
     at = datetime(2026, 1, 1, tzinfo=UTC)
     runs = [
@@ -102,6 +111,7 @@ def test_a_timeline_of_many_workers_and_one_instant_is_a_drawing():
     chart = timeline(runs, now=at, best=3, total=99, edits={2: at, 3: at - timedelta(days=9)})
     read_chart(chart.svg)
     assert "36 slots are not shown" in chart.description or "35 slots are not shown" in chart.description
+    assert {"+36 slots", "+35 slots"} & set(texts(read_chart(chart.svg))), "and what is not shown"
     assert "No trials started yet" in texts(read_chart(timeline([], now=at, best=None, total=0).svg))
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -74,6 +75,18 @@ def test_a_chart_is_a_page_with_a_table_a_drawing_and_numbers(searched, carol, c
     assert not root.findall(".//{http://www.w3.org/2000/svg}a") and "var(--" not in str(root.attrib)
     rows = list(csv.reader(io.StringIO(client.get(address(searched, chart, "csv")).content.decode())))
     assert len(rows) > 1 and len({len(row) for row in rows[:2]}) == 1
+
+
+def test_times_in_the_data_of_a_chart_are_short_and_in_the_zone_of_the_reader(searched, carol):
+    """TD-C6: to the second; the file has them in full."""
+    started = searched.trials.filter(started_at__isnull=False).latest("started_at").started_at
+    carol.time_zone = "Asia/Tokyo"
+    carol.save(update_fields=["time_zone"])
+    html = as_(carol).get(address(searched, "timeline")).content.decode()
+    local = started.astimezone(ZoneInfo("Asia/Tokyo"))
+    assert f">{local:%Y-%m-%d %H:%M:%S}</time></td>" in html and not re.search(
+        r"<td[^>]*>[^<]*\+0\d:00<", html
+    )
 
 
 def test_charts_and_table_share_one_filter(searched, carol):
