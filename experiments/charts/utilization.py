@@ -30,16 +30,17 @@ def busy(
     start: datetime,
     end: datetime,
     slots: int = 0,
-    width: int | None = None,
+    widths: Sequence[int] = FULL_WIDTHS,
     height: int | None = None,
     key: str = "busy",
 ) -> Chart:
     """Draw busy slots from `start` to `end`; the axis reaches at least to the current number of `slots`.
 
-    `bars` are in order; during gaps between them nothing was measured. Times are in the reader's time zone. `width` is
-    in pixels of the viewBox; None draws for full-width, wide and narrow panels. `key` must be unique in the page.
+    `bars` are in order; during gaps between them nothing was measured. Times are in the reader's time zone. `widths`
+    are those of the drawings, in pixels of the viewBox; the style sheet shows the one that fits.
+    `key` must be unique in the page.
     """
-    drawings = fits(FULL_WIDTHS if width is None else (width,))
+    drawings = fits(widths)
     title, description = "Busy slots", _describe(bars)
     elements = []
     for each_width, fit in drawings:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.charts.drawing.axes import FULL_WIDTHS
 from experiments.charts.utilization import Bar, busy, share
 from tests.charts.reading import having_class, read_chart, texts
 
@@ -19,7 +20,7 @@ def bar(quarters_ago: float, held: float, slots: float) -> Bar:
 
 
 def draw(*bars: Bar, **more: object):
-    return busy(bars, start=START, end=END, **{"slots": 8, "width": 640, **more})
+    return busy(bars, start=START, end=END, **{"slots": 8, "widths": (640,), **more})
 
 
 def test_bars_are_as_high_as_slots_were_busy_and_the_line_as_many_as_there_were():
@@ -43,7 +44,7 @@ def test_it_says_the_same_in_words_and_in_a_table():
 
 
 def test_without_anything_measured_it_says_so():
-    chart = draw(width=None)
+    chart = draw(widths=FULL_WIDTHS)
     assert len(read_chart(chart)) == 3, "for full-width, wide and narrow panels"
     assert "No data yet" in texts(read_chart(chart))
     assert "none of 2.0 slot hours" in draw(bar(1, 0, 8)).description
@@ -56,12 +57,12 @@ def test_without_anything_measured_it_says_so():
 )
 def test_whatever_was_measured_is_drawn(measured, slots, width):
     bars = [bar(len(measured) - place, held, there) for place, (held, there) in enumerate(measured)]
-    read_chart(draw(*bars, slots=slots, width=width).svg)
+    read_chart(draw(*bars, slots=slots, widths=(width,) if width else FULL_WIDTHS).svg)
 
 
 def test_text_keeps_its_size_on_a_wide_and_on_a_narrow_panel():
     """TD-D2: the whole width of a dashboard shows a drawing of its own, not an enlarged smaller one."""
     drawings = re.findall(
-        r'class="chart ([^"]*)"[^>]*viewBox="0 0 (\d+) ', str(draw(bar(4, 4, 8), width=None).svg)
+        r'class="chart ([^"]*)"[^>]*viewBox="0 0 (\d+) ', str(draw(bar(4, 4, 8), widths=FULL_WIDTHS).svg)
     )
     assert drawings == [("is-wide is-whole", "1070"), ("is-mid", "640"), ("is-narrow", "320")]

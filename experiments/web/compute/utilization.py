@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from experiments.charts.drawing.axes import FULL_WIDTHS
 from experiments.charts.drawing.svg import Chart
 from experiments.charts.utilization import Bar, busy, share
 from experiments.messages import DASH, amount, percent
@@ -34,11 +36,16 @@ def bars(usage: UsageQuerySet, now: datetime) -> list[Bar]:
 
 
 def chart(
-    shown: list[Bar], now: datetime, *, slots: int, width: int | None = None, height: int | None = None
+    shown: list[Bar],
+    now: datetime,
+    *,
+    slots: int,
+    widths: Sequence[int] = FULL_WIDTHS,
+    height: int | None = None,
 ) -> Chart:
     """Return the chart of these bars over the last 24 hours."""
     end = timezone.localtime(now)
-    return busy(shown, start=end - DAY, end=end, slots=slots, width=width, height=height)
+    return busy(shown, start=end - DAY, end=end, slots=slots, widths=widths, height=height)
 
 
 def used(shown: list[Bar]) -> Fact:

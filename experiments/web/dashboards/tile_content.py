@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from experiments import database_clock
+from experiments.charts.drawing.axes import FULL_WIDTHS, HALF_WIDTHS
 from experiments.charts.drawing.svg import Svg, clip
 from experiments.filters.language import FilterError
 from experiments.filters.trials import TrialFields
@@ -57,6 +58,12 @@ class Drawing:
     @property
     def template(self) -> str:
         return f"dashboards/tiles/{self.tile.kind}.html"
+
+
+TILE_WIDTHS = (
+    FULL_WIDTHS[0],
+    *HALF_WIDTHS,
+)  # alone in a full-width tile, beside the list of workers, on a phone
 
 
 def drawing_of(tile: Tile, audience: Audience, now: datetime | None = None) -> Drawing:
@@ -249,7 +256,8 @@ def _capacity(tile: Tile, audience: Audience, now: datetime) -> Drawing:
     compute = Compute(workers=audience.workers)
     workers = compute.workers
     day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
-    chart = utilization.chart(day, now, slots=sum(worker.slots for worker in workers))
+    slots = sum(worker.slots for worker in workers)
+    chart = utilization.chart(day, now, slots=slots, widths=TILE_WIDTHS)
     used = utilization.used(day)
     late = [worker for worker in workers if descriptions.is_late(worker, now)]
     rows = sorted(

@@ -137,7 +137,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         "waits_for": now - waits[1] if waits[1] else None,
         "used": utilization.used(day),
         "chart": utilization.chart(
-            day, now, slots=sum(worker.slots for worker in workers), width=640, height=200
+            day, now, slots=sum(worker.slots for worker in workers), widths=(640,), height=200
         ),
         "workers": [
             {
