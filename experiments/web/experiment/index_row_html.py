@@ -32,6 +32,7 @@ from experiments.web.ui.requests import SignedInRequest
 if TYPE_CHECKING:
     from .index_table import Row
 
+ID, NAME = "\ue000", "\ue001"  # private-use characters, in no page of ours
 TAGS = 2  # the others are in a hint
 TICKING = (ExperimentState.RUNNING, ExperimentState.PAUSED, ExperimentState.STOPPING)
 
@@ -46,6 +47,7 @@ class RowWriter:
             query.pop(name, None)
         self._query, self._may_create = query.urlencode(), may_create
         self._context = RequestContext(request, {"every": every, "request": request})
+        self._actions: dict[tuple[object, ...], str] = {}  # with ID and NAME in the place of an experiment's
 
     def write(self, rows: Iterable[Row]) -> SafeString:
         """Return the rows as HTML."""
@@ -56,8 +58,7 @@ class RowWriter:
         name, public_id = escape(e.name), e.public_id
         actions = ""
         if self._may_create:
-            cell = row_actions(self._context, row.likely, row.more, f"actions-{public_id}", e.name)
-            actions = f'<td class="cell-actions">{cell}</td>'
+            actions = f'<td class="cell-actions">{self._actions_of(row)}</td>'
         return (
             f'<tr data-key="{public_id}"><td class="check"><input type="checkbox" form="bulk" aria-keyshortcuts="x" '
             f'name="pick" value="{public_id}" aria-label="Select {name}"></td>'
@@ -69,6 +70,16 @@ class RowWriter:
             f'<td class="cell-who">{self._link(e.creator.username, row.creator_term, "truncate dim")}</td>'
             f"{actions}</tr>"
         )
+
+    def _actions_of(self, row: Row) -> str:
+        """Return the actions of a row. Rows in the same state have the same ones, which are rendered once."""
+        e, decides = row.experiment, row.decides_actions
+        if decides is None:
+            return row_actions(self._context, *row.actions, id=f"actions-{e.public_id}", named=e.name)
+        if decides not in self._actions:
+            html = row_actions(self._context, *row.actions, id=f"actions-{ID}", named=NAME)
+            self._actions[decides] = html.replace(f"/{e.public_id}/", f"/{ID}/")
+        return self._actions[decides].replace(ID, e.public_id).replace(NAME, escape(e.name))
 
     def _named(self, row: Row) -> str:
         e = row.experiment

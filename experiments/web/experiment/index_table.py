@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -222,13 +223,25 @@ class Row:
     bar: Svg
     spark: Svg
     tried: int
-    likely: list[Button]
-    more: list[Button]
+    user: User
     note: str = ""  # below the state: the reason, what it waits for, or the number of failures
     note_role: str = ""  # "moving" or "bad", if it needs attention
     project_term: str = ""  # the filter term for the same project
     creator_term: str = ""
     tag_terms: list[tuple[str, str]] = field(default_factory=list)
+
+    @cached_property
+    def actions(self) -> tuple[list[Button], list[Button]]:
+        """The actions that the row shows as buttons, and those of its menu; none for a viewer."""
+        return _actions(self.experiment, self.user)
+
+    @property
+    def decides_actions(self) -> tuple[object, ...] | None:
+        """What the actions depend on, but for the experiment's ID in their URLs; None if on more than that."""
+        e = self.experiment
+        if e.state == ExperimentState.DRAFT:  # whether it can be enqueued depends on its settings
+            return None
+        return e.workspace_id, e.state, e.is_foreign, e.offers("resume")
 
 
 class Page:
@@ -370,7 +383,6 @@ def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, st
 def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "") -> Row:
     """Return the row of an experiment, which must be loaded with workspace, project, creator and queue. `ends`: when it
     will end, as text."""
-    likely, more = _actions(experiment, user)
     note, role = _note(experiment, compute)
     if ends and not note:
         note = f"ends {ends}"
@@ -379,8 +391,7 @@ def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "")
         bar=bar_of(experiment),
         spark=sparkline(charts.best_steps(experiment), last=experiment.last_number),
         tried=max(0, experiment.proposed_count - experiment.active_count),  # as counted by the budget
-        likely=likely,
-        more=more,
+        user=user,
         note=note,
         note_role=role,
         project_term=f"project:{quoted(experiment.project.name)}",
@@ -419,7 +430,6 @@ def _waits(experiment: Experiment, compute: Compute) -> str:
 
 
 def _actions(experiment: Experiment, user: User) -> tuple[list[Button], list[Button]]:
-    """Return the actions in the row and those in its menu; none for a viewer."""
     if missing(user, "stop", experiment):
         return [], []
     listed = [verb for verb in ICONS if experiment.offers(verb)]

@@ -370,8 +370,9 @@ def test_a_row_offers_what_its_state_allows_and_says_why_it_cannot_be_deleted(as
     experiment = in_state(state)
     page = ask(bob)
     row = page.context["page"].rows[0]
-    verbs = {action.url.rstrip("/").rsplit("/", 1)[1]: action for action in (*row.likely, *row.more)}
-    assert [action.url.rstrip("/").rsplit("/", 1)[1] for action in row.likely] == WORDS[state]
+    likely, more = row.actions
+    verbs = {action.url.rstrip("/").rsplit("/", 1)[1]: action for action in (*likely, *more)}
+    assert [action.url.rstrip("/").rsplit("/", 1)[1] for action in likely] == WORDS[state]
     assert re.search(r'<th scope="col" class="cell-actions">Actions</th>', page.content.decode())
     possible = {verb for verb, action in verbs.items() if not action.why_not}
     may_edit = states.is_offered("edit", state) or states.is_offered("update", state)
