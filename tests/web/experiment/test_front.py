@@ -144,7 +144,7 @@ def test_pages_cost_the_same_for_10000_trials(running, carol):
         assert costs[1] <= costs[0] + 3, (name, query)  # the sample's: front, latest and evenly spaced
     html = page(carol, lots, "experiment")
     assert (
-        "100 trials on the Pareto front" in html and "100 on the front, 1,9" in html and " of 10,00" in html
+        "100 trials on the Pareto front" in html and "100 on the front, 1,1" in html and " of 10,00" in html
     )
 
 
