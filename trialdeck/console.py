@@ -101,6 +101,10 @@ class Console:
             draft.replace(target)
         except _Broken as error:
             raise errors.Unreachable(str(error)) from None
+        except OSError as error:
+            if error.filename == str(draft):  # the user named the target
+                error.filename, error.filename2 = str(target), None
+            raise
         finally:
             if draft.exists():
                 draft.unlink()

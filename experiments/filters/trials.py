@@ -24,6 +24,7 @@ from experiments.models import (
 from experiments.models.trial import failure_groups
 from experiments.models.trial.base import Source
 from experiments.models.trial.outcome import Failure
+from experiments.search.parameter_parser import composed
 
 from . import conditions, language
 from .conditions import LOOKUPS, NONE, Field
@@ -98,7 +99,7 @@ class TrialFields:
         short = next((prefix for prefix in SHORT if key.startswith(prefix)), "")
         full = SHORT[short] + key.removeprefix(short) if short else key
         parameter = full.removeprefix(PARAMETER) if full.startswith(PARAMETER) else key
-        for candidate in (key, parameter):
+        for candidate in map(composed, (key, parameter)):
             if candidate in self.parameters:
                 build = _parameter(self.experiment, candidate, by_trial=self.by_trial)
                 return Field(key, build, "Parameter")

@@ -45,7 +45,15 @@ def test_parameters_have_names_of_any_script(
 
     where = ["lab", experiment.public_id]
     table = reverse("experiment-trials", args=where)
-    for query in ("filter=η>0 größe in (8, 16)", "sort=-p.学习率", "columns=p.η", "filter=p.学习率<2"):
+    decomposed = unicodedata.normalize("NFD", "filter=größe>0")
+    queries = (
+        "filter=η>0 größe in (8, 16)",
+        decomposed,
+        "sort=-p.学习率",
+        "columns=p.η",
+        "filter=p.学习率<2",
+    )
+    for query in queries:
         page = as_(alice).get(f"{table}?{quote(query, safe='=&')}")
         assert page.status_code == 200 and len(page.context["rows"]) == 3, query
     nothing = as_(alice).get(f"{table}?{quote('filter=η>1', safe='=')}")
@@ -82,6 +90,19 @@ def test_confusing_characters_are_named(name: str, sentence: str) -> None:
         make_settings(space_document={name: {"_type": "uniform", "_value": [0, 1]}}, command="true")
     (message, *_) = error.value.errors["space_document"]
     assert sentence in message and not {"\u200b", "\u202e"} & set(message)
+
+
+def test_other_settings_name_parameters_in_either_form() -> None:
+    """NNI-S1: fixed values, starting points and constraints."""
+    decomposed = unicodedata.normalize("NFD", "größe")
+    settings = make_settings(
+        space_document=SPACE,
+        command="true",
+        fixed={"η": 0.01},
+        starting_points=[{decomposed: 8}],
+        constraints=[f"{decomposed} * 学习率 <= 16"],
+    )
+    assert settings.starting_points == [{"größe": 8}] and settings.constraints == ["größe * 学习率 <= 16"]
 
 
 def test_names_that_look_the_same_are_refused() -> None:

@@ -223,6 +223,7 @@ def test_the_workspace_of_a_file_of_nni_is_an_option(deck, run, monkeypatch, cap
         (["show", "first", "--token", "td_wrong"], "Invalid token"),
         (["down", "--port", "1"], "No console is running on this machine"),
         (["export", "first", "--csv", "-o", "/gone/away.csv"], "/gone/away.csv: No such file"),
+        (["export", "first", "-o", "/gone/away.zip"], "trialdeck: /gone/away.zip: No such file"),
     ],
 )
 def test_an_error_is_one_line_and_status_1(deck, capsys, words, sentence):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.search.constrained_space import check_constraints, complete_point, constrain
+from experiments.search.parameter_parser import composed, with_composed_names
 from experiments.search.space import Space
 from experiments.search.starting_points import MAX_POINTS, check_values, fix_parameters
 
@@ -33,7 +34,7 @@ class SearchInputChecks(SettingsReader):
     """The part of the settings checker that reads `SearchInputs`."""
 
     def search_inputs(self, space: Space | None) -> dict[str, Any]:
-        fixed, points = self.mapping("fixed"), self._points()
+        fixed, points = map(with_composed_names, (self.mapping("fixed"), self._points()))
         constraints = self._constraints()
         other_inputs = {"constraints": constraints, "warm_start": self._warm_start()}
         if space is None or self.errors.keys() & {"fixed", "starting_points"}:
@@ -53,7 +54,7 @@ class SearchInputChecks(SettingsReader):
         if any("\0" in text for text in texts):
             self.fault("constraints", "This must not contain a NUL character.")
             return []
-        return [stripped for text in texts if (stripped := text.strip())]
+        return [composed(stripped) for text in texts if (stripped := text.strip())]
 
     def _check_constraints(self, held: Space, constraints: list[str], points: list[dict]) -> None:
         """Check the constraints on the space with the fixed values, and every starting point against them."""

@@ -13,7 +13,16 @@ from django.views.decorators.http import require_safe
 
 from experiments.models import Event, Experiment, Revision, User
 from experiments.models.audit.verbs import label_of
-from experiments.query_parameters import Parameter, choice, invalid, listed, missing, number, text
+from experiments.query_parameters import (
+    Parameter,
+    choice,
+    did_you_mean,
+    listed,
+    missing,
+    number,
+    quoted,
+    text,
+)
 from experiments.web.experiment.page import frame, get_experiment, url_of
 from experiments.web.table_files import table_file
 from experiments.web.ui.controls import Chip
@@ -96,7 +105,8 @@ def note_missing(request: SignedInRequest, experiment: Experiment) -> None:
     events = Event.objects.filter(experiment=experiment).order_by()
     if query.verb and query.verb not in dict(_verbs()) and not events.filter(verb=query.verb).exists():
         verbs = [verb for verb, _ in _verbs()]
-        note_fault(request, "verb", invalid("verb", query.verb, listed(verbs)))
+        hint = did_you_mean(query.verb, verbs)
+        note_fault(request, "verb", f"Invalid verb: {quoted(query.verb)}. {hint}Allowed: {listed(verbs)}.")
     if query.who:
         people = User.objects.filter(
             Q(events__experiment=experiment) | Q(memberships__workspace=experiment.workspace)

@@ -275,7 +275,7 @@ def test_no_page_passes_over_a_value_that_it_does_not_have(browser, sample, valu
             "who=dave",
             "No person “dave” in this workspace. Allowed: alice, bob, carol.",
         ),
-        ("activity-csv", "verb=enqeue", "Invalid verb: “enqeue”."),
+        ("activity-csv", "verb=enqeue", "Invalid verb: “enqeue”. Did you mean enqueue? Allowed: "),
         ("activity-json", "who=dave", "No person “dave”"),
         ("experiment-charts", "range=momentum&min=1", "Invalid range: “momentum”. Allowed: value, lr"),
         ("experiment-charts", "min=1", "“min” needs the name of its axis in the parameter “range”."),
