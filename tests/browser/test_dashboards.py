@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from experiments.models import Dashboard, ShareLink
+from experiments.models import Dashboard, Outcome, ShareLink
 from experiments.web.workspace import wall
 from tests.browser.conftest import DESK
 from tests.support.waiting import eventually
@@ -134,3 +134,17 @@ def test_a_shared_view_needs_no_scripts(open_as, board, alice):
     page = open_as(None, f"/s/{secret}/", DESK, java_script_enabled=False, reduced_motion="reduce")
     expect(page.locator(".tile h2")).to_have_text(list("abc"))
     assert page.locator("main a, nav, form").count() == 0
+
+
+def test_a_trend_stands_on_the_line_below_it(open_as, board, running, carol):
+    """TD-D2: also in a row that a chart makes higher."""
+    experiment = running("resnet", taken=2, concurrency=2)
+    for trial, value in zip(
+        experiment.trials.filter(state="running").order_by("number"), (0.5, 0.7), strict=True
+    ):
+        trial.settle(Outcome(value=value, exit_code=0))
+    board.tiles.all().delete()
+    board.add("chart", experiment=experiment, chart="history"), board.add("number", figure="best")
+    page = open_as(carol, f"/w/lab/dashboards/{board.pk}/")
+    trend, line = page.locator(".trend").bounding_box(), page.locator(".is-number > footer").bounding_box()
+    assert trend["y"] + trend["height"] == pytest.approx(line["y"], abs=1)
