@@ -19,7 +19,7 @@ from statistics import linear_regression, median, quantiles
 from django.db import connection
 
 from experiments import database_clock
-from experiments.models import Amount, Experiment, Settings, Trial, TrialState, Worker, status
+from experiments.models import Amount, Experiment, Settings, Trial, TrialState, Worker, plain_sql, status
 
 MOST_FINISHED = 200  # latest finished trials, on which an estimate is based
 MOST_RUNNING = 200  # running trials whose progress is taken into account
@@ -87,8 +87,11 @@ class Running:
 
     @classmethod
     def of(cls, trial: Trial, now: datetime) -> Running:
-        elapsed_s = (now - trial.started_at).total_seconds() if trial.started_at else 0.0
-        return cls(max(0.0, elapsed_s), trial.last_step, trial.steps_done, trial.steps_total)
+        return cls(_elapsed_s(trial.started_at, now), trial.last_step, trial.steps_done, trial.steps_total)
+
+
+def _elapsed_s(started_at: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - started_at).total_seconds()) if started_at else 0.0
 
 
 def progress(running: Running, finished: Finished) -> Progress | None:
@@ -303,7 +306,7 @@ _FINISHED = f"""
     WHERE trashed_at IS NULL AND experiment_id = %s AND settled_rank > %s AND duration_s IS NOT NULL
     AND state IN ({", ".join(["%s"] * len(status.TRIAL_INFORMS))})"""
 _RUNNING = f"""
-    SELECT id, experiment_id, started_at, last_step, steps_done, steps_total FROM experiments_trial
+    SELECT experiment_id, started_at, last_step, steps_done, steps_total FROM experiments_trial
     WHERE trashed_at IS NULL AND experiment_id = %s AND state IN ({", ".join(["%s"] * len(status.TRIAL_ALIVE))})"""
 
 
@@ -334,9 +337,12 @@ def running_trials(experiments: Collection[Experiment]) -> dict[int, list[Runnin
     for experiment in having:
         values += [experiment.pk, *map(str, status.TRIAL_ALIVE)]
     sql = f"{' UNION ALL '.join([_RUNNING] * len(having))} LIMIT {MOST_RUNNING}"
-    now = database_clock.now()
-    for trial in Trial.objects.raw(sql, values):
-        running[trial.experiment_id].append(Running.of(trial, now))
+    now, started = database_clock.now(), Trial._meta.get_field("started_at")
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        rows = cursor.fetchall()
+    for pk, started_at, *steps in rows:
+        running[pk].append(Running(_elapsed_s(plain_sql.from_driver(started, started_at), now), *steps))
     return running
 
 
