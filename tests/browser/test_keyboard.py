@@ -100,3 +100,14 @@ def test_the_completions_are_used_by_keyboard_and_announced(open_as, alice, tabl
     expect(box).to_be_focused()
     page.keyboard.press("Shift+Tab")
     expect(box).not_to_be_focused()
+
+
+def test_a_condition_that_excludes_everything_is_dropped_by_its_link(open_as, alice, tables):
+    """TD-C3, TD-X5: from the empty table, without typing."""
+    page = open_as(alice, f"{tables['trials']}?filter=state:succeeded+value>1e6")
+    expect(page.locator(".exclusions")).to_contain_text("value>1e6 matches no trial.")
+    assert Axe().run(page).response["violations"] == []
+    page.get_by_role("link", name="Without this condition: 4 trials").press("Enter")
+    page.wait_for_url("**/?filter=state%3Asucceeded")
+    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(page.get_by_role("combobox", name="Filter")).to_have_value("state:succeeded")
