@@ -27,7 +27,7 @@ from experiments.charts.drawing.svg import Chart, Svg, clip, element, join, labe
 COLUMNS, ROWS = 56, 40  # of the grid on which the mean is computed
 BANDWIDTH = 0.07  # of each axis: the standard deviation of the kernel
 FEWEST = 3  # trials for a surface
-MOST_PINS = {510: 500, 320: 250}
+MOST_PINS = {510: 400, 320: 200}
 EDGES = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the values, by rank: more contrast is better
 THIN = 0.35  # of a trial's weight: the surface stays blank where the density is lower
 
@@ -84,7 +84,7 @@ def contour(
             caption(clip(x.name, int(box.width / 7)), box, height - 4, mono=True),
             label(2, 13, clip(y.name, int(width / 7) - 4), class_="mono ink"),
             *[label(box.left - 8, tick.at + 4, clip(tick.label, 13), anchor="end") for tick in up.ticks],
-            _pins(having, across, up, x.name, y.name, best, MOST_PINS.get(width, 500), box),
+            _pins(having, across, up, x.name, y.name, best, MOST_PINS.get(width, 400), box),
         ]
         if legend and surface:
             elements.append(_legend(surface, box))

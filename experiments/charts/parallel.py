@@ -21,7 +21,7 @@ from experiments.charts.drawing.scale import finite, significant
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 MOST_LINES = 300
-MOST_IN = {640: 200, 320: 100}  # lines by width; 300 in the widest drawing
+MOST_IN = {640: 150, 320: 75}  # lines by width; 300 in the widest drawing
 MOST_AXES = {1070: 10, 640: 7, 320: 4}  # by width, the objective included
 LEVELS = 5  # of the color ramp from the worst line to the best
 TITLE = "Parallel coordinates"

@@ -23,7 +23,7 @@ from experiments.charts.drawing.svg import Chart, Svg, clip, element, px
 
 WIDTHS = (236, 150)
 HEIGHTS = {236: 164.0, 150: 132.0}
-MOST_MARKS = {236: 200, 150: 100}  # of one small plot
+MOST_MARKS = {236: 120, 150: 60}  # of one small plot
 TREND_POINTS = 20
 BANDWIDTH = 0.09  # of the axis: the standard deviation of the local mean's kernel
 
@@ -38,7 +38,7 @@ def slices(
     widths: Sequence[int] = WIDTHS,
     key: str = "slice",
 ) -> list[Chart]:
-    """Draw one small plot per parameter, each of at most 200 trials, with the local mean, or the median per choice."""
+    """Draw one small plot per parameter, each of at most 120 trials, with the local mean, or the median per choice."""
     valued = [mark for mark in marks if finite(mark.value) is not None]
     return [
         _slice(

@@ -1,4 +1,4 @@
-"""The trials that charts draw: up to 2,000 all of them, otherwise a sample of 1,200 whose cost does not grow with
+"""The trials that charts draw: up to 2,000 all of them, otherwise a sample of 1,000 whose cost does not grow with
 their number.
 
 Trial numbers are dense, and (experiment, number) is indexed, so evenly spaced numbers give an even sample. The latest
@@ -22,7 +22,7 @@ from experiments.search.nested_choice import flat
 from experiments.web.trial.trial_query import EXACT_TO
 
 MOST = 2_000  # trials that are all drawn
-SAMPLE = 1_200  # trials drawn of more than that
+SAMPLE = 1_000  # trials drawn of more than that
 LATEST = 300
 BEHIND = 120
 MOST_ON_FRONT = 500  # trials of the Pareto front that are always drawn, the best of the first objective first
