@@ -268,7 +268,9 @@ def test_a_large_search_is_drawn_from_a_sample_that_keeps_the_best_and_the_lates
     latest = range(experiment.last_number - LATEST + 1, experiment.last_number + 1)
     assert set(latest) <= set(numbers)
     even = [row.number for row in sample.rows if row.is_even]
-    assert max(b - a for a, b in zip(even, even[1:], strict=False)) <= 6
+    gaps = {b - a for a, b in zip(even, even[1:], strict=False)}
+    assert max(gaps) - min(gaps) <= 1, "evenly spaced"
+    assert max(gaps) <= experiment.last_number / (SAMPLE - LATEST - 2) + 1, "as densely as the sample allows"
 
 
 def test_a_filter_with_many_matches_is_sampled_and_with_few_is_complete(running):
