@@ -95,6 +95,7 @@ def test_a_slot_that_has_run_a_trial_takes_the_next_call(
     local, begun = LocalWorker(name="here", queues=["default"], slots=1, data=data), []
     local.start()
     local.linger_s = 60
+    local.heartbeat.sees_work = lambda: False  # type: ignore[method-assign]  # it would call a second slot
     local.start_slot = lambda: begun.append(Thread(local.work))
     try:
         for number in (1, 2):
