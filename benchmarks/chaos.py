@@ -219,6 +219,7 @@ class Chaos:
 
     def _web(self) -> subprocess.Popen:
         argv = [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(free_port()), "--no-ws"]
+        argv += ["--workers-kill-timeout", "10"]  # as in deploy/
         with self.crew.log.open("ab") as log:
             process = subprocess.Popen([*argv, "console.wsgi:application"], stdout=log, stderr=log)
         self.crew.processes.append(process)

@@ -79,6 +79,7 @@ def web_process(*, session: str) -> Iterator[WebProcess]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["granian", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-ws"]
+    words += ["--workers-kill-timeout", "5"]
     words += ["--interface", "wsgi", "--blocking-threads", "4", "console.wsgi:application"]
     log = Path(os.environ["TRIALDECK_DATA"]) / "web.log"
     with log.open("wb") as file:

@@ -8,6 +8,11 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
+from console.web_worker import end_with_the_server
+
+if "granian" in sys.modules:  # a server, not a test or a command
+    end_with_the_server()
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 try:
     application = get_wsgi_application()
@@ -53,6 +58,6 @@ def exempt_code_from_garbage_collection() -> None:
     gc.freeze()
 
 
-if "granian" in sys.modules:  # a server, not a test or a command
+if "granian" in sys.modules:
     warn_of_faults()
     exempt_code_from_garbage_collection()

@@ -193,4 +193,5 @@ def test_a_database_that_became_read_only_is_not_called_silent(disk: SmallDisk, 
 
 def granian(port: int, interface: str) -> list[str]:
     argv = [sys.executable, "-m", "granian", "--interface", interface, "--port", str(port), "--no-ws"]
+    argv += ["--workers-kill-timeout", "10"]
     return [*argv, f"console.{interface}:application"]
