@@ -350,9 +350,11 @@ class TrialRun:
             if not objective.needs_nothing_stored(self.reports):
                 self.store_rest()
             return
-        before = None
-        while before != (before := self.reports.positions()):
+        has_more = True
+        while has_more and not self.worker.ending.is_set():
+            before, was_stored = self.reports.positions(), self.reports.is_stored
             self.retrying(lambda: self.worker.writer.flush([self.reports]))
+            has_more = not was_stored or self.reports.positions() != before  # it reads only what follows
         self.reports.has_ended = True
         self.retrying(lambda: self.worker.writer.flush([self.reports]))
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import DatabaseError
 
 from experiments.models import Experiment, LogPiece, Trial, User
 from experiments.models.trial.log import HEAD_BYTES, PIECE_BYTES, TAIL_BYTES
 from experiments.models.trial.metric import MAX_POINTS
+from experiments.worker.output import reports
 from experiments.worker.worker import LocalWorker
 from tests.life.test_without_celery import live, local  # noqa: F401  the fixture
 
@@ -63,6 +67,25 @@ def test_a_flood_of_output_keeps_its_beginning_and_its_end(megabytes: int, run: 
     assert LogPiece.tail(trial.pk).endswith(b"x\nthe end\n")
     gaps = [b[0] - sum(a) for a, b in zip(sizes, sizes[1:], strict=False) if b[0] != sum(a)]
     assert len(gaps) == 1 and gaps[0] + kept == total
+
+
+def test_output_that_waited_for_the_database_keeps_its_end(
+    run: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-S2: nothing was stored while the trial ran; its slot stores all of it, and the reason of the failure."""
+    store, slot = reports._store, threading.current_thread()
+
+    def store_in_the_slot(*arguments: Any) -> None:
+        if threading.current_thread() is not slot:
+            raise DatabaseError("away")
+        store(*arguments)
+
+    monkeypatch.setattr(reports, "_store", store_in_the_slot)
+    trial = run(
+        "import time\nprint('x' * 3_000_000, flush=True)\ntime.sleep(1.5)\nraise SystemExit('the reason')"
+    )
+    assert (trial.state, trial.log_bytes) == ("failed", 3_000_000 + len("\nthe reason\n"))
+    assert LogPiece.tail(trial.pk).endswith(b"x\nthe reason\n")
 
 
 @pytest.mark.parametrize("points", [150_000, pytest.param(10_000_000, marks=pytest.mark.soak)])

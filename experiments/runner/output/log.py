@@ -66,7 +66,8 @@ class LogReader:
         size = 0
         for start, path in self._segments():
             try:
-                size += status_of(path, below=self.below).st_size - max(0, self.position - start)
+                left = status_of(path, below=self.below).st_size - max(0, self.position - start)
+                size += max(0, left)  # the position may be in the gap after the segment
             except (OSError, OutsideFolder):
                 continue  # dropped or replaced meanwhile
         return size

@@ -147,6 +147,11 @@ class TrialReports:
             f"whole numbers above {EXACT_TO:,}."
         )
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether all that was read is in the database."""
+        return self._batch is None
+
     def collect(self) -> Batch | None:
         """Return the new reports and output, and the same again until `mark_stored`. Only within a flush."""
         if self._batch is None and self._readers:

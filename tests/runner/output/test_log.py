@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from experiments.runner.keeper.logs import CappedLog
@@ -67,6 +67,23 @@ def test_a_limit_bounds_one_look_and_loses_nothing(tmp_path):
         assert sum(len(piece.data) for piece in pieces) <= 7
         got += b"".join(piece.data for piece in pieces)
     assert got == bytes(range(150))
+
+
+@example(sizes=[21, 40], reads={0: 21})
+@given(
+    sizes=st.lists(st.integers(0, 200), max_size=30),
+    reads=st.dictionaries(st.integers(0, 30), st.integers(1, 60)),
+)
+def test_what_is_unread_is_what_the_next_look_returns(tmp_path_factory, sizes, reads):
+    """Also where the reader is so late that what it would read next was dropped."""
+    folder = tmp_path_factory.mktemp("log")
+    log, reader = CappedLog(str(folder / "log"), 20), LogReader(folder / "log")
+    for number, size in enumerate(sizes):
+        log.write(bytes(size))
+        if number in reads:
+            reader.new(limit=reads[number])
+    log.close()
+    assert reader.unread() == sum(len(piece.data) for piece in reader.new())
 
 
 def test_a_gap_that_a_full_disk_left_is_counted(tmp_path):
