@@ -24,8 +24,10 @@ from experiments import database_clock
 from experiments.management import database_rows
 from experiments.management.database_rows import Schema
 from experiments.runner import safe_files
+from experiments.runner.work_folder import work_folder
 
 FORMAT = 1
+PREFIX = ".trialdeck-backup-"  # of the folder beside the file, in which it is written
 FOLDERS = ("trials", "workers")  # of the data folder, with what nothing can make again
 CHUNK = 1 << 20
 Manifest = dict[str, Any]
@@ -42,10 +44,10 @@ def write(
 
     Whatever fails, no file is left at `path`, where none may be. Raise BackupError.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        number = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
+        with work_folder(path.parent, PREFIX) as folder:
+            draft = folder / path.name
+            number = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(number, "w+b") as file:
                 with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
                     manifest = _write_members(archive, connection, version=version, keys=keys, data=data)
@@ -54,8 +56,6 @@ def write(
             with Backup(draft) as backup:
                 backup.check(database_rows.schema_of(backup.migrations))
             os.link(draft, path)  # never replaces a file
-        finally:
-            draft.unlink(missing_ok=True)
     except FileExistsError:
         raise BackupError(f"{path} already exists. Choose another file.") from None
     except OSError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +14,9 @@ from experiments.management import database_rows
 from experiments.management.arguments import refuse
 from experiments.management.backup_file import Backup
 from experiments.management.running_processes import refuse_while_open
+from experiments.runner.work_folder import work_folder
+
+PREFIX = ".restore-"  # of a folder in the data folder
 
 
 def restore(backup: Backup, data: Path, connection: BaseDatabaseWrapper) -> None:
@@ -38,8 +39,7 @@ def restore(backup: Backup, data: Path, connection: BaseDatabaseWrapper) -> None
     schema = database_rows.schema_of(backup.migrations)
     backup.check(schema)
     check_keys(backup)
-    draft = Path(tempfile.mkdtemp(prefix=".restore-", dir=data))
-    try:
+    with work_folder(data, PREFIX) as draft:
         backup.extract_files(draft)
         database_rows.migrate(connection, backup.migrations)
         with ExitStack() as undo:
@@ -47,8 +47,6 @@ def restore(backup: Backup, data: Path, connection: BaseDatabaseWrapper) -> None
                 fill(backup, schema, connection)
                 place(draft, data, backup, undo)
             undo.pop_all()
-    finally:
-        shutil.rmtree(draft)
 
 
 def fill(backup: Backup, schema: database_rows.Schema, connection: BaseDatabaseWrapper) -> None:

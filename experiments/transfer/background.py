@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from django.db import close_old_connections
 
 from experiments.models import HistoryImport, ImportPiece, ImportState, Invalid, Overtaken
 from experiments.runner.tool_process import is_disk_full
+from experiments.runner.work_folder import sweep, work_folder
 from experiments.search.imports import ReadError, Staging, read_file
 from experiments.search.imports.preview import summary
 
@@ -26,6 +26,7 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
+PREFIX = "import-"  # of the folders in the data folder
 PAUSE_S = 0.01  # between two transactions, so that others get SQLite's lock
 FAILED = "The import failed because of an error in Trialdeck. See the log of the control process."
 DISK_FULL = "The disk of the control process is full. Free some disk space, then upload the file again."
@@ -42,9 +43,14 @@ class Background:
         self.ending = threading.Event()
         self.holder = uuid.uuid4().hex
         self._thread: threading.Thread | None = None
+        self._has_swept = False
 
     def tick(self) -> bool:
-        """Start with the next import, unless one is in progress. Return whether one was started."""
+        """Start with the next import, unless one is in progress. Return whether one was started. The first call also
+        removes the copies of files that a killed control process left."""
+        if not self._has_swept:
+            sweep(settings.DATA, PREFIX)
+            self._has_swept = True
         if self._thread and self._thread.is_alive():
             return False
         row = HistoryImport.take(self.holder)
@@ -150,8 +156,8 @@ def _own_parameters(space: dict) -> list[dict]:
 def _spooled(row: HistoryImport) -> Iterator[Path]:
     """Copy the pieces of the file into a folder of its own, which is deleted at the end."""
     settings.DATA.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="import-", dir=settings.DATA) as folder:
-        path = Path(folder) / "file"
+    with work_folder(settings.DATA, PREFIX) as folder:
+        path = folder / "file"
         offset = 0
         with path.open("wb") as file:
             for key in list(row.pieces.order_by("offset").values_list("pk", flat=True)):

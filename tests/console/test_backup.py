@@ -259,3 +259,17 @@ def test_a_failure_at_the_end_takes_files_key_and_rows_back(filled, data, tmp_pa
         assert contents(other) == before
     assert (folder / "secret").read_text() == "mine\n"
     assert not (folder / "trials").exists() and not list(folder.glob(".restore*"))
+
+
+def test_what_a_killed_backup_or_restore_left_is_removed_by_the_next(filled, tmp_path, migrated):
+    """TD-S2."""
+    left = [
+        tmp_path / ".trialdeck-backup-abc" / "b.zip",
+        Path(migrated["TRIALDECK_DATA"]) / ".restore-abc" / "secret",
+    ]
+    for file in left:
+        file.parent.mkdir()
+        file.touch()
+    call_command("backup", str(tmp_path / "b.zip"), verbosity=0)
+    restore(tmp_path / "b.zip", migrated)
+    assert not any(file.parent.exists() for file in left)

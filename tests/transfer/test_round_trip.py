@@ -31,7 +31,7 @@ from experiments.models import (
     secret,
 )
 from experiments.runner.trial_folder import TrialFolder
-from experiments.transfer.background import run_next
+from experiments.transfer.background import Background, run_next
 from experiments.transfer.choices import checked
 from experiments.transfer.export import export
 from tests.people import end_all, make_settings
@@ -214,3 +214,11 @@ def test_the_pareto_front_of_several_objectives_survives(
         for each in (source, copy)
     ]
     assert front[0] == front[1]
+
+
+def test_copies_that_a_killed_control_process_left_are_removed(data: Path) -> None:
+    """TD-S2."""
+    (data / "import-abc").mkdir()
+    (data / "import-abc" / "file").touch()
+    Background().tick()
+    assert not (data / "import-abc").exists()
