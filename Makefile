@@ -6,6 +6,8 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 COMMAND := $(BIN)/trialdeck
 TESTS   := $(VENV)/.tests-installed
+# Parts of the installed packages that the console never imports, and that are therefore not compiled.
+UNUSED  := tests|pip|setuptools|sqlalchemy|alembic|mako|f2py
 SUITE    = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not soak"
 
 PORT   ?= 8000
@@ -115,7 +117,7 @@ clean:
 # uv installs in seconds what pip takes half a minute for; where it cannot be had, pip does it.
 define fetch
 	if test -x $(BIN)/uv; then \
-		$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r $(1); \
+		$(BIN)/uv pip install -q $(2) --python $(BIN)/python --require-hashes -r $(1); \
 	else \
 		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); \
 	fi
@@ -126,10 +128,11 @@ $(STAMP): requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.13,<0.14" || true
 	@$(call fetch,requirements.lock)
+	@$(BIN)/python -m compileall -q -j 0 -x '/($(UNUSED))/' $(VENV)/lib || true
 	@touch $@
 
 $(TESTS): requirements-test.lock $(COMMAND)
-	@$(call fetch,requirements-test.lock)
+	@$(call fetch,requirements-test.lock,--compile-bytecode)
 	@touch $@
 
 # The checkout itself, editable: nothing is fetched for it.

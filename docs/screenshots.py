@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).resolve().parents[1]
 WIDE, TALL, LOW = ({"width": 1280, "height": height} for height in (860, 1180, 640))
 PHONE = {"width": 390, "height": 844}
-DEMO, TRIALS = "handwritten digits", 20
+DEMO, TRIALS = "distorted digits", 20
 WITHIN_S = 1800  # for each step, however busy the machine is
 DRAFT, FILES = "digits on the GPU machines", "nearest point, by TPE"
 

@@ -1,4 +1,4 @@
-"""The sample: a search on real data, which shows a newcomer a complete experiment."""
+"""The sample: a real search, which shows a newcomer a complete experiment."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ SPACE = {
 
 
 def start_sample(workspace: Workspace, *, by: User) -> Experiment:
-    """Create and enqueue the sample: 40 trials of a small network on scikit-learn's handwritten digits. Raise `Refused`
-    where AutoML is off."""
+    """Create and enqueue the sample: 40 trials of a small network that reads distorted digits. Raise `Refused` where
+    AutoML is off."""
     with transaction.atomic():
         experiment = Experiment.draft(
             workspace,
             by=by,
-            name="handwritten digits",
-            description="A small neural network on scikit-learn's handwritten digits: find its best hyperparameters.",
+            name="distorted digits",
+            description="A small neural network reads distorted digits: find its best hyperparameters.",
             tags=["demo"],
             settings=Settings.checked(
                 {
                     "command": "python train.py",
                     "directory": str(Path(django_settings.ROOT) / "examples" / "digits"),
-                    # The example needs scikit-learn, which the Python of the console has.
+                    # The example needs numpy, which the Python of the console has.
                     "environment": {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
                     | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
                     "space_document": SPACE,

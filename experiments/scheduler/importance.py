@@ -25,6 +25,7 @@ from experiments.search.parameters import Choice, Randint, Uniform
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the package `experiments`
+MOST_READ = 4_000  # rows of trials, of which some have not succeeded or lack a further objective
 GROWTH = 1.2  # growth of the number of results after which a running experiment's importance is recomputed
 LIMIT_S = 120.0
 POLL_S = 0.5
@@ -43,14 +44,14 @@ def due() -> Experiment | None:
 
 
 def inputs(experiment: Experiment) -> dict[str, Any]:
-    """Return the document for `experiments.search.importance`: at most 200 evenly spaced succeeded trials."""
+    """Return the document for `experiments.search.importance`: at most 1,000 evenly spaced succeeded trials."""
     succeeded = experiment.trials.filter(state=TrialState.SUCCEEDED, value__isnull=False)
     numbers = _spaced(experiment)
     if numbers:
         succeeded = succeeded.filter(number__in=numbers)
     further = tuple(experiment.further_objectives)
     fields = ["params", "value", *(["final_metrics"] if further else [])]
-    rows = list(succeeded.order_by("number").values_list(*fields)[: 4 * importance.MOST])
+    rows = list(succeeded.order_by("number").values_list(*fields)[:MOST_READ])
     if further:  # imported trials may lack some
         rows = [row for row in rows if all(is_number(row[2].get(name)) for name in further)]
     if len(rows) > importance.MOST:
@@ -181,9 +182,9 @@ class Background:
 
 
 def _spaced(experiment: Experiment) -> list[int]:
-    """Return evenly spaced trial numbers, of which about 200 have succeeded; [] means all trials."""
+    """Return evenly spaced trial numbers, of which about 1,000 have succeeded; [] means all trials."""
     settled = max(experiment.last_number, 1)
-    sample_size = min(2_000, int(1.5 * importance.MOST * settled / max(experiment.succeeded_count, 1)))
+    sample_size = min(MOST_READ, int(1.5 * importance.MOST * settled / max(experiment.succeeded_count, 1)))
     if settled <= sample_size:
         return []
     step = settled / sample_size

@@ -1,7 +1,7 @@
 """Importance of each parameter, computed from past trials by `python -m experiments.search.importance` in a separate
 process.
 
-fANOVA takes seconds of computation, which must not delay the scheduler. The input is a JSON document
+fANOVA computes for up to a few seconds, which must not delay the scheduler. The input is a JSON document
 `{"columns": {name: [value, …]}, "bounds": {name: [low, high]}, "choices": [name, …], "values": […]}`, the output
 `{"shares": {name: share}}` or `{"problem": sentence}`. With further objectives, `further` has their values by metric in
 the input, and the output has such a result for each of them.
@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 FEWEST = 10  # trials
-MOST = 200  # trials; the time grows with their square
+MOST = 1_000  # trials
 MOST_COLUMNS = 30
 MOST_CHOICES = 8  # that are distinguished; with more, their positions are compared
 
@@ -37,7 +37,7 @@ def importances(
     `columns` are the values of each trial by parameter; parameters that are missing in some trials (conditional ones),
     or the same in all, are left out. `bounds` are the ends of numeric ranges (default: as observed); as in Optuna, the
     variance is taken over the range itself, whatever its scale. Columns in `choices` are compared by equality. Raise
-    `NoImportance` when there are fewer than ten trials, or nothing varies.
+    `NoImportance` when there are fewer than ten trials, nothing varies, or no parameter explains anything.
     """
     if len(values) < FEWEST:
         raise NoImportance(f"Importance needs {FEWEST} succeeded trials; there are {len(values)}.")
@@ -51,14 +51,18 @@ def importances(
     names = list(prepared)[:MOST_COLUMNS]
     if not names:
         raise NoImportance("No parameter varies across the trials.")
-    from experiments.search.engine.optuna_study import fanova
+    import numpy as np
+
+    from experiments.search.engine import fanova
 
     # The shares do not depend on scale and offset of the values; huge ones would overflow their squares.
     low, high = min(values), max(values)
     half = high / 2 - low / 2
     scaled = [(value / 2 - low / 2) / half for value in values]
-    rows = [[prepared[name][0][place] for name in names] for place in range(len(values))]
-    shares = fanova(rows, scaled, [prepared[name][1] for name in names])
+    rows = np.array([prepared[name][0] for name in names], dtype=float).T
+    shares = fanova.shares(rows, np.array(scaled), [prepared[name][1] for name in names])
+    if not any(shares):
+        raise NoImportance("No parameter explains any difference between the results.")
     return dict(zip(names, shares, strict=True))
 
 

@@ -131,7 +131,7 @@ def test_it_runs_where_nothing_else_of_the_checkout_is(
         assert {console.get(sheet).status for sheet in sheets} == {200}
         assert (Path(console.data) / "staticfiles" / "css").is_dir()  # nothing is written beside the package
         shown = subprocess.run([*program, "ls"], cwd=tmp_path, env=env, capture_output=True, text=True)
-        assert "handwritten digits" in shown.stdout, shown.stderr
+        assert "distorted digits" in shown.stdout, shown.stderr
         assert console.end(signal.SIGINT) == 0
     assert "Stopped." in console.output
     assert not processes_of(console.data)

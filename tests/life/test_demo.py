@@ -1,4 +1,4 @@
-"""The demo: a real search on real data, as `make up` starts it."""
+"""The demo: a real search, as `make up` starts it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def ended(experiment: Experiment, within: float) -> Experiment:
 
 
 @pytest.mark.timeout(150)
-def test_its_trials_read_handwriting(crew: Crew, draft: Callable[..., Experiment]) -> None:
-    """TD-X8: four of its trials: accuracies of a real classifier, one point an epoch, losses beside them."""
+def test_its_trials_read_digits(crew: Crew, draft: Callable[..., Experiment]) -> None:
+    """TD-X8: four of its trials: accuracies of a real network, one point an epoch, losses beside them."""
     experiment = demo.start()
     by = experiment.creator
     experiment.dequeue(by=by)
@@ -46,7 +46,7 @@ def test_its_trials_read_handwriting(crew: Crew, draft: Callable[..., Experiment
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_it_beats_95_in_a_hundred(crew: Crew) -> None:
-    """TD-X8: TPE, 40 trials, two at a time, on two cores in some minutes."""
+    """TD-X8: TPE, 40 trials, two at a time, on two cores in about a minute."""
     crew.control()
     crew.worker()
     experiment = ended(demo.start(), within=800)

@@ -1,4 +1,4 @@
-"""`trialdeck demo`: create the workspace `demo` and start a search on real data in it."""
+"""`trialdeck demo`: create the workspace `demo` and start a real search in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from experiments.models.sample_experiment import start_sample
 
 
 class Command(BaseCommand):
-    help = "Create the workspace demo, and start a search on scikit-learn's handwritten digits in it."
+    help = "Create the workspace demo, and start a search for the hyperparameters of a small network in it."
 
     def handle(self, **_: object) -> None:
         check_database()

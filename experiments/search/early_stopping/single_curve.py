@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from math import isnan
 
 from .learning_curve import RunningTrial
+from .signed_rank import signed_rank_p
 
 
 def patience_stop(trial: RunningTrial, *, patience: int, min_delta: float) -> str:
@@ -72,9 +73,7 @@ def wilcoxon_stop(trial: RunningTrial, *, p_threshold: float, n_startup_steps: i
         return ""
     if sign * (sum(best.curve.values) / len(best.curve) - sum(curve.values) / len(curve)) <= 0:
         return ""
-    from scipy.stats import wilcoxon  # imported here because importing SciPy takes about a second
-
-    p = wilcoxon(gains, alternative="less", zero_method="zsplit").pvalue
+    p = signed_rank_p(gains)
     if p >= p_threshold:
         return ""
     return f"probably worse than #{best.number} (p = {p:.3g}) after {len(gains)} steps"

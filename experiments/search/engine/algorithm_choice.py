@@ -105,8 +105,10 @@ def _argument_faults(name: str, arguments: dict) -> list[Fault]:
 def _why_unsuitable(name: str, space: Space) -> str | None:
     if name == "CMA-ES" and not cma.axes_of(space):
         return "CMA-ES searches numbers, but the search space has none. Select TPE or Random."
-    if name == "GP" and find_spec("torch") is None:
-        return "GP requires PyTorch, which is not installed. Install torch, or choose TPE."
+    if name == "GP" and any(find_spec(module) is None for module in ("torch", "scipy")):
+        return (
+            "GP requires PyTorch and SciPy, which are not installed. Install torch and scipy, or choose TPE."
+        )
     if name == "Batch" and not (
         len(space.parameters) == 1 and space.parameters[0].type == "choice" and space.size
     ):

@@ -176,7 +176,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         for_several_objectives=True,
     ),
     "GP": Algorithm(
-        "Models the objective with a Gaussian process. For few, long trials; requires PyTorch.",
+        "Models the objective with a Gaussian process. For few, long trials; requires PyTorch and SciPy.",
         optuna_study.by_gp,
         (
             Argument("n_startup_trials", int, 10, "Random trials before the model is used.", 1, 100000),

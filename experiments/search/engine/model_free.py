@@ -1,7 +1,6 @@
 """Algorithms that use no results: Random, GridSearch, Batch, QMC."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count
@@ -14,6 +13,7 @@ from experiments.search.space import Space, seed_of
 
 from .history import History
 from .problem import Problem, Suggestion
+from .sequences import SEQUENCES
 
 # Duplicates (by rounding) to skip in an infinite grid before one is proposed anyway.
 _MAX_DUPLICATES = 1000
@@ -142,12 +142,6 @@ def _sequence(
     dimensions: int, index: int, length: int, seed: int, *, sequence: str, scramble: bool
 ) -> tuple[tuple[float, ...], ...]:
     """Return points number `index` to `index + length - 1` of a sequence."""
-    from scipy.stats import qmc
-
-    made = {"sobol": qmc.Sobol, "halton": qmc.Halton}[sequence](dimensions, scramble=scramble, rng=seed)
-    if index:
-        made.fast_forward(index)
-    with warnings.catch_warnings():
-        # Sobol warns that its balance needs a power of 2 points; we take one at a time.
-        warnings.simplefilter("ignore")
-        return tuple(map(tuple, made.random(length)))
+    return tuple(
+        map(tuple, SEQUENCES[sequence](dimensions, index, length, seed=seed, scramble=scramble).tolist())
+    )

@@ -162,40 +162,6 @@ def hypervolume(losses: Sequence[Sequence[float]], reference: Sequence[float]) -
     return float(compute_hypervolume(numpy.array(losses), numpy.array(reference), assume_pareto=True))
 
 
-def fanova(
-    rows: list[list[float]],
-    values: list[float],
-    choices: list[int | None],
-    *,
-    seed: int = 0,
-) -> list[float]:
-    """Return the share of the variance of `values` that each column of `rows` explains alone (fANOVA, Hutter et al.
-    2014).
-
-    `choices` is the number of choices of a column that holds their positions, else None: a number between 0 and 1.
-    """
-    optuna = _optuna()
-    of = optuna.distributions
-    distributions = {
-        f"{place:04}": of.FloatDistribution(0.0, 1.0)
-        if count is None
-        else of.CategoricalDistribution(range(count))
-        for place, count in enumerate(choices)
-    }
-    study = optuna.create_study(direction="minimize")
-    study.add_trials(
-        optuna.trial.create_trial(
-            params={f"{place:04}": cell for place, cell in enumerate(row)},
-            distributions=distributions,
-            value=value,
-        )
-        for row, value in zip(rows, values, strict=True)
-    )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return [float(shares[f"{place:04}"]) for place in range(len(choices))]
-
-
 @cache
 def _optuna() -> Any:
     import optuna
