@@ -14,7 +14,7 @@ from experiments.runner.dialects.native import MetricsReader
 from experiments.runner.output.log import LogReader
 from experiments.runner.output.masking import Masker
 from experiments.worker.output import reports as reporting
-from experiments.worker.output.reports import MOST_POINTS, TrialReports, store
+from experiments.worker.output.reports import BUCKET, MOST_POINTS, TrialReports, store, thinned
 
 STEPS = 10_000
 
@@ -66,6 +66,46 @@ def test_a_trial_that_is_behind_says_so_until_it_is_not(
     while store([reports]):
         pass
     assert notes() == []
+
+
+def test_a_trial_that_stays_behind_is_thinned_and_says_so(
+    reports: TrialReports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TD-X8: instead of falling behind for minutes. Nothing is lost that a curve or an extreme shows."""
+    reports.has_rule = False
+    monkeypatch.setattr(reporting, "READ_BYTES", 64 * 1024)
+    monkeypatch.setattr(reporting, "THIN_READ_BYTES", 128 * 1024)
+    assert store([reports])
+    whole = Point.objects.filter(trial=reports.trial.pk).count()
+    monkeypatch.setattr(reporting, "THIN_S", -1)
+    while store([reports]):
+        pass
+    points = Point.objects.filter(trial=reports.trial.pk)
+    left_out = STEPS - points.count()
+    assert (STEPS - whole) * 0.88 < left_out < (STEPS - whole) * 0.91
+    assert points.filter(step__lt=whole).count() == whole, "what was stored before stays"
+    assert points.get(step=STEPS - 1).value == (STEPS - 1) / 7
+    notes = Trial.objects.values_list("notes", flat=True).get(pk=reports.trial.pk)
+    assert notes[0].startswith(f"{left_out:,} points were left out, because the trial reports faster")
+
+
+def test_thinning_keeps_extremes_the_end_and_what_a_rule_compares() -> None:
+    """Of each series by itself, in the order of the reports; nan and infinities stay visible."""
+
+    def rows(name: str, values: list[float | None]) -> list[tuple]:
+        return [
+            (1, name, step, value, "" if value is not None else "nan", 0.0)
+            for step, value in enumerate(values)
+        ]
+
+    wave = [float(n % 7) for n in range(BUCKET)]
+    wave[3], wave[11] = -50.0, 90.0
+    mixed = [0.0] * 5 + [None] * 3 + [0.0] * 4
+    points = [*rows("wave", wave), *rows("mixed", mixed), *rows("kept", [1.0] * 30)]
+    by_series: dict[str, list[int]] = {"wave": [], "mixed": [], "kept": []}
+    for row in thinned(points, whole="kept"):
+        by_series[row[1]].append(row[2])
+    assert by_series == {"wave": [3, 11, BUCKET - 1], "mixed": [0, 7, 11], "kept": list(range(30))}
 
 
 def test_points_have_the_time_since_the_start_of_their_trial(

@@ -25,8 +25,16 @@ MOST_POINTS = 4000  # that are stored in one transaction
 MOST_LOG_BYTES = 1024 * 1024
 PAUSE_S = 0.005  # between two transactions
 BEHIND_S = 5.0  # how far a trial may be behind before a note says so
+THIN_S = 15.0  # how far it may be behind before only some of its points are stored
+THIN_READ_BYTES = 4 * READ_BYTES
+BUCKET = 20  # points of a series of which the lowest and the highest are stored then
 CLOCK_SLACK_S = 1.0  # by which a reported time may be later than its reading
 REST_BYTES = 64 * 1024  # of one source, stored in one transaction with the outcome
+
+THINNED = (
+    "{:,} points were left out, because the trial reports faster than they can be stored: of every "
+    f"{BUCKET}, the lowest and the highest are shown."
+)
 
 
 def store(trials: Sequence[TrialReports]) -> bool:
@@ -72,6 +80,24 @@ def let_others_write() -> None:
         time.sleep(PAUSE_S)
 
 
+def thinned(points: Sequence[PointRow], *, whole: str = "") -> list[PointRow]:
+    """Return the lowest and the highest of every BUCKET successive points of each series, and its last point, in the
+    same order. Of points without a number, the last of a bucket stays; the series `whole` stays as it is."""
+    series: dict[str, list[tuple[int, PointRow]]] = {}
+    for place, point in enumerate(points):
+        series.setdefault(point[1], []).append((place, point))
+    kept = {place for place, _ in series.pop(whole, [])}
+    for placed in series.values():
+        kept.add(placed[-1][0])
+        for start in range(0, len(placed), BUCKET):
+            bucket = placed[start : start + BUCKET]
+            numbers = [(point[3], place) for place, point in bucket if point[3] is not None]
+            kept |= {min(numbers)[1], max(numbers)[1]} if numbers else set()
+            if len(numbers) < len(bucket):
+                kept.add(max(place for place, point in bucket if point[3] is None))
+    return [points[place] for place in sorted(kept)]
+
+
 class TrialReports:
     """The intermediate and final results, the log and the notes of one trial.
 
@@ -94,6 +120,7 @@ class TrialReports:
         self._is_rounded = False  # which a note says
         self.has_more = False  # to read
         self._behind_since: float | None = None  # of the monotonic clock
+        self._thinned = 0  # points that were left out
         self._readers: Sequence[Reader] = ()  # one for each dialect
         self._log: LogReader | None = None
         self._pattern: PatternReader | None = None
@@ -185,11 +212,12 @@ class TrialReports:
     def _read(self) -> Batch | None:
         batch = Batch(self)
         reports: list[Report] = []
-        before = self.positions()
+        is_thinning = (self._behind_s or 0) > THIN_S
+        before, limit = self.positions(), THIN_READ_BYTES if is_thinning else READ_BYTES
         read_s = self._elapsed_now()
         for reader in self._readers:
-            reports += reader.drain() if self.has_ended else reader.new(READ_BYTES)
-        for piece in self._log.new(READ_BYTES) if self._log else ():
+            reports += reader.drain() if self.has_ended else reader.new(limit)
+        for piece in self._log.new(limit) if self._log else ():
             if self._pattern:
                 reports += self._pattern.feed(piece.data)
             for offset, data in self._masked.feed(piece.offset, piece.data):
@@ -208,7 +236,11 @@ class TrialReports:
                 elapsed_s = read_s if report.at is None else self._elapsed(report.at, read_s)
                 point = (self.trial.pk, report.name, report.step, report.value, report.text, elapsed_s)
                 batch.points.append(point)
-        self._note_backlog(before)
+        if is_thinning:
+            whole = self.settings.metric if self.has_rule else ""  # whose steps the rule compares
+            every, batch.points = len(batch.points), thinned(batch.points, whole=whole)
+            self._thinned += every - len(batch.points)
+        self._note_backlog(before, limit)
         batch.notes = self._all_notes()
         return batch if batch.points or batch.pieces or batch.notes != self.stored_notes else None
 
@@ -223,10 +255,15 @@ class TrialReports:
         is_possible = elapsed_s >= 0 and (read_s is None or elapsed_s <= read_s + CLOCK_SLACK_S)
         return elapsed_s if is_possible else read_s
 
-    def _note_backlog(self, before: list[int]) -> None:
-        """Record whether the backlog exceeds what was read since these positions, and since when."""
+    @property
+    def _behind_s(self) -> float | None:
+        """How long there has been more to read than was read at a time."""
+        return None if self._behind_since is None else time.monotonic() - self._behind_since
+
+    def _note_backlog(self, before: list[int], limit: int) -> None:
+        """Record whether the backlog exceeds the `limit` bytes that were read since these positions, and since when."""
         read = (after - position for after, position in zip(self.positions(), before, strict=True))
-        self.has_more = not self.has_ended and max(read, default=0) >= READ_BYTES
+        self.has_more = not self.has_ended and max(read, default=0) >= limit
         if not self.has_more:
             self._behind_since = None
         elif self._behind_since is None:
@@ -249,10 +286,17 @@ class TrialReports:
         dropped = sum(reader.dropped for reader in self._readers)
         dropped += self._pattern.dropped if self._pattern else 0
         limit = [f"{dropped:,} points were dropped: a series has at most {MAX_POINTS:,}."] if dropped else []
-        behind_s = None if self._behind_since is None else time.monotonic() - self._behind_since
+        thin = [THINNED.format(self._thinned)] if self._thinned else []
+        behind_s = self._behind_s
         is_behind = behind_s is not None and behind_s > BEHIND_S
         behind = [f"Metrics and log are {behind_s:.0f} s behind."] if is_behind else []
-        notes = [*behind, *limit, *self.notes, *(note for reader in self._readers for note in reader.notes())]
+        notes = [
+            *behind,
+            *thin,
+            *limit,
+            *self.notes,
+            *(note for reader in self._readers for note in reader.notes()),
+        ]
         return [self.masker.text(note) for note in notes]
 
 
