@@ -14,8 +14,10 @@ SQLITE_OPTIONS = {
     "PRAGMA cache_size=-32000;PRAGMA journal_size_limit=67108864;",
 }
 
-# A worker must notice a dead database connection within its lease.
+# A worker must notice a dead database connection within its lease. The server ends a transaction whose process hangs
+# between two statements: its locks would keep everybody from the experiment until the process continues or ends.
 POSTGRES_OPTIONS = {
+    "options": "-c idle_in_transaction_session_timeout=60s",
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,

@@ -118,7 +118,16 @@ def snapshot() -> Iterator[BaseDatabaseWrapper]:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        allow_pauses(connection)
         yield connection
+
+
+def allow_pauses(connection: BaseDatabaseWrapper) -> None:
+    """Let the current transaction do nothing for longer than those of services may, for example while files are
+    copied."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def read(schema: Schema, table: str, connection: BaseDatabaseWrapper) -> Iterator[list[Any]]:

@@ -44,6 +44,7 @@ def restore(backup: Backup, data: Path, connection: BaseDatabaseWrapper) -> None
         database_rows.migrate(connection, backup.migrations)
         with ExitStack() as undo:
             with transaction.atomic(using=connection.alias):
+                database_rows.allow_pauses(connection)
                 fill(backup, schema, connection)
                 place(draft, data, backup, undo)
             undo.pop_all()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.db import DataError, connection
+from django.db import DataError, InternalError, connection
 
 from console import database
 from experiments.management import database_rows
@@ -49,6 +49,25 @@ def filled(running):
 def moved(url):
     with database_rows.another_connection("target", **database.postgres(url)) as there:
         return move_to_postgres.move(connection, there)
+
+
+def test_the_server_ends_the_transaction_of_a_process_that_hangs(url):
+    """TD-S2: what it has locked is free again; other processes wait for it."""
+    short = database.postgres(url + "&options=-c%20idle_in_transaction_session_timeout%3D200ms")
+    with database_rows.another_connection("hung", **short) as hung, hung.cursor() as cursor:
+        cursor.execute("CREATE TABLE rows (id int)")
+        cursor.execute("BEGIN")
+        cursor.execute("LOCK TABLE rows")
+        with (
+            database_rows.another_connection("target", **database.postgres(url)) as waiting,
+            waiting.cursor() as other,
+        ):
+            other.execute("SHOW idle_in_transaction_session_timeout")
+            assert other.fetchone() == ("1min",)
+            other.execute("SELECT * FROM rows")
+            assert other.fetchall() == []
+        with pytest.raises(InternalError, match="idle-in-transaction"):
+            cursor.execute("SELECT 1")
 
 
 def test_all_rows_arrive_as_they_are_and_numbers_go_on(filled, url):

@@ -69,6 +69,7 @@ def move(source: BaseDatabaseWrapper, target: BaseDatabaseWrapper) -> int:
         )
     database_rows.migrate(target, migrations)
     with transaction.atomic(using=target.alias):
+        database_rows.allow_pauses(target)
         database_rows.clear(schema, target)
         count = sum(copy(schema, table, source, target) for table in schema.models)
         database_rows.set_last_ids(schema, database_rows.last_ids(schema, source), target)
