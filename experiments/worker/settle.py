@@ -262,9 +262,9 @@ class _Settlement(_Claim):
         """Write the end of the trial as `Trial.move` does."""
         trial, experiment, outcome, now = self.trial, self.experiment, self.outcome, self.now
         assert trial.started_at is not None, "looked at before"
-        took_s = (now - trial.started_at).total_seconds()
+        took_s = max(0.0, (now - trial.started_at).total_seconds())
         experiment.settled_count += 1
-        experiment.compute_s += max(0.0, took_s)
+        experiment.compute_s += took_s
         changes = {
             **(self.last_batch.changes() if self.last_batch else {}),
             "state": TrialState.SUCCEEDED,

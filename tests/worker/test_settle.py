@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
 
+from experiments import database_clock
 from experiments.models import (
     Event,
     Experiment,
@@ -322,3 +324,23 @@ def test_the_first_claim_starts_the_experiment(
     assert claim(claimant(worker))
     experiment.refresh_from_db()
     assert (experiment.state, experiment.running_count) == ("running", 1)
+
+
+@pytest.mark.parametrize("end", [ordinary, common])
+def test_a_clock_that_is_set_back_makes_no_time_negative(
+    running: Callable[..., Experiment],
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Trial, Worker], Trial | None],
+) -> None:
+    """TD-S2."""
+    experiment = running(concurrency=1, taken=1)
+    trial = experiment.trials.select_related("experiment__queue", "revision").get(state="running")
+    now, hour = database_clock.now, timedelta(hours=1)
+    monkeypatch.setattr(database_clock, "now", lambda: now() - hour)
+    end(trial, worker)
+    trial.refresh_from_db()
+    experiment.refresh_from_db()
+    assert (trial.state, trial.duration_s, experiment.compute_s) == ("succeeded", 0.0, 0.0)
+    assert experiment.elapsed_s() == 0
+    assert min(SlotUsage.objects.values_list("seconds", flat=True)) == 0

@@ -163,8 +163,9 @@ class Queue(models.Model):
 
     def waited(self, seconds: float) -> None:
         """Note that an experiment waited `seconds` from enqueued to its first trial."""
+        seconds = max(0.0, seconds)  # a clock may have been set back
         with transaction.atomic():
-            waits = [*self.lock().waits, round(max(0.0, seconds), 1)]
+            waits = [*self.lock().waits, round(seconds, 1)]
             Queue.objects.filter(pk=self.pk).update(waits=waits[-LATELY:])
             transaction.on_commit(lambda: histograms.QUEUE_WAIT.observe(seconds, self.name), robust=True)
 

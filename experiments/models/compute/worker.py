@@ -148,7 +148,8 @@ class Worker(models.Model):
         row = cls.objects.select_for_update().filter(name=name, gone_at=None).first()
         if row is None or row.boot in earlier_boots:
             return
-        left_s = row.lease_s - (database_clock.now() - row.heard_at).total_seconds()
+        silent_s = max(0.0, (database_clock.now() - row.heard_at).total_seconds())  # not of a clock set back
+        left_s = row.lease_s - silent_s
         if left_s > 0:
             raise Refused(
                 f"A worker named {name} already runs on {row.host} (process {row.pid}) with another data folder: "

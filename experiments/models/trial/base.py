@@ -226,8 +226,9 @@ class TrialBase(models.Model):
                 changes.update(started_at=now)
             if to in status.TRIAL_SETTLED:
                 experiment.settled_count += 1
-                took_s = (now - self.started_at).total_seconds() if self.started_at else None
-                experiment.compute_s += max(0.0, took_s or 0.0)  # a clock may have been set back
+                # A clock may have been set back.
+                took_s = max(0.0, (now - self.started_at).total_seconds()) if self.started_at else None
+                experiment.compute_s += took_s or 0.0
                 changes.update(
                     ended_at=now,
                     duration_s=took_s,
