@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -231,7 +232,8 @@ class RowStatement(Statement, Generic[Row]):
     """A queryset as a statement with parameters, whose rows become objects of its model.
 
     Only the columns `names` are read, by default all; any other one costs a query when it is used, as after `only`.
-    `annotations` are names of the queryset's annotations, which become attributes.
+    `annotations` are names of the queryset's annotations, which become attributes. `related` are foreign keys
+    whose rows are read as well, as after `select_related`, each with the names of the columns that are read.
     """
 
     def __init__(
@@ -241,13 +243,18 @@ class RowStatement(Statement, Generic[Row]):
         *,
         names: Collection[str] = (),
         annotations: Sequence[str] = (),
+        related: Mapping[str, Collection[str]] = MappingProxyType({}),
         **marks: Any,
     ) -> None:
-        fields = [field for field in model._meta.concrete_fields if not names or field.attname in names]
-        self._model, self._annotations = model, annotations
-        self._columns = [field.attname for field in fields]
-        self._converters = [_converter(field) for field in fields]
-        super().__init__(lambda **values: build(**values).values_list(*self._columns, *annotations), **marks)
+        self._annotations = annotations
+        self._part = _Part(model, names)
+        self._related = {
+            name: _Part(_related_model(model, name), columns) for name, columns in related.items()
+        }
+        columns = [*self._part.columns, *annotations]
+        for name, part in self._related.items():
+            columns += [f"{name}__{column}" for column in part.columns]
+        super().__init__(lambda **values: build(**values).values_list(*columns), **marks)
 
     def objects(self, **values: Any) -> list[Row]:
         """Return the rows as objects."""
@@ -259,15 +266,42 @@ class RowStatement(Statement, Generic[Row]):
         return self._object(rows[0]) if rows else None
 
     def _object(self, values: Sequence[Any]) -> Row:
-        # The annotations follow the columns.
+        # The annotations follow the columns, and then the columns of related rows.
+        row: Row = self._part.object(values)
+        start = len(self._part.columns)
+        for name in self._annotations:
+            setattr(row, name, values[start])
+            start += 1
+        for name, part in self._related.items():
+            read = values[start : start + len(part.columns)]
+            row._state.fields_cache[name] = None if read[part.key_at] is None else part.object(read)
+            start += len(part.columns)
+        return row
+
+
+class _Part:
+    """The columns of one model in the rows of a statement."""
+
+    def __init__(self, model: type[models.Model], names: Collection[str] = ()) -> None:
+        fields = [field for field in model._meta.concrete_fields if not names or field.attname in names]
+        self._model = model
+        self.columns = [field.attname for field in fields]
+        self.key_at = next((place for place, field in enumerate(fields) if field.primary_key), 0)
+        self._converters = [_converter(field) for field in fields]
+
+    def object(self, values: Sequence[Any]) -> Any:
+        """Return the row whose columns these values begin with."""
         read = [
             convert(value) if convert and value is not None else value
             for convert, value in zip(self._converters, values, strict=False)
         ]
-        row = self._model.from_db(DEFAULT_DB_ALIAS, self._columns, read)
-        for name, value in zip(self._annotations, values[len(read) :], strict=True):
-            setattr(row, name, value)
-        return row
+        return self._model.from_db(DEFAULT_DB_ALIAS, self.columns, read)
+
+
+def _related_model(model: type[models.Model], name: str) -> type[models.Model]:
+    related = model._meta.get_field(name).related_model
+    assert isinstance(related, type), f"{name} is a foreign key"
+    return related
 
 
 def _converter(field: models.Field) -> Callable[[Any], Any] | None:

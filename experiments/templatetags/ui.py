@@ -14,7 +14,7 @@ from django.forms import BoundField
 from django.http import QueryDict
 from django.template import Context
 from django.templatetags.static import static
-from django.utils.html import conditional_escape, escape, format_html, format_html_join
+from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
@@ -183,11 +183,16 @@ class FeedEntry(Protocol):
 @register.simple_tag
 def feed_entry(entry: FeedEntry, trials_url: str) -> SafeString:
     """Return the text of an entry. Written in Python because the overview has 60 of them."""
-    number = entry.trial.number if entry.trial else None
-    trial = "" if number is None else format_html('<a href="{}{}/">#{}</a>', trials_url, number, number)
-    detail = Truncator(entry.detail).chars(MOST_DETAIL)
-    parts = [entry.before, trial, entry.after, format_html("<small>{}</small>", detail) if detail else ""]
-    return format_html("<span>{}</span>", format_html_join(" ", "{}", ((part,) for part in parts if part)))
+    detail = entry.detail if len(entry.detail) <= MOST_DETAIL else Truncator(entry.detail).chars(MOST_DETAIL)
+    parts = [
+        conditional_escape(entry.before),
+        f'<a href="{escape(trials_url)}{entry.trial.number}/">#{entry.trial.number}</a>'
+        if entry.trial
+        else "",
+        conditional_escape(entry.after),
+        f"<small>{conditional_escape(detail)}</small>" if detail else "",
+    ]
+    return mark_safe(f"<span>{' '.join(filter(None, parts))}</span>")  # noqa: S308 (escaped)
 
 
 @cache  # a table has hundreds of icons, and the sprite's URL never changes within a process

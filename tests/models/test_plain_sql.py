@@ -85,3 +85,26 @@ def test_an_experiment_is_read_with_its_revision_and_queue(
     assert read_experiment(experiment.pk).queue is None
     Experiment.objects.filter(pk=experiment.pk).update(trashed_at=experiment.created_at)
     assert read_experiment(experiment.pk) is None
+
+
+def test_related_rows_are_read_with_the_row_or_known_to_be_none(
+    running: Callable[..., Experiment], django_assert_num_queries: Callable[..., CaptureQueriesContext]
+) -> None:
+    """As after select_related: whole ones, some of their columns, and none."""
+    experiment = running(taken=1)
+    read = plain_sql.RowStatement(
+        Trial,
+        lambda experiment: (
+            Trial.objects.filter(experiment=experiment).order_by("number").annotate(two=F("number") * 2)
+        ),
+        annotations=["two"],
+        related={"experiment": ("id", "name"), "worker": (), "rerun_of": ()},
+        experiment=KEY,
+    )
+    with django_assert_num_queries(1):
+        first, *_ = read.objects(experiment=experiment.pk)
+        assert (first.two, first.experiment.name, first.rerun_of) == (2, experiment.name, None)
+        worker = first.worker
+    expected = Trial.objects.select_related("worker").get(pk=first.pk).worker
+    assert worker == expected and columns_of(worker) == columns_of(expected)
+    assert columns_of(first.experiment).keys() == {"id", "name"}

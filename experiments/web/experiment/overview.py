@@ -16,7 +16,8 @@ from experiments import database_clock
 from experiments.charts.drawing.axes import BESIDE_RAIL
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
-from experiments.models import Experiment, Invalid, Refused, Trial, TrialState, Worker, status
+from experiments.models import Event, Experiment, Invalid, Refused, Trial, TrialState, Worker, status
+from experiments.models.plain_sql import RowStatement
 from experiments.permissions import may, require
 from experiments.query_parameters import choice
 from experiments.scheduler import wait_reasons
@@ -43,10 +44,6 @@ MOST_SHOWN = 12  # running trials
 FIGURES_POLL_S = 15.0  # of the charts of parameters
 LINES = 8  # of the activity
 MOST_EVENTS = 60  # folded into these lines
-IN_FEED = (
-    *("experiment", "verb", "token", "at", "before", "after", "why", "by__username"),
-    *(f"trial__{name}" for name in ("number", "state", "value", "failure", "detail", "exit_code", "signal")),
-)
 
 
 @login_required
@@ -94,8 +91,33 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
 def _running_now(experiment: Experiment) -> list[Trial]:
     if not experiment.alive_count:
         return []
-    alive = experiment.trials.filter(state__in=status.TRIAL_ALIVE).select_related("worker")
-    return list(alive.defer("raw", "params", "sampler_attrs").order_by("state", "number")[:MOST_SHOWN])
+    trials = _alive.objects(experiment=experiment.pk)
+    for trial in trials:
+        trial.experiment = experiment
+    return trials
+
+
+_alive = RowStatement(
+    Trial,
+    lambda experiment: Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ALIVE).order_by(
+        "state", "number"
+    )[:MOST_SHOWN],
+    names={field.attname for field in Trial._meta.concrete_fields} - {"raw", "params", "sampler_attrs"},
+    related={"worker": ()},
+    experiment=-1_000_000_007,
+)
+
+
+_events = RowStatement(
+    Event,
+    lambda experiment: Event.objects.filter(experiment=experiment)[:MOST_EVENTS],
+    names=("id", "experiment_id", "trial_id", "verb", "by_id", "token", "at", "before", "after", "why"),
+    related={
+        "by": ("id", "username"),
+        "trial": ("id", "number", "state", "value", "failure", "detail", "exit_code", "signal"),
+    },
+    experiment=-1_000_000_007,
+)
 
 
 def _best_context(experiment: Experiment) -> dict[str, object]:
@@ -263,7 +285,7 @@ def _running_context(
         )
         for trial in alive
     ]
-    events = experiment.events.select_related("by", "trial").only(*IN_FEED)[:MOST_EVENTS]
+    events = _events.objects(experiment=experiment.pk)
     return {
         "rows": rows,
         "hidden": experiment.alive_count - len(rows),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from experiments.models import Experiment, ExperimentState, HistoryImport, Pin, Schedule, Trial, User, status
+from experiments.models.plain_sql import RowStatement
 from experiments.search.imports import FORMATS
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.requests import SignedInRequest
@@ -54,23 +56,47 @@ DIALOGS = {  # forms and confirmations, never the page to go back to
     "view-delete",
 }
 
+RELATED = {"workspace": (), "project": (), "queue": (), "schedule": ()}  # with all columns
 # States whose reason is shown beside the status; the others show it elsewhere on the page.
 REASON_SHOWN = (ExperimentState.COMPLETED, ExperimentState.STOPPED, ExperimentState.STOPPING)
 
 
 def get_experiment(request: SignedInRequest, workspace_slug: str, public_id: str) -> Experiment:
     """Return an experiment that this user can see. Raise 404, or `SwitchedOff` if AutoML is off in the workspace."""
-    experiment = (
-        Experiment.objects.visible_to(request.user)  # type: ignore[no-redef]  # the attribute is its default
-        .filter(workspace__slug=workspace_slug, public_id=public_id)
-        .select_related("workspace", "project", "queue", "schedule")
-        .annotate(is_pinned=Exists(Pin.objects.filter(user=request.user, experiment=OuterRef("pk"))))
-        .first()
-    )
+    user = request.user
+    if user.token:
+        experiment = _visible_to(user, workspace_slug, public_id).select_related(*RELATED).first()
+    else:
+        plain = _visible_to_signed_in(is_superuser=user.is_superuser)
+        experiment = plain.object(user=user.pk, workspace_slug=workspace_slug, public_id=public_id)
     if experiment is None:
         raise Http404
+    experiment.is_pinned = bool(experiment.is_pinned)
     experiment.workspace.require_automl()
     return experiment
+
+
+def _visible_to(user: User, workspace_slug: str, public_id: str) -> QuerySet[Experiment]:
+    return (
+        Experiment.objects.visible_to(user)  # type: ignore[no-redef]  # the attribute is its default
+        .filter(workspace__slug=workspace_slug, public_id=public_id)
+        .annotate(is_pinned=Exists(Pin.objects.filter(user=user, experiment=OuterRef("pk"))))
+        .order_by()
+    )
+
+
+@cache
+def _visible_to_signed_in(*, is_superuser: bool) -> RowStatement[Experiment]:
+    """Return the compiled query of an experiment for users that have signed in: most requests begin with it."""
+    return RowStatement(
+        Experiment,
+        lambda user, **names: _visible_to(User(pk=user, is_superuser=is_superuser), **names),
+        annotations=["is_pinned"],
+        related=RELATED,
+        user=-1_000_000_007,
+        workspace_slug="<workspace>",
+        public_id="<experiment>",
+    )
 
 
 def get_trial(request: SignedInRequest, workspace_slug: str, public_id: str, number: int) -> Trial:
@@ -83,11 +109,23 @@ def get_trial(request: SignedInRequest, workspace_slug: str, public_id: str, num
     return trial
 
 
+_trial_with_worker = RowStatement(
+    Trial,
+    lambda experiment, number: Trial.objects.filter(experiment=experiment, number=number).order_by(),
+    related={"worker": ()},
+    experiment=-1_000_000_007,
+    number=-1_000_000_009,
+)
+
+
 def best_trial(experiment: Experiment) -> Trial | None:
     """Return the trial with the best value, with its worker; None while no trial has a value. At most one query."""
     if experiment.best_number is None:
         return None
-    return experiment.trials.filter(number=experiment.best_number).select_related("worker").first()
+    trial = _trial_with_worker.object(experiment=experiment.pk, number=experiment.best_number)
+    if trial:
+        trial.experiment = experiment
+    return trial
 
 
 def url_of(experiment: Experiment, page: str = "experiment") -> str:
