@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -71,6 +72,14 @@ class TrialFolder:
         """Keep the folder open until `close`, because many of its files will be used soon. Raise OutsideFolder,
         OSError."""
         self._opened = OpenFolder(self.path, below=self.root)
+
+    @property
+    def was_removed(self) -> bool:
+        """Whether the trial removed its folder, or put something else in its place."""
+        try:
+            return not stat.S_ISDIR(self.path.lstat().st_mode)
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Close the folder that `open` opened. Idempotent."""

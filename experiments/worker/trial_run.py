@@ -171,6 +171,11 @@ class TrialRun:
             self._remove_container(setup)
             if group and self.process is None:
                 remove_cgroup(str(group))
+        if self.folder.was_removed:
+            self.reports.notes.append(
+                f"The folder {self.folder.path} was deleted while the trial ran. "
+                "Its output, metrics and files are lost."
+            )
         if ended.background:
             self.reports.notes.append(_background(ended.background))
         for report in prepared.metric_file.readable() if prepared.metric_file else ():

@@ -88,6 +88,18 @@ def test_output_that_waited_for_the_database_keeps_its_end(
     assert LogPiece.tail(trial.pk).endswith(b"x\nthe reason\n")
 
 
+@pytest.mark.parametrize("and_then", ["", "; os.symlink('/etc', folder)"])
+def test_a_trial_that_deletes_its_folder_gets_a_note(and_then: str, run: Callable[..., Trial]) -> None:
+    """TD-S2: otherwise nobody would know why its output is missing."""
+    trial = run(
+        "import os, shutil; folder = os.path.dirname(os.environ['TRIALDECK_PARAMETERS']); "
+        f"print('text'); shutil.rmtree(folder){and_then}"
+    )
+    assert (trial.state, trial.failure) == ("failed", "no_metric")
+    (note,) = trial.notes
+    assert "was deleted while the trial ran. Its output, metrics and files are lost." in note
+
+
 @pytest.mark.parametrize("points", [150_000, pytest.param(10_000_000, marks=pytest.mark.soak)])
 def test_a_flood_of_points_is_cut_and_its_result_counts(points: int, run: Callable[..., Trial]) -> None:
     """PAI-S1: at most 100,000 points a series; the note says how many were not kept."""
