@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, models
 
-from experiments.models import Event, Experiment, Revision, Suggestion, Trial
-from tests.scheduler.state_machine.model import EXPERIMENT_STEPS, TRIAL_STEPS, Model
+from experiments.models import (
+    Event,
+    Experiment,
+    Kind,
+    Occurrence,
+    Revision,
+    SlotUsage,
+    Suggestion,
+    Trial,
+    Workspace,
+)
+from tests.scheduler.state_machine.model import EXPERIMENT_STEPS, TRIAL_STEPS, Model, ModelExperiment
 
 COLUMNS = (
     "number", "state", "source", "params", "rerun_of__number", "attempt", "retries", "failure", "value",
@@ -18,6 +29,9 @@ BOOKKEEPING = ("wake", "version")  # which count up where nothing else changes
 
 class Comparison:
     """The model, and the rows of its experiments."""
+
+    lab: Workspace
+    began_at: datetime
 
     def __init__(self) -> None:
         self.model = Model()
@@ -36,7 +50,7 @@ class Comparison:
         stored = self.compare_proposals()
         columns = (
             "pk", "state", "enqueued_from", "trashed_at", "proposed_count", "max_trials", "concurrency", "best_value",
-            "best_number", "trace", "last_number", "settled_count",
+            "best_number", "trace", "last_number", "settled_count", "is_exhausted", "limit_hold", "window_closes_at",
         )  # fmt: skip
         counts = tuple(f"{state}_count" for state in TRIAL_STEPS)
         rows = Experiment.everything.filter(pk__in=self.model.experiments).values(*columns, *counts)
@@ -56,10 +70,14 @@ class Comparison:
                 "trace": model.trace,
                 "last_number": max(row["last_number"], model.last_number),
                 "settled_count": row["settled_count"],
+                "is_exhausted": model.is_exhausted,
+                "limit_hold": row["limit_hold"] if model.is_held else "",
+                "window_closes_at": self.closes_at(model),
                 **{f"{state}_count": len(model.having(state)) for state in TRIAL_STEPS},
             }
             assert row == expected
             assert bool(row["trashed_at"]) == model.is_trashed
+            assert bool(row["limit_hold"]) == model.is_held
             trials = {
                 trial.number: (
                     trial.number, trial.state, trial.source, {"x": trial.values}, trial.rerun_of, trial.attempt,
@@ -69,6 +87,24 @@ class Comparison:
                 for trial in model.trials.values()
             }  # fmt: skip
             assert stored.get(model.key, {}) == trials
+        self.compare_usage()
+
+    def compare_usage(self) -> None:
+        """The slot seconds of trials that have ended, each once, and what was noted of the limits."""
+        spans = [span for each in self.model.experiments.values() for span in each.slots_used]
+        totals = SlotUsage.objects.filter(workspace=self.lab, is_day=True).values_list("seconds", "trials")
+        assert sum(trials for _, trials in totals) == len(spans)
+        assert round(sum(seconds for seconds, _ in totals)) == sum(end - start for start, end in spans)
+        notes = Occurrence.objects.filter(experiment=None, kind=Kind.BUDGET).values_list("key", flat=True)
+        noted = [key.split(" ") for key in notes]
+        assert sorted(
+            (percent, "creator" if person else "workspace") for *_, percent, person in noted
+        ) == sorted((str(percent), whose) for _, whose, percent in self.model.limits.noted)
+
+    def closes_at(self, model: ModelExperiment) -> datetime | None:
+        if model.window is None:
+            return None
+        return self.began_at + timedelta(seconds=model.window.opening(model.window_set_at)[1])
 
     def compare_proposals(self) -> dict[int, dict[int, tuple]]:
         """Have the model adopt what was proposed since. Return the rows of all trials by experiment and number."""

@@ -26,17 +26,20 @@ from experiments.models import (
     Queue,
     Refused,
     Trial,
+    UsageLimit,
     User,
     Worker,
     Workspace,
 )
-from experiments.scheduler.beat import LeaseWatch
+from experiments.scheduler.beat import Beat, LeaseWatch
 from experiments.scheduler.conductor import schedule
+from experiments.scheduler.usage_limits import enforce
 from experiments.worker.claims import Claims
 from experiments.worker.heartbeat import Heartbeat
 from experiments.worker.settle import Claimant, claim, settle_and_claim
 from tests.people import make_settings
 from tests.scheduler.state_machine.comparison import Comparison
+from tests.scheduler.state_machine.holds import MINUTES, Window
 from tests.scheduler.state_machine.model import (
     ACTIVE,
     End,
@@ -44,16 +47,24 @@ from tests.scheduler.state_machine.model import (
     ModelTrial,
 )
 
+BEGAN_AT = datetime(2026, 11, 29, 23, 50, tzinfo=UTC)  # a Sunday
+MIDNIGHT = -(23 * 60 + 50) * 60
+MONDAY = MIDNIGHT - 6 * 24 * 3600
 SLOTS = 2
 LEASE_S = 15
 WATCHES = 2  # control processes
 SPACE = {"x": {"_type": "randint", "_value": [0, 10_000]}}
 OTHER_SPACE = {"x": {"_type": "randint", "_value": [20_000, 30_000]}}
+SMALL_SPACE = {"x": {"_type": "randint", "_value": [0, 4]}}
 DETAILS = {
     "exit_code": "exit code 1",
     "no_metric": "The trial reported no final metric.",
     "signal": "SIGKILL",
 }
+
+
+def range_of(space: dict[str, Any]) -> range:
+    return range(*space["x"]["_value"])
 
 
 @dataclass
@@ -78,8 +89,9 @@ class Installation(Comparison):
 
     def __init__(self, lab: Workspace, alice: User) -> None:
         self.lab, self.alice = lab, alice
-        self.began_at, self.elapsed_s, self._ticks = datetime.now(UTC), 0, 0
+        self.began_at, self.elapsed_s, self._ticks = BEGAN_AT, 0, 0
         super().__init__()
+        self.model.limits.monday = MONDAY
         self.messages: dict[str, None] = {}  # outstanding wake-ups, in order, each once
         self.may_miss_messages = (
             False  # since some were dropped, or since something happens without a message
@@ -164,7 +176,7 @@ class Installation(Comparison):
             if trial and not is_unknown:
                 machine.claims.add(trial)
         self.collect()
-        expected = self.model.next_claim() if self.serves(row) else None
+        expected = self.model.next_claim(self.elapsed_s) if self.serves(row) else None
         self.note_claim(trial, expected, row)
         if trial and not is_unknown:
             machine.runs.append(trial)
@@ -195,7 +207,7 @@ class Installation(Comparison):
         if following:
             self.compare_proposals()
             assert self.serves(machine.row)
-            self.note_claim(following, self.model.next_claim(), machine.row)
+            self.note_claim(following, self.model.next_claim(self.elapsed_s), machine.row)
             if not answer_is_lost:
                 machine.runs.append(following)
         if not settled or answer_is_lost:
@@ -315,19 +327,54 @@ class Installation(Comparison):
 
     # --- people --------------------------------------------------------------------------------------------
 
-    def create(self, **chosen: Any) -> None:
-        settings = make_settings(command="true ${x}", space_document=SPACE, stop_grace_s=10, **chosen)
+    def create(self, *, space: dict[str, Any], window: Window | None, **chosen: Any) -> None:
+        settings = make_settings(
+            command="true ${x}",
+            space_document=space,
+            start_window=str(window or ""),
+            stop_grace_s=10,
+            **chosen,
+        )
         experiment = Experiment.draft(self.lab, by=self.alice, name="any", settings=settings)
-        self.note_created(experiment, chosen)
+        self.note_created(experiment, {**chosen, "space": range_of(space), "window": window})
 
     def note_created(self, experiment: Experiment, chosen: dict[str, Any]) -> None:
-        self.model.experiments[experiment.pk] = ModelExperiment(experiment.pk, **chosen)
+        self.model.experiments[experiment.pk] = ModelExperiment(
+            experiment.pk, window_set_at=self.elapsed_s, **chosen
+        )
         self.collect()
         self.compare()
 
     def pause_queue(self, is_paused: bool) -> None:
         assert (self.queue.pause if is_paused else self.queue.unpause)(by=self.alice)
         self.model.is_queue_paused = is_paused
+        self.collect()
+        self.compare()
+
+    def window(self, *spans: tuple[int, int]) -> Window:
+        """Return a window of every day. `spans`: minutes from now."""
+        minute = (self.elapsed_s - MIDNIGHT) // 60
+        return Window(tuple(((minute + a) % MINUTES, (minute + b) % MINUTES) for a, b in spans), MIDNIGHT)
+
+    def limit(self, whose: str, *, soft_s: float | None, hard_s: float | None) -> None:
+        """An owner sets the weekly limits of slot hours of the workspace, or of the creator of all experiments."""
+        person = self.alice if whose == "creator" else None
+        hours = {"soft_h": soft_s, "hard_h": hard_s}
+        UsageLimit.put(
+            self.lab, person=person, **{name: s if s is None else s / 3600 for name, s in hours.items()}
+        )
+        for limits, s in ((self.model.limits.soft, soft_s), (self.model.limits.hard, hard_s)):
+            limits.pop(whose, None)
+            if s is not None:
+                limits[whose] = s
+        self.collect()
+        self.compare()
+
+    def beat(self) -> None:
+        """Control sets the next windows, and enforces the limits."""
+        Beat().move_windows_on()
+        enforce()
+        self.model.beat(self.elapsed_s)
         self.collect()
         self.compare()
 

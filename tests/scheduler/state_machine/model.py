@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil
 
+from tests.scheduler.state_machine.holds import Limits, Window
+
 STATES = ("draft", "pending", "running", "paused", "stopping", "stopped", "completed", "failed", "published")
 
 # TD-A: o = accepted, = = already so, . = refused with 409; a column for each of STATES.
@@ -80,6 +82,7 @@ class ModelTrial:
     is_interrupted: bool = False
     target: str = ""
     grace_s: float | None = None
+    started_at: int = 0
     stopping_at: int = 0
     holder: tuple[str, object] | None = None  # the worker's name and boot
 
@@ -112,6 +115,12 @@ class ModelExperiment:
     breaker: int
     goal: float | None
     max_duration_s: float | None
+    space: range
+    window: Window | None
+    window_set_at: int  # when control, or a revision, set what opens next
+    is_held: bool = False  # by a limit of slot hours
+    is_exhausted: bool = False
+    slots_used: list[tuple[int, int]] = field(default_factory=list)
     state: str = "draft"
     enqueued_from: str = ""
     is_trashed: bool = False
@@ -151,6 +160,17 @@ class ModelExperiment:
         if self.max_duration_s is not None and ran_s >= self.max_duration_s:
             return "max duration reached"
         return "max trials reached" if self.proposed >= self.max_trials else ""
+
+    def is_in_window(self, now: int) -> bool:
+        if self.window is None:
+            return True
+        opens, closes = self.window.opening(self.window_set_at)
+        return opens <= now < closes
+
+    @property
+    def untried(self) -> int:
+        """Number of values of the search space that no trial has had."""
+        return len(self.space) - len({trial.values for trial in self.trials.values()} & set(self.space))
 
     def reruns_of(self, trial: ModelTrial) -> list[ModelTrial]:
         return [other for other in self.trials.values() if other.rerun_of == trial.number]
@@ -225,12 +245,14 @@ class ModelExperiment:
         before, self.max_trials = self.max_trials, max_trials
         try:
             is_nothing_to_retry = not self.interrupted() and not (rerun_failed and self.failed_to_rerun())
-            return is_nothing_to_retry and bool(self.why_over(now))
+            return is_nothing_to_retry and (self.is_exhausted or bool(self.why_over(now)))
         finally:
             self.max_trials = before
 
     def resume(self, max_trials: int, *, rerun_failed: bool, now: int) -> None:
-        interrupted, self.max_trials = self.interrupted(), max_trials
+        interrupted = self.interrupted()
+        if self.max_trials != max_trials:
+            self.max_trials, self.window_set_at = max_trials, now
         self.enqueued_from = self.state
         self.move("pending", now)
         for trial in interrupted:
@@ -255,7 +277,7 @@ class ModelExperiment:
 
     def reset(self, now: int) -> None:
         self.trials.clear()
-        self.proposed, self.best, self.trace, self.ran_s = 0, None, [], 0
+        self.proposed, self.best, self.trace, self.ran_s, self.is_exhausted = 0, None, [], 0, False
         self.recent.clear()
         self.move("draft", now)
 
@@ -287,20 +309,22 @@ class ModelExperiment:
             assert self.proposed < self.max_trials, "more proposals than max trials"
             assert self.unsettled < self.concurrency, "more proposals than the concurrency has slots for"
             equal = [trial.number for trial in self.trials.values() if trial.values == values]
+            assert values in self.space, "a proposal outside of the search space"
             assert not equal, f"the values of {equal} were proposed again"
             self.last_number = number
             self.proposed += 1
             self.trials[number] = ModelTrial(number, "proposal", values, number)
 
     def is_filled(self) -> bool:
-        """Whether there are as many trials as budget and concurrency allow."""
-        return self.unsettled >= self.concurrency or self.proposed >= self.max_trials
+        """Whether there are as many trials as budget, concurrency and search space allow."""
+        return self.unsettled >= self.concurrency or self.proposed >= self.max_trials or not self.untried
 
     def settle(self, trial: ModelTrial, end: End, now: int) -> bool:
         """The end of a trial, once. Return whether it has an effect."""
         if not trial.is_alive:
             return False
         was_running, trial.value = trial.state == "running", end.value
+        self.slots_used.append((trial.started_at, now))
         if not was_running:
             trial.state = trial.target
             if trial.state == "early_stopped" and end.value is None:
@@ -350,12 +374,14 @@ class ModelExperiment:
             return
         if self.state in STARTING:
             self.rerun_more()
-        if not (why := self.why_over(now)):
+        why = self.why_over(now)
+        if not why and (self.state == "paused" or self.untried):
             return
-        if why != "max trials reached":
+        if why and why != "max trials reached":
             self.drop_proposals()
         if self.unsettled:
             return
+        self.is_exhausted = self.is_exhausted or not self.untried
         if self.state == "pending":
             self.dequeue(now)
         else:
@@ -373,6 +399,25 @@ class Model:
     experiments: dict[int, ModelExperiment] = field(default_factory=dict)
     queue: list[int] = field(default_factory=list)  # every experiment that was enqueued, in order
     is_queue_paused: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def used_s(self, now: int) -> int:
+        """Return the seconds of this week in which trials have held slots."""
+        spans = [span for each in self.experiments.values() for span in each.slots_used]
+        for each in self.experiments.values():
+            spans += [(trial.started_at, now) for trial in each.having(*ALIVE)]
+        return self.limits.used(spans, now)
+
+    def beat(self, now: int) -> None:
+        """Control sets the next windows, and holds and releases experiments by the limits of slot hours."""
+        used_s = self.used_s(now)
+        for each in self.experiments.values():
+            if each.is_trashed or each.state not in ACTIVE:
+                continue
+            if each.window and each.window.opening(each.window_set_at)[1] <= now:
+                each.window_set_at = now
+            each.is_held = self.limits.is_reached(used_s)
+        self.limits.note(used_s, now)
 
     def join(self, key: int) -> None:
         self.queue = [other for other in self.queue if other != key] + [key]
@@ -391,20 +436,25 @@ class Model:
         self.join(key)
         return True
 
-    def next_claim(self) -> tuple[ModelExperiment, ModelTrial] | None:
-        """Return the trial that the next free slot claims."""
+    def next_claim(self, now: int) -> tuple[ModelExperiment, ModelTrial] | None:
+        """Return the trial that the next free slot claims. An experiment whose limit is reached is held from now on."""
         for key in [] if self.is_queue_paused else self.queue:
             experiment = self.experiments[key]
             waiting = experiment.having("waiting")
-            is_open = experiment.state in STARTING and not experiment.is_trashed
-            if is_open and waiting and experiment.alive < experiment.concurrency:
+            is_open = experiment.state in STARTING and not experiment.is_trashed and not experiment.is_held
+            if not (is_open and waiting and experiment.alive < experiment.concurrency):
+                continue
+            if not experiment.is_in_window(now):
+                continue
+            if not self.limits.is_reached(self.used_s(now)):
                 return experiment, waiting[0]
+            experiment.is_held = True
         return None
 
     def claim(
         self, experiment: ModelExperiment, trial: ModelTrial, holder: tuple[str, object], now: int
     ) -> None:
-        trial.state, trial.holder = "running", holder
+        trial.state, trial.holder, trial.started_at = "running", holder, now
         if experiment.state == "pending":
             experiment.move("running", now)
         assert experiment.alive <= experiment.concurrency
