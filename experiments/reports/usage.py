@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -153,6 +153,16 @@ def report_of(workspace: Workspace, query: UsageQuery, now: datetime) -> Report:
             report.by_group[kind][name or GONE].add(values)
     _add_running(report, workspace, now)
     return report
+
+
+def last_days(workspaces: Collection[Workspace], now: datetime, *, days: int) -> Sums:
+    """Return the sums of all trials that ended today or on the `days - 1` days before, private experiments included.
+    One query, which reads a row for each day, person, project and queue."""
+    start = _midnight(local_date(now) - timedelta(days=days - 1))
+    rows = SlotUsage.objects.filter(workspace__in=workspaces, is_day=True, at__gte=start).order_by()
+    sums = Sums()
+    sums.add(rows.aggregate(**{f"sum_of_{name}": Sum(name) for name in SUMS}).values())
+    return sums
 
 
 def _rows(workspace: Workspace, query: UsageQuery) -> QuerySet[SlotUsage]:

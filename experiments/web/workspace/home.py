@@ -12,15 +12,13 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
 from experiments import database_clock
-from experiments.messages import (
-    DASH,
-    duration,
-    plural,
-)
-from experiments.models import Experiment, Queue, Worker, Workspace
+from experiments.messages import DASH, amount, duration, percent, plural
+from experiments.models import Experiment, Queue, Usage, Worker, Workspace
 from experiments.permissions import learn_roles, may, visible_workers
+from experiments.reports import usage
 from experiments.runner.machine import full_disk_percent
 from experiments.scheduler.wait_reasons import Compute
+from experiments.web.compute import utilization
 from experiments.web.experiment import index_table
 from experiments.web.ui import descriptions
 from experiments.web.ui.fragments import Live
@@ -33,15 +31,18 @@ from .needs_attention import dismissals, needs
 from .projects import ProjectCard, Sums, cards
 
 CARDS, WORKERS, QUEUES = 6, 8, 6
+DAYS = 7  # of the failure rate and the slot hours
+CAPACITY_WIDTHS, CAPACITY_HEIGHT = (510, 300), 112  # stacked, and in the rail
 WHILE_ACTIVE_S, OTHERWISE_S = 3, 20
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """A queue and the number of experiments in it."""
+    """A queue, the number of experiments in it, and whether they wait for a worker that does not exist."""
 
     queue: Queue
     length: int
+    has_no_worker: bool
 
 
 @login_required
@@ -71,10 +72,13 @@ def _draw(
     learn_roles(user, workspaces)
     seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces)
     queues = [
-        QueueRow(queue, len(compute.queue_entries.get(queue.pk, [])))
+        QueueRow(queue, length, has_no_worker=bool(length) and not compute.serving(queue))
         for queue in Queue.objects.visible_to(user)
+        for length in (len(compute.queue_entries.get(queue.pk, [])),)
     ]
     workers = compute.workers
+    day = utilization.bars(Usage.objects.filter(worker__in=workers), now)
+    week = usage.last_days(workspaces, now, days=DAYS)
     project_cards = cards(user, workspaces)
     dismissed = dismissals(user)
     version = (
@@ -95,7 +99,8 @@ def _draw(
             )
             for w in workers
         ],
-        [(row.queue.name, row.queue.is_paused, row.length) for row in queues],
+        [(row.queue.name, row.queue.is_paused, row.length, row.has_no_worker) for row in queues],
+        (day[-1:], week),
         [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
         list(user.pins.values_list("experiment", flat=True)),
     )
@@ -111,7 +116,7 @@ def _draw(
         "workspaces": workspaces,
         "may_create": workspace is not None and may(user, "create", workspace),
         "every": WHILE_ACTIVE_S if is_active else OTHERWISE_S,
-        "facts": _facts(sums, compute, workers),
+        "facts": _facts(sums, week, compute, workers),
         "total": sums.total,
         "needs": need_rows.rows,
         "need_count": need_rows.count,
@@ -122,6 +127,15 @@ def _draw(
             {"worker": w, "busy": _busy(w, compute), "is_late": descriptions.is_late(w, now)}
             for w in workers[:WORKERS]
         ],
+        "utilization": utilization.used(day),
+        "chart": day
+        and utilization.chart(
+            day,
+            now,
+            slots=sum(worker.slots for worker in workers),
+            widths=CAPACITY_WIDTHS,
+            height=CAPACITY_HEIGHT,
+        ).svg,
         "more_workers": max(0, len(workers) - WORKERS),
         "queues": sorted(queues, key=lambda row: -row.length)[:QUEUES],
         "attention_url": f"?filter=needs:{index_table.ATTENTION}",
@@ -139,7 +153,7 @@ def _latest(card: ProjectCard) -> tuple[bool, datetime]:
     return moment is not None, moment or card.project.created_at
 
 
-def _facts(sums: Sums, compute: Compute, workers: list[Worker]) -> list[Fact]:
+def _facts(sums: Sums, week: usage.Sums, compute: Compute, workers: list[Worker]) -> list[Fact]:
     serving = [worker for worker in workers if not worker.takes_no_trials]
     busy, slots = compute.slots(serving)
     return [
@@ -151,5 +165,19 @@ def _facts(sums: Sums, compute: Compute, workers: list[Worker]) -> list[Fact]:
         Fact("Waiting", plural(sums.waiting, "trial")),
         Fact("Slots", f"{busy:,}/{slots:,}", note=plural(len(serving), "worker")),
         Fact("Completed", plural(sums.completed, "experiment"), note="last 24 hours"),
-        Fact("Compute", duration(sums.compute_s) if sums.compute_s else DASH, note="all finished trials"),
+        Fact(
+            f"Failure rate ({DAYS} d)",
+            percent(week.failure_share),
+            note=f"{week.failed:,} of {plural(week.trials, 'trial')}"
+            if week.trials
+            else "no trial has ended",
+            title="All experiments of the workspace, private ones included",
+        ),
+        Fact(
+            f"Compute ({DAYS} d)",
+            amount(week.hours, 1 if week.hours < 100 else 0),
+            of="slot h",
+            note=f"{duration(sums.compute_s) if sums.compute_s else DASH} in total",
+            title="Running time of all trials that have ended, private ones included",
+        ),
     ]

@@ -17,11 +17,14 @@ from experiments.models import (
     Pin,
     Project,
     Queue,
+    SlotUsage,
     Trial,
+    Usage,
     User,
     Worker,
     Workspace,
 )
+from experiments.models.usage.slot_usage import day_of
 from tests.people import as_
 
 HOME = "/w/lab/"
@@ -29,6 +32,19 @@ HOME = "/w/lab/"
 
 def names(page) -> list[str]:
     return [row.experiment.name for row in page.context["rows"]]
+
+
+def measure(worker: Worker, *, ago: timedelta = timedelta(), busy: float = 0.5) -> None:
+    """Write a quarter of an hour of a worker's utilization."""
+    at = timezone.now() - timedelta(hours=1) - ago
+    slot_s = 900.0 * worker.slots
+    Usage.objects.create(
+        worker=worker, at=at, until_at=at + timedelta(minutes=15), slot_s=slot_s, busy_s=slot_s * busy
+    )
+
+
+def facts(page) -> dict[str, tuple[str, str]]:
+    return {fact.name: (fact.value, fact.note) for fact in page.context["facts"]}
 
 
 def drafts(page) -> list[str]:
@@ -88,6 +104,50 @@ def test_it_shows_capacity_and_lines(lab, bob, in_state):
     assert "1/8" in page.content.decode() and hidden.name not in page.content.decode()
 
 
+def test_it_shows_how_many_trials_failed_and_how_busy_the_workers_were(
+    lab, alice, bob, carol, running, worker
+):
+    """TD-D1: of the last seven days and of the last day; from kept sums, private experiments included, as on the page
+    Usage; of one workspace, or of all of mine."""
+    other = Workspace.open("other", owner=alice)
+    secret = running("secret", taken=2, concurrency=2, max_trials=4)
+    secret.describe(by=alice, visibility="private")
+    for trial, failure in zip(secret.trials.filter(state="running"), ("exit_code", ""), strict=True):
+        trial.settle(Outcome(failure=failure, exit_code=1) if failure else Outcome(value=0.5, exit_code=0))
+    for workspace, days, failed in ((lab, 6, 6), (lab, 8, 100), (other, 1, 40)):
+        at = day_of(timezone.now() - timedelta(days=days))
+        SlotUsage.objects.create(
+            workspace=workspace, is_day=True, at=at, seconds=36_000, trials=failed + 8, failed=failed
+        )
+    page = as_(carol).get(HOME)
+    assert facts(page)["Failure rate (7 d)"] == ("44%", "7 of 16 trials")
+    assert facts(page)["Compute (7 d)"][0] == "10.0" and "secret" not in page.content.decode()
+    assert page.context["chart"] == [] and "No data yet" not in page.content.decode()
+    assert facts(as_(alice).get("/"))["Failure rate (7 d)"] == ("73%", "47 of 64 trials")
+    stranger = Worker.register("stranger", host="h", pid=1, queues=["not-ours"], slots=2, lease_s=15)
+    Queue.objects.create(name="not-ours")
+    measure(worker, busy=0.25), measure(stranger, busy=1)
+    html = as_(carol).get(HOME).content.decode()
+    assert "25% utilization (24 h)" in html and "Busy slots" in html
+
+
+def test_nothing_has_run_yet(lab, alice, draft):
+    draft()
+    assert facts(as_(alice).get(HOME))["Failure rate (7 d)"] == ("—", "no trial has ended")
+
+
+def test_a_queue_without_a_worker_is_marked(lab, alice, bob, draft, worker):
+    Queue.objects.create(name="tpu", is_open=True)
+    assert "no worker" not in as_(bob).get(HOME).content.decode(), "nothing waits in it"
+    draft().enqueue(by=alice, queue=Queue.objects.get(name="tpu"))
+    page = as_(bob).get(HOME)
+    assert {row.queue.name: row.has_no_worker for row in page.context["queues"]} == {
+        "tpu": True,
+        "default": False,
+    }
+    assert "no worker</span>" in page.content.decode()
+
+
 @pytest.mark.once
 def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
     lab, alice, in_state, draft, django_assert_num_queries
@@ -96,9 +156,9 @@ def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
     in_state("failed", name="broken")
     client = as_(alice)
     client.get(HOME)  # notes the session
-    # session, person, workspace, role; workers, busy, lines; queues; sums, projects; dismissed; served, needs (2);
-    # pinned; active, ended, pinned and drafts, their rows; baselines (6)
-    with django_assert_num_queries(21):
+    # session, person, workspace, role; workers, busy, lines; queues; sums, projects; dismissed; utilization, slot
+    # hours (2); served, needs (2); pinned; active, ended, pinned and drafts, their rows; baselines (6)
+    with django_assert_num_queries(23):
         client.get(HOME)
     for number in range(12):
         in_state("failed", name=f"broken {number}").describe(
@@ -106,12 +166,18 @@ def test_the_number_of_queries_does_not_depend_on_how_much_there_is(
         )
         Queue.objects.create(name=f"q{number}", is_open=True)
         Worker.register(f"more-{number}", host="h", pid=number, queues=["q1"], slots=2, lease_s=15)
-    with django_assert_num_queries(21):
+    for day in range(30):
+        SlotUsage.objects.create(
+            workspace=lab, is_day=True, at=timezone.now() - timedelta(days=day), trials=3, failed=1
+        )
+    for quarter, worker in enumerate(Worker.objects.all()):
+        measure(worker, ago=timedelta(hours=quarter))
+    with django_assert_num_queries(23):
         page = client.get(HOME)
     assert len(page.context["rows"]) == 6 and page.context["more_needs"] == 0, "grouped by their cause"
     Worker.objects.update(lease_s=3600)  # none is late, however slow this machine is
     Workspace.open("other", owner=alice)
-    with django_assert_num_queries(21):
+    with django_assert_num_queries(23):
         everywhere = client.get("/")
     assert names(everywhere) == names(page)
     headers = {"HX-Request": "true", "HX-Target": "home"}
