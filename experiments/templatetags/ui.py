@@ -110,7 +110,8 @@ def experiment_status(experiment: Experiment) -> SafeString:
     if not failures:
         return status(experiment.state)
     return format_html(
-        '<span class="status" data-status="warning">{}<span>{} · <span class="nowrap">{}</span></span></span>',
+        '<span class="status" data-status="warning">{}<span>{}<span class="separator"> · </span>'
+        '<span class="nowrap">{}</span></span></span>',
         glyph("warning"),
         STATES[experiment.state].label,
         failures,

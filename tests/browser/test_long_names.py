@@ -10,6 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from experiments.models import (
+    Dashboard,
     HistoryImport,
     Outcome,
     Queue,
@@ -78,9 +79,24 @@ def pages(lab, running, worker, alice, root) -> list[str]:
         SavedView.create(lab, by=root, name=name, query="filter=state:failed", is_shared=True)
     Token.make(f"token of {JOINED}"[:60], user=root, workspace=lab, role="viewer")
     HistoryImport.receive(lab, by=root, file_name=f"{'export-' * 12}.csv", chunks=[b"lr,loss\n1,2\n"])
-    named = ("workspace", "experiments", "usage", "leaderboard", "imports", "members", "workspace-settings")
+    # A number has its experiment's name in its footer, the leaderboard in a narrow cell.
+    board = Dashboard.create(lab, by=root, name=NAME, is_shared=True)
+    of = {"metric": experiment.metric, "direction": experiment.direction}
+    board.add("number", figure="best", **of), board.add("number", figure="failure_rate")
+    board.add("leaderboard", **of), board.add("capacity")
+    named = (
+        "workspace",
+        "experiments",
+        "usage",
+        "leaderboard",
+        "imports",
+        "members",
+        "workspace-settings",
+        "notifications",
+    )
     return [
         *(reverse(name, args=["lab"]) for name in named),
+        *(reverse(name, args=["lab", board.pk]) for name in ("dashboard", "dashboard-edit")),
         f"{reverse('wall', args=['lab'])}?hold=capacity",
         *(
             "/",

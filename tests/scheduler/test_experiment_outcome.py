@@ -105,7 +105,7 @@ def test_pages_and_api_say_how_many_failed_and_why(
     for name, args in (("experiment", [some.public_id]), ("experiments", [])):
         html = client.get(reverse(name, args=["lab", *args])).content.decode()
         assert (
-            'Completed · <span class="nowrap">2 of 3 failed</span>' in html
+            'Completed<span class="separator"> · </span><span class="nowrap">2 of 3 failed</span>' in html
             and 'data-status="warning">' in html
         )
     page = client.get(reverse("experiment", args=["lab", every.public_id])).content.decode()

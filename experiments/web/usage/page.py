@@ -69,6 +69,7 @@ class Table:
     kind: str
     label: str
     rows: list[Row]
+    total: Row
     has_limits: bool = False
 
 
@@ -212,13 +213,14 @@ def _trials_chart(report: Report) -> object:
 
 def _tables(report: Report, by_name: dict[str, UsageLimit], used: limits.Week) -> list[Table]:
     tables = []
+    total = _row("Total", report.total, report.total, None, used)
     for kind in GROUPS:
         rows = [
             _row(name, sums, report.total, by_name.get(name) if kind == "person" else None, used)
             for name, sums in report.by_group[kind].items()
         ]
         rows.sort(key=lambda row: (-row.sums.seconds, row.name))
-        tables.append(Table(kind, kind.capitalize(), rows, kind == "person" and bool(by_name)))
+        tables.append(Table(kind, kind.capitalize(), rows, total, kind == "person" and bool(by_name)))
     return tables
 
 

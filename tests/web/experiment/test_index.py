@@ -555,7 +555,10 @@ def test_a_completed_one_names_its_failures(ask, running):
     page = ask()
     row = page.context["page"].rows[0]
     assert (row.experiment.state, row.note) == ("completed", "")
-    assert 'Completed · <span class="nowrap">1 of 2 failed</span>' in page.content.decode()
+    assert (
+        'Completed<span class="separator"> · </span><span class="nowrap">1 of 2 failed</span>'
+        in page.content.decode()
+    )
 
 
 def test_the_trend_of_the_best_never_runs_back(ask, running):
