@@ -14,7 +14,7 @@ from django.db import connection
 
 from experiments.management import database_rows, restore_backup
 from experiments.management.backup_file import Backup, BackupError
-from experiments.models import Event, LogPiece, Queue, Trial
+from experiments.models import Event, LogPiece, Queue, SeenCause, Trial
 from tests.support.databases import allow_more_connections, contents, database_of, settings_of
 from tests.support.processes import manage
 
@@ -37,6 +37,7 @@ def filled(running, data):
         params={"b": 1e16, "a": 1, "c": [1.0, None]},
         notes=[{"z": 1e16, "a": 1.5}],
     )
+    SeenCause.objects.create(workspace=experiment.workspace, key="0123456789ab", last_at=trial.started_at)
     LogPiece.objects.create(trial=trial, offset=0, size=4, data=b"\0\xff\n~")
     yield experiment
     shutil.rmtree(data / "trials", ignore_errors=True)
@@ -71,6 +72,7 @@ def test_all_rows_are_restored_as_they_were(backup, filled, migrated):
     restore(backup, migrated)
     with database_of(migrated) as other:
         assert contents(other) == before
+        assert SeenCause.objects.using("other").get().key == "0123456789ab", "no cause is new after it"
         trial = Trial.objects.using("other").get(value=0.1 + 0.2)
         assert json.dumps(trial.params) == '{"b": 1e+16, "a": 1, "c": [1.0, null]}'
         assert trial.result is None

@@ -9,7 +9,7 @@ from django.db import DataError, InternalError, connection
 from console import database
 from experiments.management import database_rows
 from experiments.management.commands import move_to_postgres
-from experiments.models import LogPiece, Queue, Trial
+from experiments.models import LogPiece, Queue, SeenCause, Trial
 from tests.support.databases import allow_more_connections, contents
 from tests.support.postgres import Postgres
 from tests.support.processes import manage
@@ -41,6 +41,7 @@ def filled(running):
     Trial.objects.filter(pk=trial.pk).update(
         value=0.1 + 0.2, params={"b": 1e16, "a": -0.0}, notes=[{"z": 1e16, "a": 1.5}]
     )
+    SeenCause.objects.create(workspace=experiment.workspace, key="0123456789ab", last_at=trial.started_at)
     LogPiece.objects.create(trial=trial, offset=0, size=4, data=b"\0\xff\n~")
     Queue.objects.create(name="gone").delete()
     return experiment
@@ -82,6 +83,7 @@ def test_all_rows_arrive_as_they_are_and_numbers_go_on(filled, url):
         assert {t: text for t, text in after.items() if t not in jsonb} == {
             t: text for t, text in before.items() if t not in jsonb
         }
+        assert after["experiments_seencause"][0] == 1, "no cause is new after the move"
         last = Queue.objects.create(name="last").pk
         assert Queue.objects.using("target").create(name="last").pk == last
         trial = Trial.objects.using("target").get(value=0.1 + 0.2)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
+from django.db import connection
 from django.utils import timezone
 
 from experiments.models import Delivery, Invalid, Occurrence, Outcome, Pin, Rule, SavedView, SeenCause
@@ -168,6 +171,41 @@ def test_a_cause_of_a_private_experiment_is_still_new_to_the_others(running, ali
         Occurrence.objects.filter(kind="new_cause").order_by("pk").values_list("experiment__name", flat=True)
     )
     assert list(noted) == ["private", "open"]
+
+
+def test_a_cause_from_before_the_upgrade_is_not_new_after_it(running, alice, bob):
+    """TD-D5: the migration notes the failures of the last ninety days, with the privacy of their experiments."""
+    fill = import_module("experiments.migrations.0079_fill_seen_causes").fill
+    experiments = [running(name, max_trials=1) for name in ("open", "secret", "old", "lost", "imported")]
+    opened, secret, old, lost, imported = experiments
+    for experiment, detail in (
+        (opened, "boom 1"),
+        (secret, "no data"),
+        (old, "disk full"),
+        (imported, "gone"),
+    ):
+        failed = Outcome(failure="exit_code", detail=detail, exit_code=1)
+        experiment.trials.get(state="running").settle(failed)
+    lost.trials.get(state="running").settle(Outcome.lost("no heartbeat"))
+    lost.stop(by=alice)  # no retry
+    kinds = type(opened).objects
+    (
+        kinds.filter(pk=secret.pk).update(visibility="private"),
+        kinds.filter(pk=imported.pk).update(imported_from="csv"),
+    )
+    old.trials.filter(state="failed").update(ended_at=timezone.now() - timedelta(days=91))
+    SeenCause.objects.all().delete(), Occurrence.objects.all().delete()
+    for _ in range(2):  # also after an upgrade that was interrupted
+        fill(apps, connection.schema_editor())
+    assert sorted(SeenCause.objects.values_list("private_to__username", flat=True), key=str) == [
+        None,
+        "alice",
+    ]
+    assert SeenCause.objects.get(private_to=None).last_at == opened.trials.get(state="failed").ended_at
+    for name, detail in (("again", "boom 22"), ("next", "no data"), ("last", "disk full")):
+        end_all(running(name, max_trials=1), Outcome(failure="exit_code", detail=detail, exit_code=1))
+    noted = Occurrence.objects.filter(kind="new_cause").values_list("experiment__name", flat=True)
+    assert sorted(noted) == ["last", "next"], "known to the workspace: boom; to alice alone: no data"
 
 
 def test_a_cause_is_forgotten_after_a_quarter(running):
