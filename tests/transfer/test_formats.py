@@ -303,19 +303,11 @@ def test_wandb_runs_of_the_api_are_imported(lab: Workspace, bob: User) -> None:
             "Only ZIP archives can be read. Unpack this one, then pack its folder as ZIP.",
         ),
         (b"\0" * 257 + b"ustar" + b"\0" * 250, "Only ZIP archives can be read."),
-        (b":W&B" + b"\xbe\xe1\0" * 9, "A .wandb file is a log in W&B's own format."),
     ],
 )
 def test_what_cannot_be_read_says_what_to_do(data: bytes, sentence: str, lab: Workspace, bob: User) -> None:
     """TD-D8"""
     assert uploaded(lab, bob, data, "runs.bin").error.startswith(sentence)
-
-
-def test_a_folder_of_wandb_runs_says_what_to_do(lab: Workspace, bob: User) -> None:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("wandb/offline-run-1/run-1.wandb", b":W&B")
-    assert uploaded(lab, bob, target.getvalue(), "wandb.zip").error.startswith("A .wandb file")
 
 
 def test_nni_exports_are_imported(lab: Workspace, bob: User) -> None:

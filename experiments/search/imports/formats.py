@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from . import mlflow, optuna, package, sqlite_file, tables
+from . import mlflow, optuna, package, sqlite_file, tables, wandb_log
 from .archive import MAX_LINE, opened
 from .errors import ReadError
 from .staging import Staging
@@ -24,11 +27,6 @@ FORMATS = {
 
 HEAD = 512  # bytes, with the mark of a tar archive
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd")
-WANDB_LOG = b":W&B"
-OF_WANDB = (
-    "A .wandb file is a log in W&B's own format. Sync the runs, then save them as JSON or CSV; the documentation of "
-    "imports has the code."
-)
 
 
 def read_file(path: Path, staging: Staging, *, file_name: str, roles: Mapping[str, str] | None = None) -> str:
@@ -41,14 +39,14 @@ def read_file(path: Path, staging: Staging, *, file_name: str, roles: Mapping[st
         head = file.read(HEAD)
     if not head.strip():
         raise ReadError("The file is empty.")
-    if head.startswith(WANDB_LOG):
-        raise ReadError(OF_WANDB)
     if head.startswith(COMPRESSED) or head[257:262] == b"ustar":
         raise ReadError("Only ZIP archives can be read. Unpack this one, then pack its folder as ZIP.")
     if head.startswith(sqlite_file.HEADER):
         kind = _read_sqlite(path, staging)
+    elif head.startswith(wandb_log.IDENT):
+        kind = _read_wandb([(file_name, lambda: path.open("rb"))], staging, name=name)
     elif head.startswith(b"PK"):
-        kind = _read_archive(path, staging)
+        kind = _read_archive(path, staging, name=name)
     else:
         kind = _read_text(path, staging, name=name, roles=roles)
     staging.finish()
@@ -68,7 +66,7 @@ def _read_sqlite(path: Path, staging: Staging) -> str:
     raise ReadError("The SQLite file is neither an Optuna storage nor an MLflow tracking database.")
 
 
-def _read_archive(path: Path, staging: Staging) -> str:
+def _read_archive(path: Path, staging: Staging, *, name: str) -> str:
     with opened(path) as archive:
         if package.MANIFEST in archive:
             package.read(archive, staging)
@@ -76,11 +74,36 @@ def _read_archive(path: Path, staging: Staging) -> str:
         if any(PurePosixPath(name).name == "meta.yaml" for name in archive.entries):
             mlflow.read_archive(archive, staging)
             return "mlflow"
-        if any(name.endswith(".wandb") for name in archive.entries):
-            raise ReadError(OF_WANDB)
+        if logs := sorted(entry for entry in archive.entries if entry.endswith(".wandb")):
+            return _read_wandb([(log, partial(archive.open, log)) for log in logs], staging, name=name)
     raise ReadError(
-        "The archive is neither a Trialdeck export (with manifest.json) nor an MLflow mlruns folder (with meta.yaml)."
+        "The archive is neither a Trialdeck export (with manifest.json) nor an MLflow mlruns folder (with meta.yaml) "
+        "nor a folder of W&B runs (with .wandb files)."
     )
+
+
+def _read_wandb(
+    logs: Iterable[tuple[str, Callable[[], AbstractContextManager[IO[bytes]]]]],
+    staging: Staging,
+    *,
+    name: str,
+) -> str:
+    """Read the logs of W&B runs, each with its name, as the trials of one study."""
+    study, number, seen = staging.add_study(name), 0, set()
+    for log, open_log in logs:
+        with open_log() as file:
+            run = wandb_log.run_of(file, log)
+        if run["id"] in seen:  # a copy, such as the folder latest-run
+            continue
+        seen.add(run["id"])
+        with open_log() as file:
+            history = wandb_log.history_of(file, log)
+            number += tables.add_wandb(staging, study, number + 1, {**run, "history": history})
+    if not number:
+        raise ReadError(
+            "No run has parameters: its config is empty. Pass config= to wandb.init, or import the runs as CSV."
+        )
+    return "wandb"
 
 
 def _read_text(path: Path, staging: Staging, *, name: str, roles: Mapping[str, str] | None) -> str:

@@ -304,7 +304,7 @@ def _read_records(records: Iterator[tuple[int, Any]], unit: str, staging: Stagin
             key in record for key in ("summary", "summaryMetrics", "summary_metrics")
         ):
             kind = "wandb"
-            number += _add_wandb(staging, study, number + 1, record)
+            number += add_wandb(staging, study, number + 1, record)
             continue
         if "trialJobId" in record or "hyperParameters" in record:
             kind = "nni"
@@ -386,7 +386,8 @@ def _config_values(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield str(key), inner
 
 
-def _add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]) -> int:
+def add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]) -> int:
+    """Add a W&B run as its API returns it; `history` is a list or an iterator of rows. Return the number of trials."""
     state = _state(record.get("state"))
     if state == cells.WAITING:
         staging.leave_out(study, WAITING)
@@ -409,7 +410,7 @@ def _add_wandb(staging: Staging, study: int, number: int, record: dict[str, Any]
         if not str(name).startswith("_"):
             _add_metric(staging, study, trial, str(name)[:MAX_NAME], item)
     history = record.get("history")
-    for place, row in enumerate(history if isinstance(history, list) else ()):
+    for place, row in enumerate(history if isinstance(history, list | Iterator) else ()):
         if not isinstance(row, dict):
             continue
         step, runtime_s = row.get("_step", place), cells.result_of(row.get("_runtime"))
@@ -430,7 +431,7 @@ def _add_wandb_row(staging: Staging, study: int, number: int, row: dict[str, str
             raise ReadError(
                 f"{where}: the column {column} is not an object such as {{'lr': 0.1}}. Save the runs as JSON."
             )
-    return _add_wandb(staging, study, number, record)
+    return add_wandb(staging, study, number, record)
 
 
 def _object(value: object) -> dict[str, Any]:
