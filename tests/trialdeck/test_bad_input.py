@@ -114,6 +114,13 @@ def test_no_worker_serves_the_queue(deck, expired):
     assert "lonely" not in names
 
 
+def test_an_id_in_place_of_the_console_names_its_argument():
+    with pytest.raises(
+        errors.Invalid, match=r"'7f3k2m9q' is neither .* Experiment.connect\(experiment='7f3k2m9q'\)"
+    ):
+        Experiment.connect("7f3k2m9q")
+
+
 def test_the_console_is_not_running(deck, monkeypatch):
     with pytest.raises(errors.Unreachable, match="No console is running at"):
         Experiment.connect(free_port(), "7f3k2m9q")

@@ -198,6 +198,16 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
 
         The console is at a port of this machine, or at a URL; by default TRIALDECK_URL's, or the one running here.
         """
+        if (
+            isinstance(port, str)
+            and experiment is None
+            and not any(mark in port for mark in ":./")
+            and not port.isdigit()
+        ):
+            raise errors.Invalid(
+                f"{port!r} is neither a port nor the address of a console. For an experiment, use "
+                f"Experiment.connect(experiment={port!r})."
+            )
         console = discovery.find(port, token)
         connected = cls()
         if experiment:
