@@ -60,6 +60,8 @@ def test_my_script_leads_to_the_filled_form(lab, bob, tmp_path):
         "max_trials": "50",
         "concurrency": "1",
     }
+    assert [step.state for step in page.context["steps"]] == ["succeeded"] * 4, "Start would be accepted"
+    assert page.context["estimate"], "the estimate too"
     assert page.context["preview"] and form["project"].value() == str(lab.projects.get().pk)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from django import forms
 from django.utils.timezone import get_current_timezone_name
@@ -101,6 +101,9 @@ class CreateForm(ExperimentForm):
                     data[name] = "on"
             elif value is not None:
                 data[name] = str(value)
+            elif type(field) is forms.ChoiceField and isinstance(field.widget, forms.Select):
+                options = cast("Iterable[tuple[str, str]]", field.choices)
+                data[name] = next(iter(options))[0]  # which the browser selects
         return data
 
     def _copy(self, data: Mapping[str, Any]) -> CreateForm:
