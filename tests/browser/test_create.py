@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from experiments.models import Experiment
+from experiments.models import Experiment, LogPiece, Trial
 from tests.browser.conftest import PHONE, WHOLE, is_wider_than_its_window
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -237,6 +237,24 @@ def test_everything_works_without_script(open_as, bob, lab):
     page.get_by_role("button", name="Start").click()
     experiment = Experiment.objects.get()
     assert experiment.settings.metric_path == "result.json" and len(experiment.settings.space.parameters) == 2
+
+
+def test_the_log_of_a_test_run_begins_at_its_end(open_as, bob, lab):
+    """TD-D7: with the result, which most scripts print last; the message about the draft covers no button."""
+    page = open_as(bob, NEW)
+    fill(page)
+    page.get_by_role("button", name="Test run").click()
+    page.wait_for_url(lambda url: "/edit/" in url)
+    message, bar = (page.locator(css).first.bounding_box() for css in (".toast", ".form-bar"))
+    assert message and bar and message["y"] + message["height"] <= bar["y"]
+    trial = Trial.objects.get()
+    text = "".join(f"epoch {number}: loss=0.{number}\n" for number in range(100)) + "score: 7.25\n"
+    LogPiece.objects.create(trial=trial, offset=0, size=len(text), data=text.encode())
+    Trial.objects.filter(pk=trial.pk).update(state="running", log_bytes=len(text))
+    page.reload()
+    page.locator("#test_run .log").scroll_into_view_if_needed()
+    expect(page.get_by_role("button", name="7.25", exact=True)).to_be_in_viewport()
+    expect(page.get_by_role("button", name="0.0", exact=True)).not_to_be_in_viewport()
 
 
 def test_the_arguments_of_a_script_are_read_into_the_rows(open_as, bob, lab, tmp_path):

@@ -140,6 +140,8 @@ def test_the_log_shows_attempts_and_sends_again(running, lab, bob, carol, hook):
     delivery.fail("503 Service Unavailable", delivery.created_at)
     page = text_of(as_(bob).get(f"{PAGE}?result=retrying"))
     assert "resnet: completed" in page and "503 Service Unavailable" in page and "1 of 6" in page
+    assert "1 delivery CSV of the deliveries JSON" in page, "below the table, as everywhere"
+    assert "CSV" not in text_of(as_(bob).get(f"{PAGE}?result=sent"))
     assert "resnet: completed" not in text_of(as_(bob).get(f"{PAGE}?result=sent"))
     assert "resnet: completed" not in text_of(as_(carol).get(PAGE))
     assert as_(bob).post(f"{PAGE}deliveries/{delivery.pk}/send/").status_code == 302
