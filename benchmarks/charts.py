@@ -3,7 +3,9 @@
     python -m benchmarks.charts [--trials 1000 10000 100000] [--pg] [--repeats 15] [--only history] [--json]
 
 The rows are those of benchmarks.rows, written straight into the database. Each chart is requested as the Charts tab
-polls it, one panel, from a web server as `up` starts it, over HTTP and compressed. Times are medians, in milliseconds:
+polls it, one panel, from a web server as `up` starts it, over HTTP and compressed; the front and the history of its
+trials, from a second experiment with two objectives; the curves of five trials, as the page that compares them.
+Times are medians, in milliseconds:
 
 - cold: after a change of the experiment, so that the chart is drawn again; elapsed time, and the web server's
   processor time, which depends less on other load on the machine;
@@ -40,6 +42,7 @@ LOOP = 200_000  # steps
 POLL = {"HX-Request": "true", "HX-Target": "panels"}
 SHARES = {"learning_rate": 0.6, "dropout": 0.2, "layers": 0.15, "optimizer": 0.05}
 FILTERED = "value>0.8 state:succeeded"
+COMPARED = 5  # trials
 
 
 def main() -> None:
@@ -74,14 +77,16 @@ def main() -> None:
                 trial_count=200,
                 shares=SHARES,
             )
+            named = f"two objectives, {trials:,} trials"
+            several = seed(workspace, user, trials=trials, name=named, further={"latency_ms": "minimize"})
             settle_in()
             if not options.json:
                 print(f"\n{trials:,} trials", flush=True)
             with web_process(session=session) as web:
-                for name, address in addresses(experiment).items():
+                for name, (measured, address) in addresses(experiment, several).items():
                     if options.only and not any(word in name for word in options.only):
                         continue
-                    figure = measure(web, client, experiment, name, address, options.repeats)
+                    figure = measure(web, client, measured, name, address, options.repeats)
                     if options.json:
                         at = datetime.now(UTC).isoformat(timespec="seconds")
                         database = "postgresql" if options.pg else "sqlite"
@@ -89,7 +94,8 @@ def main() -> None:
                     print(json.dumps(figure) if options.json else _row(figure), flush=True)
 
 
-def addresses(experiment: Experiment) -> dict[str, str]:
+def addresses(experiment: Experiment, several: Experiment) -> dict[str, tuple[Experiment, str]]:
+    """Return the experiment and the address of each chart. `several` has two objectives."""
     from urllib.parse import urlencode
 
     from django.urls import reverse
@@ -98,12 +104,28 @@ def addresses(experiment: Experiment) -> dict[str, str]:
 
     ids = [experiment.workspace.slug, experiment.public_id]
     charts = {key: reverse("experiment-chart", args=[*ids, key]) for key in PANELS}
-    return {
+    of_one = {
         **charts,
         "correlation": f"{charts['importance']}?importance=correlation",
         "history, filtered": f"{charts['history']}?{urlencode({'filter': FILTERED})}",
         "parallel, filtered": f"{charts['parallel']}?{urlencode({'filter': FILTERED})}",
+        "compared curves": f"{reverse('trials-compare', args=ids)}?{urlencode(_compared(experiment))}",
     }
+    ids_of_several = [several.workspace.slug, several.public_id]
+    of_several = {
+        "pareto": reverse("experiment-chart", args=[*ids_of_several, "pareto"]),
+        "history, two objectives": reverse("experiment-chart", args=[*ids_of_several, "history"]),
+    }
+    return {
+        **{name: (experiment, address) for name, address in of_one.items()},
+        **{name: (several, address) for name, address in of_several.items()},
+    }
+
+
+def _compared(experiment: Experiment) -> list[tuple[str, int]]:
+    """Return the query of a comparison of trials with curves: the last ones but those that still run."""
+    last = experiment.last_number
+    return [("trial", number) for number in range(last - 4 - COMPARED, last - 4)]
 
 
 def measure(

@@ -34,8 +34,10 @@ def settle_in() -> None:
         cursor.execute("ANALYZE")
 
 
-def seed(workspace: Workspace, user: User, *, trials: int, name: str) -> Experiment:
-    """Create a running experiment with `trials` trials of every kind."""
+def seed(
+    workspace: Workspace, user: User, *, trials: int, name: str, further: dict[str, str] | None = None
+) -> Experiment:
+    """Create a running experiment with `trials` trials of every kind. `further`: a second objective, by its name."""
     from django.utils import timezone
 
     from experiments.models import Experiment, Queue, Settings
@@ -46,6 +48,7 @@ def seed(workspace: Workspace, user: User, *, trials: int, name: str) -> Experim
         "metric": "accuracy",
         "max_trials": 1_000_000,
         "concurrency": 8,
+        "further_objectives": further or {},
     }
     experiment = Experiment.draft(workspace, by=user, name=name, settings=Settings.checked(document))
     experiment.enqueue(by=user, queue=Queue.default())
@@ -62,9 +65,31 @@ def seed(workspace: Workspace, user: User, *, trials: int, name: str) -> Experim
         trace=trace[-200:],
         **{f"{state}_count": count for state, count in counts.items()},
     )
+    if further:
+        write_front(experiment)
     experiment.refresh_from_db()
     write_events(experiment, user, min(EVENTS, trials))
     return experiment
+
+
+def write_front(experiment: Experiment) -> None:
+    """Write the Pareto front of the accuracy, the higher the better, and of the second objective, the lower the better;
+    there is no best trial."""
+    from experiments.models import Experiment, FrontTrial
+
+    succeeded = experiment.trials.filter(state="succeeded").order_by("-value", "number")
+    [name] = experiment.further_objectives
+    front: list[FrontTrial] = []
+    for pk, number, value, metrics in succeeded.values_list("pk", "number", "value", "final_metrics"):
+        if not front or metrics[name] < front[-1].loss_2:
+            losses = {"loss_1": -value, "loss_2": metrics[name]}
+            front.append(
+                FrontTrial(experiment=experiment, trial_id=pk, number=number, joined_result=number, **losses)
+            )
+    FrontTrial.objects.bulk_create(front)
+    Experiment.objects.filter(pk=experiment.pk).update(
+        best_value=None, best_number=None, trace=[], front_size=len(front)
+    )
 
 
 def write_events(experiment: Experiment, user: User, count: int) -> None:
@@ -156,6 +181,10 @@ def made_trial(
         raw=params,
         state=state,
         value=None if state in ("failed", "running") else round(rng.betavariate(8, 2), 6),
+        final_metrics={
+            name: round(rng.uniform(1, 100), 3)
+            for name in (experiment.further_objectives if state == "succeeded" else {})
+        },
         started_at=began,
         settled_rank=None if is_last else number,
         log_bytes=60_000,

@@ -124,6 +124,16 @@ def set_best_decimals(experiments: Iterable[Experiment]) -> None:
             experiment.best_decimals = decimals
 
 
+def best_value(experiment: Experiment) -> str:
+    """Return the best value on its own, with as many decimals as tell it from the earlier bests: `0.9822`, and not
+    `0.98222222`. In full where that is shorter."""
+    best = experiment.best_value
+    if best is None:
+        return DASH
+    decimals = decimals_of([best, *(earlier for _, earlier in experiment.trace)])
+    return min(value(best, decimals), precise(best), key=len)
+
+
 def best_of_each(experiment: Experiment) -> str:
     """Return the best value of each objective of an experiment with several: `accuracy 0.93 ↑, latency_ms 3.1 ↓`."""
     return ", ".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ def contour(
     *,
     metric: str,
     direction: str,
-    best: int | None,
+    best: Collection[int],
     total: int,
     widths: Sequence[int] = HALF_WIDTHS,
     key: str = "contour",
@@ -93,7 +93,7 @@ def contour(
     svg = drawn(draw, widths, key=key, title=title, description=description)
     columns = ("Trial", metric, x.name, y.name)
     rows = [(m.number, finite(m.value), m.params[x.name], m.params[y.name]) for m in having]
-    kinds = kinds_of((), best=any(mark.number == best for mark in having))
+    kinds = kinds_of((), best=any(mark.number in best for mark in having))
     return Chart(svg, title, description, columns, rows, kinds)
 
 
@@ -218,21 +218,21 @@ def _pins(
     up: ParameterScale,
     x: str,
     y: str,
-    best: int | None,
+    best: Collection[int],
     most: int,
     box: Box,
 ) -> Svg:
     pins: list[Svg] = []
     text = Svg()
-    for mark in sorted(thinned(marks, most, best=best), key=lambda mark: mark.number == best):
+    for mark in sorted(thinned(marks, most, best=best), key=lambda mark: mark.number in best):
         at_x, at_y = across.at(mark.params[x]), up.at(mark.params[y])
         if at_x is None or at_y is None:
             continue
-        is_best = mark.number == best
+        is_best = mark.number in best
         css, radius = ("pin is-best", "5") if is_best else ("pin", "2.6")
         drawn_pin = f'<circle class="{css}" cx="{px(at_x)}" cy="{px(at_y)}" r="{radius}"/>'
         pins.append(linked(drawn_pin, mark.title, mark.href, is_stop=not pins))
-        if is_best:
+        if is_best and len(best) == 1:
             is_right = at_x > box.right - 60
             text = label(
                 at_x + (-9 if is_right else 9),

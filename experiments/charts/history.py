@@ -1,13 +1,15 @@
 """The optimization history chart: values by trial number, best so far, revisions, and the remaining budget."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, log10
+from operator import attrgetter
 from sys import float_info
 from typing import NamedTuple
 
 from experiments.charts.drawing.axes import BESIDE_RAIL, DIGIT, fits
-from experiments.charts.drawing.marks import NO_PARAMS, WORDS, kinds_of, linked, shape, trials
+from experiments.charts.drawing.marks import WORDS, kinds_of, linked, shape, trials, wrappers
 from experiments.charts.drawing.scale import Linear, Log, finite, linear_or_log
 from experiments.charts.drawing.svg import TURN, Chart, Svg, clip, element, frame, join, label, px
 
@@ -21,14 +23,14 @@ MOST_NARROW = 400  # marks in all drawings but the widest
 
 
 class Point(NamedTuple):
-    """A trial: number, value (None if there is none), state, and a note for the tooltip. A tuple, because a chart has
-    thousands."""
+    """A trial: number, value (None if there is none), state, and a note and the parameters for the tooltip. A tuple,
+    because a chart has thousands."""
 
     number: int
     value: float | None
     state: str
     note: str = ""
-    params: Mapping[str, object] = NO_PARAMS
+    params: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ def history(
     direction: str,
     metric: str,
     best_steps: Sequence[tuple[int, float]] | None = None,
+    front: Collection[int] = (),
     left: int = 0,
     marks: Mapping[int, str] | None = None,
     best_text: str = "",
@@ -57,37 +60,41 @@ def history(
     widths: Sequence[int] = BESIDE_RAIL,
     height: int | None = None,
     is_log: bool | None = None,
-    describe: Callable[[Mapping[str, object]], str] | None = None,
     key: str = "history",
 ) -> Chart:
     """Draw the values of an experiment's trials by number. Sample them to about 2,000 points before.
 
     `direction` is `minimize` or `maximize`. `best_steps` are the (number, value) pairs where the best so far improved
-    (None: computed from the succeeded points). `left` is the number of trials in the budget that have not started.
-    `marks` are labels by trial number, `best_text` is the label of the best trial (default: formatted by the axis).
+    (None: computed from the succeeded points). `front` are the numbers of the trials on the Pareto front, which are
+    marked in place of a best one. `left` is the number of trials in the budget that have not started. `marks` are
+    labels by trial number, `best_text` is the label of the best trial (default: formatted by the axis).
     `href(number)` returns the URL of a trial. `width` is in pixels of the viewBox; None draws for each of `widths`, and
-    the style sheet shows the one that fits. `is_log` None: a logarithmic axis where the values ask for one.
-    `describe(params)` is the end of a tooltip. `key` must be unique in the page.
+    the style sheet shows the one that fits. `is_log` None: a logarithmic axis where the values ask for one. `key` must
+    be unique in the page.
     """
-    listed = sorted((point for point in points if point.state in WORDS), key=lambda point: point.number)
+    listed = sorted([point for point in points if point.state in WORDS], key=attrgetter("number"))
     shown = [_with_drawn_value(point) for point in listed]
     steps = _best_steps(shown, direction) if best_steps is None else list(best_steps)
     drawings = fits(widths if width is None else (width,))
-    tooltips: dict[int, str] = {}
+    around: dict[int, tuple[str, str]] = {}
     title = "Optimization history"
     description = ""
     elements = []
     for each_width, fit in drawings:
-        drawn = shown if each_width == drawings[0][0] else _thinned(shown, steps)
-        drawing = _Drawing(drawn, steps, direction, left, each_width, height, is_log, tooltips, describe)
+        keep = {number for number, _ in steps[-1:]}.union(front)
+        drawn = shown if each_width == drawings[0][0] else _thinned(shown, keep)
+        drawing = _Drawing(drawn, steps, front, direction, left, each_width, height, is_log, around)
         description = description or _describe(drawing, metric, edits)
         body = drawing.draw(marks=marks or {}, best_text=best_text, edits=edits, href=href)
         size = {"width": each_width, "height": drawing.height}
         elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
-    best = {number for number, _ in steps}
-    rows = [(p.number, finite(p.value), WORDS[p.state], p.number in best) for p in listed]
+    marked = set(front) or {number for number, _ in steps}
+    rows = [(p.number, finite(p.value), WORDS[p.state], p.number in marked) for p in listed]
     kinds = kinds_of({point.state for point in shown}, best=bool(steps), revision=bool(edits))
-    return Chart(join(elements), title, description, ("Trial", metric, "State", "New best"), rows, kinds)
+    if any(point.number in front for point in shown):
+        kinds |= {"front"}
+    columns = ("Trial", metric, "State", "On the front" if front else "New best")
+    return Chart(join(elements), title, description, columns, rows, kinds)
 
 
 class _Drawing:
@@ -97,15 +104,15 @@ class _Drawing:
         self,
         points: Sequence[Point],
         steps: Sequence[tuple[int, float]],
+        front: Collection[int],
         direction: str,
         left: int,
         width: int,
         height: int | None,
         is_log: bool | None,
-        tooltips: dict[int, str],
-        describe: Callable[[Mapping[str, object]], str] | None,
+        around: dict[int, tuple[str, str]],
     ) -> None:
-        self.tooltips, self.describe = tooltips, describe
+        self.front, self.around = front, around
         self.points, self.steps, self.left, self.width, self.is_log = points, steps, left, width, is_log
         self.is_narrow = width < TURN
         self.is_down = direction == "minimize"
@@ -261,35 +268,53 @@ class _Drawing:
         return elements
 
     def _marks(self, best: int | None, href: Callable[[int], str] | None) -> Svg:
-        """Return the marks of all trials but the best one."""
-        marks = []
+        """Return the marks of all trials but the best one; those on the front are drawn last."""
+        if not self.around:  # the first drawing, which has all trials
+            hrefs = [href(point.number) for point in self.points] if href else None
+            surrounded = wrappers(self._tooltips(), hrefs)
+            self.around.update(zip([point.number for point in self.points], surrounded, strict=True))
+        marks, on_front = [], []
+        radius, front, around, place_of = self.radius, self.front, self.around, self._place
         for point in self.points:
-            if point.number == best or (place := self._place(point)) is None:
+            number, value, state, _, _ = point
+            if number == best or (place := place_of(point)) is None:
                 continue
-            value, outside = point.value, 0
-            if value is not None:
-                outside = (value > self.high) - (value < self.low)
-            drawn = shape(point.state, *place, self.radius, outside=outside)
-            if (tooltip := self.tooltips.get(point.number)) is None:
-                tooltip = self.tooltips[point.number] = self._tooltip(point, value, outside)
-            # Without a best trial, the first one is the chart's tab stop.
-            is_stop = not self.steps and point is self.points[0]
-            marks.append(linked(drawn, tooltip, href(point.number) if href else None, is_stop=is_stop))
+            before, after = around[number]
+            if value is None:
+                drawn = shape(state, *place, radius)
+            elif number in front:
+                dot = f'<circle class="dot is-front" cx="{px(place[0])}" cy="{px(place[1])}" r="{radius + 1:g}"/>'
+                on_front.append(f"{before}{dot}{after}")
+                continue
+            else:
+                drawn = shape(state, *place, radius, outside=(value > self.high) - (value < self.low))
+            marks.append(f"{before}{drawn}{after}")
+        marks += on_front
+        if (
+            not self.steps and marks
+        ):  # without a best trial, one on the front, else the last, is the chart's tab stop
+            marks[-1] = marks[-1].replace(' tabindex="-1"', "", 1)
         return Svg("".join(marks))
 
-    def _tooltip(self, point: Point, value: float | None, outside: int) -> str:
-        facts = [f"#{point.number}"]
-        if value is not None and self.y:
-            facts.append(self.y.text(value))
-        if point.state != "succeeded" or value is None:
-            facts.append(WORDS[point.state])
-        if outside:
-            facts.append("above the axis range" if outside > 0 else "below the axis range")
-        written = ", ".join(facts) + (f": {clip(point.note, 200)}" if point.note else "")
-        return written + self._params_of(point)
-
-    def _params_of(self, point: Point) -> str:
-        return f"; {self.describe(point.params)}" if self.describe and point.params else ""
+    def _tooltips(self) -> list[str]:
+        """Return the tooltip of each trial."""
+        if self.y:
+            texts = self.y.texts([0.0 if point.value is None else point.value for point in self.points])
+        else:
+            texts = [""] * len(self.points)
+        tooltips = []
+        for (number, value, state, note, params), text in zip(self.points, texts, strict=True):
+            tooltip = f"#{number}" if value is None else f"#{number}, {text}"
+            if state != "succeeded" or value is None:
+                tooltip += f", {WORDS[state]}"
+            if number in self.front:
+                tooltip += ", on the front"
+            if value is not None and not self.low <= value <= self.high:
+                tooltip += ", above the axis range" if value > self.high else ", below the axis range"
+            if note:
+                tooltip += f": {clip(note, 200)}"
+            tooltips.append(f"{tooltip}; {params}" if params else tooltip)
+        return tooltips
 
     def _best(self, href: Callable[[int], str] | None) -> list[Svg]:
         if not self.steps or not self.y:
@@ -302,8 +327,8 @@ class _Drawing:
         path += f"H{px(max(self.x.at(self.last), xs[-1]))}"
         number, value = self.steps[-1]
         dot = element("circle", class_="dot is-best", cx=xs[-1], cy=ys[-1], r=4)
-        params = next((self._params_of(point) for point in self.points if point.number == number), "")
-        tooltip = f"#{number}, {self.y.text(value)}, the best{params}"
+        params = next((point.params for point in self.points if point.number == number), "")
+        tooltip = f"#{number}, {self.y.text(value)}, the best{f'; {params}' if params else ''}"
         mark = linked(dot, tooltip, href(number) if href else None, is_stop=True)
         return [element("path", class_="best-line", d=path), mark]
 
@@ -312,7 +337,7 @@ class _Drawing:
             return []
         elements: list[Svg] = []
         taken: list[tuple[float, float]] = []
-        by_number = {point.number: point for point in self.points}
+        by_number = {point.number: point for point in self.points} if marks else {}
         label_candidates = [(n, v, best_text or self.y.text(v)) for n, v in self.steps[-1:]]
         label_candidates += [
             (n, value, clip(text, 24))
@@ -336,15 +361,13 @@ class _Drawing:
         return "No values yet"
 
 
-def _thinned(points: Sequence[Point], steps: Sequence[tuple[int, float]]) -> Sequence[Point]:
+def _thinned(points: Sequence[Point], keep: Collection[int]) -> Sequence[Point]:
+    """Return every so many points, up to about `MOST_NARROW`, and those whose numbers are in `keep`."""
     if len(points) <= MOST_NARROW:
         return points
     every = -(-len(points) // MOST_NARROW)
     last = (len(points) - 1) % every
-    drawn_numbers = {steps[-1][0]} if steps else set()
-    return [
-        point for place, point in enumerate(points) if place % every == last or point.number in drawn_numbers
-    ]
+    return [point for place, point in enumerate(points) if place % every == last or point.number in keep]
 
 
 def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, float]]:
@@ -360,8 +383,9 @@ def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, floa
 
 def _with_drawn_value(point: Point) -> Point:
     """Return the point without a value if it failed, or its value is not finite: it is drawn in a lane."""
-    value = None if point.state == "failed" else finite(point.value)
-    return point if value is point.value else point._replace(value=value)
+    value = point.value
+    drawn = None if value is None or point.state == "failed" or not isfinite(value) else value
+    return point if drawn is value else point._replace(value=drawn)
 
 
 def _side(x: float, width: float, taken: float, end: float) -> str | None:
@@ -371,14 +395,11 @@ def _side(x: float, width: float, taken: float, end: float) -> str | None:
 
 
 def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
-    counts = {state: 0 for state in WORDS}
-    with_value = outside = 0
-    for point in drawing.points:
-        counts[point.state] += 1
-        value = point.value
-        with_value += value is not None
-        outside += value is not None and not drawing.low <= value <= drawing.high
-    summary = ", ".join(f"{count:,} {WORDS[state]}" for state, count in counts.items() if count)
+    counts = Counter([point.state for point in drawing.points])
+    values = [point.value for point in drawing.points if point.value is not None]
+    with_value = len(values)
+    outside = sum(not drawing.low <= value <= drawing.high for value in values)
+    summary = ", ".join(f"{counts[state]:,} {words}" for state, words in WORDS.items() if counts[state])
     sentences = [f"{clip(metric, 80)} of {trials(len(drawing.points))}{f': {summary}' if summary else ''}."]
     if not with_value:
         sentences.append(drawing._nothing() + ".")
@@ -392,6 +413,9 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
             sentences.append(
                 f"Best so far {verb} from {text(begun)} at trial {first} to {text(value)} at trial {number}."
             )
+    on_front = sum(point.number in drawing.front for point in drawing.points) if drawing.front else 0
+    if on_front:
+        sentences.append(f"{trials(on_front)} on the Pareto front.")
     if outside:
         sentences.append(
             f"{trials(outside)} far from the others {'is' if outside == 1 else 'are'} outside the axis range."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -48,7 +48,7 @@ def intermediate(
     *,
     other_curves: Sequence[Curve],
     metric: str,
-    best: int | None,
+    best: Collection[int],
     smoothing: float = 0.0,
     is_log: bool | None = None,
     widths: Sequence[int] = HALF_WIDTHS,
@@ -116,8 +116,8 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low]) if high > low else ordered[low]
 
 
-def _css(curve: Curve, best: int | None) -> str:
-    return KINDS["best" if curve.number == best else "running" if curve.is_live else "top"]
+def _css(curve: Curve, best: Collection[int]) -> str:
+    return KINDS["best" if curve.number in best else "running" if curve.is_live else "top"]
 
 
 class _Plot:
@@ -130,7 +130,7 @@ class _Plot:
         width: int,
         height: float,
         metric: str,
-        best: int | None,
+        best: Collection[int],
         is_log: bool | None,
     ) -> None:
         self.shown, self.band, self.best, self.metric = shown, band, best, metric
@@ -184,7 +184,7 @@ class _Plot:
         """Return the labels at the ends of the best curve and the median."""
         names: list[tuple[float, float, str, str | None]] = []
         for curve, points in self.shown:
-            if curve.number == self.best:
+            if curve.number in self.best and not names:  # the best of the front
                 step, value = points[-1]
                 names.append((self.x.at(step), self.y.at(value), f"#{curve.number}", "strong halo"))
         if self.band:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 
 from experiments.charts.drawing.axes import (
@@ -33,12 +33,13 @@ def slices(
     parameters: Sequence[Parameter],
     *,
     metric: str,
-    best: int | None,
+    best: Collection[int],
     is_log: bool | None = None,
     widths: Sequence[int] = WIDTHS,
     key: str = "slice",
 ) -> list[Chart]:
-    """Draw one small plot per parameter, each of at most 120 trials, with the local mean, or the median per choice."""
+    """Draw one small plot per parameter, each of at most 120 trials, with the local mean, or the median per choice.
+    `best` are the numbers of the trials that are marked: the best one, or the Pareto front."""
     valued = [mark for mark in marks if finite(mark.value) is not None]
     return [
         _slice(
@@ -76,7 +77,7 @@ def _slice(
     parameter: Parameter,
     *,
     metric: str,
-    best: int | None,
+    best: Collection[int],
     is_log: bool | None,
     widths: Sequence[int],
     key: str,
@@ -94,7 +95,7 @@ def _slice(
         values = [mark.value for mark in having if mark.value is not None]
         if not values:
             return empty("No values yet", width, height)
-        keep = [mark.value for mark in having if mark.number == best and mark.value is not None]
+        keep = [mark.value for mark in having if mark.number in best and mark.value is not None]
         box = Box(0, width, 10, height - 26)
         scale, low, high = value_scale(values, box, keep=keep, is_log=is_log, count=3)
         left = left_of([tick.label for tick in scale.ticks], narrow=True)
@@ -105,7 +106,7 @@ def _slice(
         elements = [grid(scale.ticks, box), below(_short_ticks(x, box), box)]
         drawn_marks: list[Svg] = []
         drawn_here = thinned(having, MOST_MARKS.get(width, most), best=best)
-        for mark in sorted(drawn_here, key=lambda mark: mark.number == best):
+        for mark in sorted(drawn_here, key=lambda mark: mark.number in best):
             place, value = x.at(mark.params[parameter.name]), mark.value
             if place is None or value is None:
                 continue
@@ -121,7 +122,7 @@ def _slice(
                         box.clamp_y(scale.at(value)),
                         2.4,
                         outside=outside,
-                        is_best=mark.number == best,
+                        is_best=mark.number in best,
                     ),
                     mark.title,
                     mark.href,
@@ -137,7 +138,7 @@ def _slice(
 
     svg = drawn(draw, widths, key=key, title=title, description=description)
     rows = [(mark.number, mark.params[parameter.name], finite(mark.value)) for mark in having]
-    kinds = kinds_of({mark.state for mark in having}, best=any(mark.number == best for mark in having))
+    kinds = kinds_of({mark.state for mark in having}, best=any(mark.number in best for mark in having))
     return Chart(svg, parameter.name, description, ("Trial", parameter.name, metric), rows, kinds)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,7 +33,7 @@ def timeline(
     runs: Sequence[Run],
     *,
     now: datetime,
-    best: int | None,
+    best: Collection[int],
     total: int,
     edits: Mapping[int, datetime] | None = None,
     widths: Sequence[int] = FULL_WIDTHS,
@@ -66,7 +66,11 @@ def timeline(
             element("line", class_="grid-line", x1=tick.at, x2=tick.at, y1=box.top, y2=box.bottom)
             for tick in x.ticks
         ]
-        elements.append(below(x.ticks, box))
+        # The number of hidden slots is at the left, in the line of the times.
+        apart = [
+            tick for tick in x.ticks if not hidden or tick.at - DIGIT * len(tick.label) / 2 > box.left - 4
+        ]
+        elements.append(below(apart, box))
         bars = []
         for place, (name, (runs, of_lane)) in enumerate(zip(names, shown, strict=True)):
             y = box.top + lane * place
@@ -98,8 +102,8 @@ def timeline(
     ]
     drawn_runs = [run for _, of_lane in shown for run in of_lane]
     kinds = kinds_of(
-        {run.state for run in drawn_runs if run.number != best},
-        best=any(run.number == best for run in drawn_runs),
+        {run.state for run in drawn_runs if run.number not in best},
+        best=any(run.number in best for run in drawn_runs),
         revision="edit-rule" in svg,
     )
     return Chart(svg, TITLE, description, ("Trial", "Slot", "Started", "Ended", "State"), rows, kinds)
@@ -128,10 +132,12 @@ def lanes_of(runs: Sequence[Run], now: datetime) -> list[tuple[str, list[Run]]]:
     ]
 
 
-def _bar(run: Run, x: Time, y: float, lane: float, now: datetime, best: int | None, narrow: bool) -> tuple:
+def _bar(
+    run: Run, x: Time, y: float, lane: float, now: datetime, best: Collection[int], narrow: bool
+) -> tuple:
     left, right = x.at(run.started_at), x.at(run.ended_at or now)
     width = max(1.5, right - left - 1)
-    state = "best" if run.number == best else "running" if run.state == "stopping" else run.state
+    state = "best" if run.number in best else "running" if run.state == "stopping" else run.state
     rect = element(
         "rect",
         class_=f"slot is-{state}",

@@ -23,6 +23,7 @@ from experiments.messages import (
     ago,
     amount,
     best_of_each,
+    best_value,
     bytes_,
     clock,
     column_texts,
@@ -46,6 +47,7 @@ register = template.Library()
 for text_filter in (
     ago,
     amount,
+    best_value,
     best_of_each,
     clock,
     column_texts,

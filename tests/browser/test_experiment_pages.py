@@ -196,3 +196,14 @@ def test_no_page_of_an_experiment_breaks_a_rule_of_axe(
         for rule in Axe().run(page, options=RULES).response["violations"]:
             broken.append((name, rule["id"], rule["nodes"][0]["html"][:160]))
     assert broken == []
+
+
+@pytest.mark.parametrize("width", [1440, 1360, 1280, 1100, 1024, 900])
+def test_no_fact_stands_alone_in_its_line(open_as, searched, bob, width):
+    """On the overview, whose facts come in one line, or in lines of several."""
+    page = open_as(
+        bob, reverse("experiment", args=["lab", searched.public_id]), {"width": width, "height": 900}
+    )
+    tops = page.locator(".facts > div").evaluate_all("(all) => all.map((each) => each.offsetTop)")
+    lines = [tops.count(top) for top in set(tops)]
+    assert len(tops) >= 6 and (len(lines) == 1 or min(lines) > 1), (width, tops)

@@ -64,7 +64,7 @@ VALUES = {
 def test_any_values_are_a_drawing_for_each_width(name, direction):
     """TD-C1: 0 trials, 1 trial, all alike, huge, NaN and infinite values; nested, boolean and long names."""
     marks = [mark(number, value) for number, value in enumerate(VALUES[name], 1)]
-    common = {"metric": NASTY, "best": 1}
+    common = {"metric": NASTY, "best": {1}}
     charts = [
         parallel(
             marks, AXES, metric=NASTY, direction=direction, total=99, flipped=["lr", NASTY], log=["layers"]
@@ -88,7 +88,7 @@ def test_any_values_are_a_drawing_for_each_width(name, direction):
 def test_any_reports_and_run_times_are_a_drawing(name):
     values = VALUES[name]
     curves = [Curve(n, list(enumerate(values, n)), NASTY, f"/t/{n}/", is_live=n == 3) for n in range(1, 7)]
-    read_chart(intermediate(curves, other_curves=curves, metric=NASTY, best=1, smoothing=0.6).svg)
+    read_chart(intermediate(curves, other_curves=curves, metric=NASTY, best={1}, smoothing=0.6).svg)
     read_chart(durations([Ended(abs(value) if value else 0.0, "failed") for value in values]).svg)
     read_chart(importance([(NASTY, value) for value in values], is_signed=True).svg)
     read_chart(importance([(NASTY, value) for value in values], is_signed=False, key="i").svg)
@@ -98,9 +98,18 @@ def test_the_lanes_of_a_worker_with_a_long_name_stay_apart():
     at = datetime(2026, 1, 1, tzinfo=UTC)
     runs = [Run(n, "gpu-machine-in-the-cellar", at, None, "running") for n in range(1, 13)]
     shown = texts(
-        read_chart(timeline(runs, now=at + timedelta(hours=1), best=None, total=12, widths=(320,)).svg)
+        read_chart(timeline(runs, now=at + timedelta(hours=1), best=(), total=12, widths=(320,)).svg)
     )
     assert "gpu-ma… · 0" in shown and "gpu-m… · 11" in shown
+
+
+def test_the_number_of_hidden_slots_does_not_touch_a_time():
+    """At the left, in the line of the times."""
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    for slots, is_shown in ((30, False), (3, True)):
+        runs = [Run(n, f"worker {n}", at, at + timedelta(hours=1), "succeeded") for n in range(slots)]
+        drawn = texts(read_chart(timeline(runs, now=at, best=(), total=slots, widths=(1070,)).svg))
+        assert ("12:00" in drawn) is is_shown and "12:10" in drawn and ("+6 slots" in drawn) is not is_shown
 
 
 def test_a_timeline_of_many_workers_and_one_instant_is_a_drawing():
@@ -108,11 +117,11 @@ def test_a_timeline_of_many_workers_and_one_instant_is_a_drawing():
     runs = [
         Run(n, f"{NASTY}{n}", at, at if n % 2 else None, "running", NASTY, f"/t/{n}/") for n in range(1, 60)
     ]
-    chart = timeline(runs, now=at, best=3, total=99, edits={2: at, 3: at - timedelta(days=9)})
+    chart = timeline(runs, now=at, best={3}, total=99, edits={2: at, 3: at - timedelta(days=9)})
     read_chart(chart.svg)
     assert "36 slots are not shown" in chart.description or "35 slots are not shown" in chart.description
     assert {"+36 slots", "+35 slots"} & set(texts(read_chart(chart.svg))), "and what is not shown"
-    assert "No trials started yet" in texts(read_chart(timeline([], now=at, best=None, total=0).svg))
+    assert "No trials started yet" in texts(read_chart(timeline([], now=at, best=(), total=0).svg))
 
 
 def test_a_line_breaks_where_a_trial_has_no_such_parameter():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from experiments.charts.drawing.svg import Svg, px, safe
+from experiments.charts.drawing.svg import Svg, px, safe, safe_all
 
 # Labels of trial states. A state that is not listed (waiting) is not shown.
 WORDS = {
@@ -59,6 +59,18 @@ def linked(drawn: str, tooltip: str, href: str | None, *, is_stop: bool = False)
     return Svg(f'<a href="{safe(href)}"{stop}>{drawn}{title}</a>')
 
 
+def wrappers(tooltips: Sequence[str], hrefs: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Return what `linked` writes before and after each mark that is no tab stop. For thousands of marks, which are
+    drawn for several widths."""
+    ends = safe_all(tooltips)
+    if hrefs is None:
+        return [('<g data-tip="">', f"<title>{end}</title></g>") for end in ends]
+    return [
+        (f'<a href="{href}" tabindex="-1">', f"<title>{end}</title></a>")
+        for href, end in zip(safe_all(hrefs), ends, strict=True)
+    ]
+
+
 def shape(state: str, x: float, y: float, radius: float, *, outside: int = 0, is_best: bool = False) -> str:
     """Return the shape of a trial at (x, y). `outside` is 1 or -1 for a value above or below the axis."""
     if outside:
@@ -66,6 +78,8 @@ def shape(state: str, x: float, y: float, radius: float, *, outside: int = 0, is
     at_x, at_y = px(x), px(y)
     if is_best:
         return f'<circle class="dot is-best" cx="{at_x}" cy="{at_y}" r="{radius + 1:g}"/>'
+    if state == "succeeded":
+        return f'<circle class="dot" cx="{at_x}" cy="{at_y}" r="{radius:g}"/>'
     if state == "failed":
         return f'<path class="bad" d="M{px(x - 2.6)},{px(y - 2.6)}l5.2,5.2m0-5.2l-5.2,5.2"/>'
     if state == "early_stopped":
@@ -76,13 +90,13 @@ def shape(state: str, x: float, y: float, radius: float, *, outside: int = 0, is
     return f'<circle class="dot{live}" cx="{at_x}" cy="{at_y}" r="{radius:g}"/>'
 
 
-def thinned(marks: Sequence[TrialMark], most: int, *, best: int | None = None) -> list[TrialMark]:
-    """Return at most `most` marks at equal distances, including the last one and number `best`."""
+def thinned(marks: Sequence[TrialMark], most: int, *, best: Collection[int] = ()) -> list[TrialMark]:
+    """Return at most `most` marks at equal distances, including the last one, and those numbered `best`."""
     if len(marks) <= most:
         return list(marks)
     step = (len(marks) - 1) / (most - 1)
     places = {round(step * place) for place in range(most)}
-    return [mark for place, mark in enumerate(marks) if place in places or mark.number == best]
+    return [mark for place, mark in enumerate(marks) if place in places or mark.number in best]
 
 
 def spread(number: int) -> float:

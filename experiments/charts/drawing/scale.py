@@ -1,6 +1,7 @@
 """Scales from values to pixels, with a few ticks for grid lines and one number precision per axis."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from sys import float_info
@@ -60,6 +61,10 @@ class Linear:
         """Return a value with a few more digits than the ticks."""
         return self._numbers.long(value)
 
+    def texts(self, values: Sequence[float]) -> list[str]:
+        """Return the text of each value."""
+        return self._numbers.all_long(values)
+
 
 class Log:
     """A logarithmic scale; `low` and `high` must be above zero. One tick per decade, thinned to about `count`."""
@@ -82,6 +87,10 @@ class Log:
     def text(self, value: float) -> str:
         """Return a value with four digits, or as many as the scale's span needs."""
         return significant(value, self._digits)
+
+    def texts(self, values: Sequence[float]) -> list[str]:
+        """Return the text of each value."""
+        return [self.text(value) for value in values]
 
     def _short(self, value: float) -> str:
         return f"{value:,g}" if 1e-2 <= value < 1e5 else power(value)
@@ -173,6 +182,16 @@ class Numbers:
             return power(value, 3 if is_far else self.more_digits)
         written = _plain(value, 0 if value == round(value) else self.more_decimals)
         return power(value, 3) if value and not any(digit in written for digit in "123456789") else written
+
+    def all_long(self, values: Sequence[float]) -> list[str]:
+        """Return `long` of each value, in half the time if nearly all are plain fractions."""
+        if self.largest < 1e-3:
+            return [self.long(value) for value in values]
+        written, least = f",.{self.more_decimals}f", 10.0**-self.more_decimals
+        return [
+            format(value, written) if least <= abs(value) < 1e6 and value % 1 else self.long(value)
+            for value in values
+        ]
 
 
 def linear_or_log(
@@ -281,15 +300,19 @@ def _without_outliers(values: Sequence[float], keep: Sequence[float], gain: floa
     half = 3 * (middle_high / 2 - middle_low / 2)
     below, above = middle_low / 2 - half, middle_high / 2 + half  # halves, to avoid overflow
     few = max(1, len(ordered) // 10)
-    inside = [value for value in ordered if below <= value / 2 <= above]
-    if not inside or middle_low == middle_high:
+    begin, end = bisect_left(ordered, below, key=_half), bisect_right(ordered, above, key=_half)
+    if begin >= end or middle_low == middle_high:
         return low, high
-    near_low = inside[0] if sum(value / 2 < below for value in ordered) <= few else ordered[0]
-    near_high = inside[-1] if sum(value / 2 > above for value in ordered) <= few else ordered[-1]
+    near_low = ordered[begin] if begin <= few else ordered[0]
+    near_high = ordered[end - 1] if len(ordered) - end <= few else ordered[-1]
     near_low, near_high = min([*keep, near_low]), max([*keep, near_high])
     if high / 2 - low / 2 < gain * (near_high / 2 - near_low / 2):
         return low, high
     return near_low, near_high
+
+
+def _half(value: float) -> float:
+    return value / 2
 
 
 def _exponent(value: float) -> int:

@@ -44,11 +44,20 @@ class Chart:
 def safe(text: object) -> str:
     """Escape a text for content and attributes, and drop characters that XML cannot represent."""
     written = str(text)
-    if written.isprintable() and not (
-        "&" in written or "<" in written or ">" in written or '"' in written or "'" in written
-    ):  # nearly all of a chart's thousands of tooltips; this takes a third of the time
+    if _is_safe(written):  # nearly all of a chart's thousands of tooltips; this takes a third of the time
         return written
     return escape(INVALID_XML.sub("", written))
+
+
+def safe_all(texts: Sequence[str]) -> list[str]:
+    """Escape many texts as `safe` does. They are tested together, because nearly always none needs a change."""
+    return list(texts) if _is_safe("".join(texts)) else [safe(text) for text in texts]
+
+
+def _is_safe(text: str) -> bool:
+    return text.isprintable() and not (
+        "&" in text or "<" in text or ">" in text or '"' in text or "'" in text
+    )
 
 
 def clip(text: object, length: int) -> str:

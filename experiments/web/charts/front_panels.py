@@ -13,7 +13,7 @@ from experiments.messages import precise
 from experiments.models import Experiment, Hypervolume, TrialState
 
 from .panels import PANELS
-from .trial_sample import Row, front_numbers
+from .trial_sample import Row
 from .view import ChartView, Panel
 
 NO_RESULTS = "No trial has a result yet."
@@ -26,7 +26,7 @@ def pareto_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     names = [objective.metric for objective in objectives]
     y = names.index(view.options.front_y) if view.options.front_y in names else 0
     x = names.index(view.options.front_x) if view.options.front_x in names else (1 if y == 0 else 0)
-    front = front_numbers(experiment)
+    front = view.best
     marks = [
         ParetoMark(view.mark(row), values, is_front=row.number in front)
         for row in view.all_objectives.rows

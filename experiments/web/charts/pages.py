@@ -40,6 +40,7 @@ TIMELINE = "timeline"  # the only panel that changes with time
 POLL_S = 10.0
 SLOW_POLL_S = 30.0  # for experiments with many trials
 MANY = 5_000
+FRONT = "On the front"
 LARGE = 640  # width of a file, unless the chart is broad
 
 
@@ -158,7 +159,8 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
     def draw() -> Panel:
         drawing = panels_for(experiment)[key]
         panel = drawing(view, widths) if widths else drawing(view)
-        return replace(panel, sampled=part_of(view, panel))
+        label = FRONT if experiment.is_multi_objective else panel.best_label
+        return replace(panel, sampled=part_of(view, panel), best_label=label)
 
     return drawn_once(experiment, draw, minute, options, key, widths, view.url, version=view.version)
 

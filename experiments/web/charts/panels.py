@@ -22,7 +22,7 @@ from experiments.charts.parallel import MOST_LINES, parallel, ranked
 from experiments.charts.slices import WIDTHS as SLICE
 from experiments.charts.slices import slices
 from experiments.charts.timeline import Run, timeline
-from experiments.messages import precise
+from experiments.messages import best_value
 from experiments.messages import value as format_value
 from experiments.models import Failure, Trial, TrialState, status
 from experiments.runner.report import MAX_NAME
@@ -44,36 +44,34 @@ NOT_DRAWN = (TrialState.WAITING,)
 
 def history_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
+    rows = [row for row in view.dense_sample.rows if row.state not in NOT_DRAWN]
+    notes = {failure: Failure(failure).label for failure in {row.failure for row in rows} if failure}
     points = [
         HistoryPoint(
-            number=row.number,
-            value=row.value
-            if row.value is not None or row.state not in status.TRIAL_ALIVE
-            else row.last_value,
-            state=row.state,
-            note=Failure(row.failure).label if row.failure else "",
-            params=row.params,
+            row.number,
+            row.last_value if row.value is None and row.state in status.TRIAL_ALIVE else row.value,
+            row.state,
+            notes.get(row.failure, ""),
+            params,
         )
-        for row in view.sample.rows
-        if row.state not in NOT_DRAWN
+        for row, params in zip(rows, view.params_texts(rows), strict=True)
     ]
     is_filtered = view.options.condition is not None
     has_best = not experiment.is_multi_objective  # with several objectives, the front is highlighted instead
-    best = precise(experiment.best_value) if experiment.best_value is not None else ""
     chart = history(
         points,
         direction=view.direction,
         metric=view.objective,
         best_steps=None if is_filtered and has_best else best_steps(experiment),
-        best_text="" if is_filtered else best,
+        best_text="" if is_filtered or not has_best else best_value(experiment),
+        front=view.best if experiment.is_multi_objective else (),
         left=experiment.budget_left or 0 if experiment.is_active and not is_filtered else 0,
         edits=edits_of(experiment, url=view.url),
         href=view.href,
         is_log=view.options.is_log,
-        describe=view.params_text,
         widths=widths,
     )
-    drawn = some_of(len(points), len(points) if view.sample.is_all else view.sample.total)
+    drawn = some_of(len(points), len(points) if view.dense_sample.is_all else view.dense_sample.total)
     return Panel(
         "history", "Optimization history", f"{clip(view.objective, 40)} by trial, {drawn}", [chart], True
     )
@@ -172,7 +170,7 @@ def contour_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel
         view.axes[y],
         metric=view.objective,
         direction=view.direction,
-        best=view.experiment.best_number,
+        best=view.best,
         total=view.sample.total,
         widths=widths,
     )
@@ -185,7 +183,7 @@ def slices_panel(view: ChartView, widths: Sequence[int] = SLICE) -> Panel:
         view.marks,
         [view.axes[name] for name in names],
         metric=view.objective,
-        best=view.experiment.best_number,
+        best=view.best,
         is_log=view.options.is_log,
         widths=widths,
     )
@@ -215,7 +213,7 @@ def curves_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
         [_curve(view, trial, points) for trial in [*best, *alive]],
         other_curves=[_curve(view, trial, points) for trial in background_trials],
         metric=view.objective,
-        best=experiment.best_number,
+        best=view.best,
         smoothing=view.options.smooth,
         is_log=view.options.is_log,
         widths=widths,
@@ -295,7 +293,7 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
     chart = timeline(
         runs,
         now=local(view.now),
-        best=experiment.best_number,
+        best=view.best,
         total=max(total, len(runs)),
         edits={number: local(at) for number, at in revisions},
         widths=widths,
@@ -324,6 +322,8 @@ def part_of(view: ChartView, panel: Panel) -> tuple[int, int] | None:
     """Return (number of sampled trials, total) for a panel's data; None if they are all trials, or not a sample."""
     if panel.problem or panel.key not in OF_SAMPLE:
         return None
+    if panel.key == "history":
+        return None if view.dense_sample.is_all else (len(panel.chart.rows), view.dense_sample.total)
     total, drawn = view.values.total, len(view.values.rows)
     if panel.key == "parallel":
         drawn = min(len(panel.chart.rows), len(view.marks))

@@ -1,15 +1,16 @@
-"""The trials that charts draw: up to 2,000 all of them, otherwise a sample of 1,000 whose cost does not grow with
-their number.
+"""The trials that charts draw: up to 2,000 all of them, otherwise a sample whose cost does not grow with their number.
 
 Trial numbers are dense, and (experiment, number) is indexed, so evenly spaced numbers give an even sample. The latest
-trials, the best one and the improvements are always included.
+trials, the best one and the improvements are always included. The history draws 2,000 trials; the other charts draw
+every second one of its even part, because drawing or computing all of them would take too long.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.expressions import Combinable
@@ -17,17 +18,19 @@ from django.db.models.functions import Cast
 
 from experiments.charts.drawing.marks import AtLeast
 from experiments.models import Experiment, FrontTrial, Trial, status
+from experiments.models.plain_sql import read_rows
 from experiments.models.trial.base import is_number
 from experiments.search.nested_choice import flat
 from experiments.web.trial.trial_query import EXACT_TO
 
-MOST = 2_000  # trials that are all drawn
-SAMPLE = 1_000  # trials drawn of more than that
+MOST = 2_000  # trials drawn; if there are not more, all of them
 LATEST = 300
 BEHIND = 120
 MOST_ON_FRONT = 500  # trials of the Pareto front that are always drawn, the best of the first objective first
 PROBE = 400  # evenly spaced trials that show which share matches a filter
-CANDIDATES = 4 * SAMPLE  # evenly spaced trials that are checked against a filter with many matches
+CANDIDATES = 2 * MOST  # evenly spaced trials that are checked against a filter with many matches
+
+Columns = tuple[Any, ...]
 
 
 class Row(NamedTuple):
@@ -64,70 +67,120 @@ class Sample:
         return len(self.rows) >= self.total
 
 
+class Sampling:
+    """The choice of the trials to draw, of an experiment or of those that match a condition, and their columns, which
+    are read at most once.
+
+    `total` is the number of matching trials and whether it is exact; None: counted here.
+    """
+
+    def __init__(
+        self, experiment: Experiment, condition: Q | None = None, *, total: tuple[int, bool] | None = None
+    ) -> None:
+        self.experiment, self.condition = experiment, condition
+        self.matching = experiment.trials.filter(condition or Q())
+        if condition is None:
+            self.total = sum(experiment.count(state) for state in status.TRIAL_STATES)
+        else:
+            number, is_exact = total or _bounded(self.matching)
+            self.total = number if is_exact else AtLeast(number)
+        self.columns: list[Columns] = []
+        self.has_params = False  # whether they are among the columns
+        self.dense: Sample | None = None
+
+    @cached_property
+    def numbers(self) -> tuple[set[int], set[int]]:
+        """The numbers of the trials that are always drawn, and the evenly spaced ones: all of them, or at most `MOST`
+        together."""
+        if self.condition is None:
+            return _numbers(self.experiment)
+        return set(), {row[0] for row in self.columns}
+
+    def sample(self, *, is_dense: bool = False, with_params: bool = True) -> Sample:
+        """Return the trials, in at most five queries; six with several objectives. `is_dense`: up to `MOST` of them,
+        else every second one of the even part. Without their parameters, reading them takes a third of the time."""
+        if self.condition is not None and not (self.columns and self.has_params >= with_params):
+            self._read_matching(with_params)
+        always, even = self.numbers
+        if not is_dense and self.total > MOST:
+            even = set(sorted(even)[::2])
+        numbers = always | even
+        if self.dense and not is_dense:
+            rows = [_marked(row, row.number in even) for row in self.dense.rows if row.number in numbers]
+            return Sample(rows, self.total)
+        if self.condition is None and not (self.columns and self.has_params >= with_params):
+            self.columns = _columns(self.experiment, _listed(self.experiment, numbers), with_params)
+            self.has_params = with_params
+        columns = [row for row in self.columns if row[0] in numbers]
+        sample = Sample(_rows(self.experiment, columns, even, with_params=with_params), self.total)
+        if is_dense and with_params:
+            self.dense = sample
+        return sample
+
+    def _read_matching(self, with_params: bool) -> None:
+        """Read the matching trials, or a sample of them: the latest, the improvements, and evenly spaced ones."""
+        self.has_params = with_params
+        if self.total <= MOST:
+            self.columns = _columns(self.experiment, self.matching.order_by("number"), with_params)
+            return
+        first, last = _range(self.experiment)
+        improvements = _always_drawn(self.experiment, first, last) - set(range(last - LATEST + 1, last + 1))
+        share = self._share(first, last)
+        candidates = _spaced(first, last, min(round(1.1 * MOST / share), CANDIDATES))
+        newest = _columns(self.experiment, self.matching.order_by("-number")[:LATEST], with_params)
+        listed = self.matching.filter(number__listed=candidates | improvements).order_by("number")
+        by_number = {row[0]: row for row in _columns(self.experiment, listed, with_params)}
+        always = {row[0] for row in newest} | (improvements & by_number.keys())
+        even = sorted(by_number.keys() & candidates)
+        most = MOST - len(always)
+        if len(even) > most:
+            step = (len(even) - 1) / (most - 1)
+            even = [even[round(step * place)] for place in range(most)]
+        by_number.update((row[0], row) for row in newest)
+        self.numbers = always, set(even)
+        self.columns = [by_number[number] for number in sorted(always.union(even))]
+
+    def _share(self, first: int, last: int) -> float:
+        """Return which share of the trials matches, at least 1/400: exactly if they were counted, else of a few."""
+        if not isinstance(self.total, AtLeast):
+            return max(self.total / (last - first + 1), 1 / PROBE)
+        probe = _spaced(first, last, PROBE)
+        return max(1, self.matching.filter(number__listed=probe).order_by().count()) / len(probe)
+
+
 def sample_of(
     experiment: Experiment,
     condition: Q | None = None,
     *,
     total: tuple[int, bool] | None = None,
+    is_dense: bool = False,
     with_params: bool = True,
 ) -> Sample:
-    """Return the trials of an experiment, or those that match a condition, in at most five queries; six with several
-    objectives.
-
-    `total` is the number of matching trials and whether it is exact; None: counted here. Without their parameters,
-    reading the trials takes a third of the time.
-    """
-    if condition is None:
-        always, even = _numbers(experiment)
-        count = sum(experiment.count(state) for state in status.TRIAL_STATES)
-    else:
-        matching = experiment.trials.filter(condition)
-        number, is_exact = total or _bounded(matching)
-        count = number if is_exact else AtLeast(number)
-        if count <= MOST:
-            always, even = set(), set(_numbers_of(matching.order_by()))
-        else:
-            always, even = _matching_numbers(experiment, matching)
-    return Sample(_read(experiment, {*always, *even}, even, with_params=with_params), count)
+    """Return the trials that one chart draws, of an experiment, or of those that match a condition."""
+    return Sampling(experiment, condition, total=total).sample(is_dense=is_dense, with_params=with_params)
 
 
 def background_of(experiment: Experiment) -> list[Row]:
     """Return about 120 evenly spaced trials, to be drawn behind those that match a filter."""
     numbers = _spaced(*_range(experiment), BEHIND)
-    return _read(experiment, numbers, numbers, with_params=True)
+    columns = _columns(experiment, _listed(experiment, numbers), with_params=True)
+    return _rows(experiment, columns, numbers, with_params=True)
 
 
 def _numbers(experiment: Experiment) -> tuple[set[int], set[int]]:
     """Return the numbers that are always drawn, and the evenly spaced ones; together all of them or
-    at most `SAMPLE`."""
+    at most `MOST`."""
     first, last = _range(experiment)
     if last - first < MOST:
         return set(), set(range(first, last + 1))
     always = _always_drawn(experiment, first, last)
-    return always, _spaced(first, last, SAMPLE - len(always))
+    return always, _spaced(first, last, MOST - len(always))
 
 
 def _bounded(matching: QuerySet[Trial]) -> tuple[int, bool]:
     """Return the number of trials, counted up to a limit, and whether it is exact."""
     count = matching.order_by()[: EXACT_TO + 1].count()
     return min(count, EXACT_TO), count <= EXACT_TO
-
-
-def _matching_numbers(experiment: Experiment, matching: QuerySet[Trial]) -> tuple[set[int], set[int]]:
-    first, last = _range(experiment)
-    newest = _numbers_of(matching.order_by("-number")[:LATEST])
-    improvements = _always_drawn(experiment, first, last) - set(range(last - LATEST + 1, last + 1))
-    probe = _spaced(first, last, PROBE)
-    share = max(1, matching.filter(number__listed=probe).order_by().count()) / len(probe)
-    candidates = _spaced(first, last, min(round(1.1 * SAMPLE / share), CANDIDATES))
-    matches = set(_numbers_of(matching.filter(number__listed=candidates | improvements).order_by()))
-    always = {*newest, *(improvements & matches)}
-    even = sorted(matches & candidates)
-    most = SAMPLE - len(always)
-    if len(even) > most:
-        step = (len(even) - 1) / (most - 1)
-        even = [even[round(step * place)] for place in range(most)]
-    return always, set(even)
 
 
 def _range(experiment: Experiment) -> tuple[int, int]:
@@ -161,44 +214,46 @@ def _spaced(first: int, last: int, count: int) -> set[int]:
     return {first + round(step * place) for place in range(count)}
 
 
-def _numbers_of(trials: QuerySet[Trial]) -> list[int]:
-    return list(trials.values_list("number", flat=True))
+def _listed(experiment: Experiment, numbers: set[int]) -> QuerySet[Trial]:
+    return experiment.trials.filter(number__listed=numbers).order_by("number")
 
 
-def _read(experiment: Experiment, numbers: set[int], even: set[int], *, with_params: bool) -> list[Row]:
-    rows = experiment.trials.filter(number__listed=numbers).order_by("number")
-    further = tuple(experiment.further_objectives)
+def _columns(experiment: Experiment, trials: QuerySet[Trial], with_params: bool) -> list[Columns]:
+    """Return the columns of trials as the database's driver returns them: those of `Row`, JSON documents as text."""
     fields: list[str | Combinable] = [
         "number", "state", "value", "last_value", "failure", "revision__number", "duration_s",
-        *(["final_metrics"] if further else []),
+        *([Cast("final_metrics", TextField())] if experiment.further_objectives else []),
         *([Cast("params", TextField())] if with_params else []),
     ]  # fmt: skip
-    columns = list(rows.values_list(*fields))
-    params = _params_of(experiment, [row[-1] for row in columns]) if with_params else [{}] * len(columns)
+    return read_rows(trials.values_list(*fields))
+
+
+def _rows(experiment: Experiment, columns: list[Columns], even: set[int], *, with_params: bool) -> list[Row]:
+    params: list[dict[str, object]] = [{}] * len(columns)
+    if with_params:
+        params = _parsed([row[-1] for row in columns])
+        if experiment.settings.space.is_nested:
+            params = [flat(each) for each in params]
+    values_of_further: list[tuple[float | None, ...]] = [()] * len(columns)
+    if further := tuple(experiment.further_objectives):
+        metrics = _parsed([row[7] for row in columns])
+        values_of_further = [tuple([number_or_none(each.get(name)) for name in further]) for each in metrics]
     return [
-        Row(
-            number,
-            state,
-            value,
-            last_value,
-            failure,
-            params_of_trial,
-            revision,
-            duration_s,
-            number in even,
-            tuple([number_or_none(rest[0].get(name)) for name in further]) if further else (),
-        )
-        for (number, state, value, last_value, failure, revision, duration_s, *rest), params_of_trial in zip(
-            columns, params, strict=True
+        Row(number, state, value, last_value, failure, own, revision, duration_s, number in even, values)
+        for (number, state, value, last_value, failure, revision, duration_s, *_), own, values in zip(
+            columns, params, values_of_further, strict=True
         )
     ]
 
 
-def _params_of(experiment: Experiment, texts: list[str]) -> list[dict[str, object]]:
-    """Return the parameters of all trials from their columns as text. Parsing them together takes half as long as
-    parsing each."""
-    params = json.loads(f"[{','.join(texts)}]")
-    return [flat(each) for each in params] if experiment.settings.space.is_nested else params
+def _marked(row: Row, is_even: bool) -> Row:
+    return row if row.is_even is is_even else row._replace(is_even=is_even)
+
+
+def _parsed(documents: list[str]) -> list[dict[str, Any]]:
+    """Return the JSON documents of all trials. Parsing them together takes half as long as parsing each."""
+    parsed: list[dict[str, Any]] = json.loads(f"[{','.join(documents)}]")
+    return parsed
 
 
 def number_or_none(value: object) -> float | None:

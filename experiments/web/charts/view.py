@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -22,7 +22,7 @@ from experiments.web.experiment.charts import address
 
 from .axes_of_space import axes_of
 from .options import Options
-from .trial_sample import Row, Sample, sample_of
+from .trial_sample import Row, Sample, Sampling, front_numbers
 
 Version = tuple[object, ...]  # changes whenever a chart of the experiment changes
 IN_TOOLTIP = 4  # parameters, the most important ones
@@ -41,6 +41,7 @@ class Panel:
     problem: str = ""
     correlations: list[str] = field(default_factory=list)  # of slices: one per chart
     computed_at: datetime | None = None  # of data computed in the background
+    best_label: str = "Best"  # what the marks of the best trials mean
     sampled: tuple[int, int] | None = None  # numbers of rows and of all trials, if the data are of a sample
 
     @property
@@ -98,6 +99,13 @@ class ChartView:
         return axes_of(self.experiment.settings.space)
 
     @cached_property
+    def best(self) -> Collection[int]:
+        """The numbers of the trials that charts mark as the best: one, or those on the Pareto front."""
+        if self.experiment.is_multi_objective:
+            return front_numbers(self.experiment)
+        return set() if self.experiment.best_number is None else {self.experiment.best_number}
+
+    @cached_property
     def importance(self) -> Importance | None:
         return Importance.objects.filter(experiment=self.experiment, epoch=self.experiment.epoch).first()
 
@@ -139,9 +147,15 @@ class ChartView:
         return x, self.options.y or next((name for name in numbers_first if name != x), "")
 
     @cached_property
+    def sampling(self) -> Sampling:
+        options = self.options
+        total = options.selected.total if options.condition is not None and options.selected else None
+        return Sampling(self.experiment, options.condition, total=total)
+
+    @cached_property
     def all_objectives(self) -> Sample:
         """The trials with the first objective as their value, and their further objectives."""
-        return self._sample()
+        return self.sampling.sample()
 
     @cached_property
     def sample(self) -> Sample:
@@ -150,19 +164,18 @@ class ChartView:
         return replace(sample, rows=self.by_objective(sample.rows))
 
     @cached_property
+    def dense_sample(self) -> Sample:
+        """More trials than `sample`, for the history, which draws them quickly."""
+        sample = self.sampling.sample(is_dense=True)
+        return replace(sample, rows=self.by_objective(sample.rows))
+
+    @cached_property
     def values(self) -> Sample:
         """The same trials for charts that need no parameters, which are not read if no other chart has read them."""
         if "all_objectives" in self.__dict__:
             return self.sample
-        sample = self._sample(with_params=False)
+        sample = self.sampling.sample(with_params=False)
         return replace(sample, rows=self.by_objective(sample.rows))
-
-    def _sample(self, *, with_params: bool = True) -> Sample:
-        options = self.options
-        if options.condition is None:
-            return sample_of(self.experiment, with_params=with_params)
-        total = options.selected.total if options.selected else None
-        return sample_of(self.experiment, options.condition, total=total, with_params=with_params)
 
     def by_objective(self, rows: list[Row]) -> list[Row]:
         """Return the rows with the objective of the URL as their value."""
@@ -222,6 +235,20 @@ class ChartView:
         more = len(params) - len(shown)
         return ", ".join([*shown, f"{more} more"] if more > 0 else shown)
 
+    def params_texts(self, rows: Sequence[Row]) -> list[str]:
+        """Return `params_text` of the parameters of many trials, by column, which takes half the time."""
+        params = [row.params for row in rows]
+        try:
+            columns = [_cells(label, [each[name] for each in params]) for name, label in self._in_tooltip]
+        except KeyError:  # nested choices: not every trial has every parameter
+            return [self.params_text(each) for each in params]
+        shown = len(columns)
+        texts = [", ".join(cells) for cells in zip(*columns, strict=True)] if columns else [""] * len(params)
+        return [
+            text if len(each) <= shown else f"{text}, {len(each) - shown} more"
+            for text, each in zip(texts, params, strict=True)
+        ]
+
     @cached_property
     def _in_tooltip(self) -> list[tuple[str, str]]:
         return [(name, clip(name, 40)) for name in self.names[:IN_TOOLTIP]]
@@ -236,6 +263,22 @@ class ChartView:
 def has_result(row: Row) -> bool:
     """Return whether a trial has ended with a value."""
     return row.value is not None and row.state in status.TRIAL_SETTLED and row.state != TrialState.FAILED
+
+
+def _cells(label: str, values: Sequence[object]) -> list[str]:
+    """Return the text of each value of a parameter, with its label."""
+    written: dict[object, str] = {}  # choices and integers, which repeat
+    cells = []
+    for value in values:
+        if type(value) is str or type(value) is int:
+            if (cell := written.get(value)) is None:
+                cell = written[value] = f"{label} {_cell(value)}"
+        elif type(value) is float and 1e-4 <= value < 9_999:  # most fractions, as `_cell` writes them
+            cell = f"{label} {value:.4g}"
+        else:
+            cell = f"{label} {_cell(value)}"
+        cells.append(cell)
+    return cells
 
 
 def _cell(value: object) -> str:

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from experiments.charts.curve import MAX_SIBLINGS, Series, curve
 from experiments.charts.drawing.svg import Chart, Svg, element, px
 from experiments.charts.history import Edit, Point, history
-from experiments.messages import precise
+from experiments.messages import best_value
 from experiments.models import Experiment, Failure, Trial, status
 from experiments.reports.comparison import best_steps
 
@@ -51,7 +51,7 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
         direction=experiment.direction,
         metric=experiment.metric,
         best_steps=best_steps(experiment),
-        best_text=precise(experiment.best_value) if experiment.best_value is not None else "",
+        best_text=best_value(experiment),
         left=budget_left,
         edits=edits_of(experiment, url=url),
         href=address(url),
@@ -61,6 +61,8 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
 
 def edits_of(experiment: Experiment, *, url: str) -> list[Edit]:
     """Return the latest edits of the running experiment, each with the last trial that started before it."""
+    if experiment.revision.number == 1:
+        return []
     started = experiment.trials.filter(started_at__lte=OuterRef("at")).order_by("-started_at")
     revisions = experiment.revisions.filter(number__gt=1).annotate(
         after=Subquery(started.values("number")[:1])

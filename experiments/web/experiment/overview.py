@@ -199,6 +199,7 @@ def _history_chart(
         "has_trials": True,
         "chart": chart,
         "is_all": is_all,
+        "trial_count": sum(experiment.count(state) for state in status.TRIAL_STATES),
         "shows_data": request.GET.get("show") == "data",
         "settings": settings,
     }

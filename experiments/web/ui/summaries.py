@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from experiments.messages import (
     ago,
+    best_value,
     bytes_,
     clock,
     count,
@@ -122,7 +123,7 @@ def _best(experiment: Experiment, best: Trial | None, url: str) -> Fact:
     note = format_html('<a href="{0}{1}/">#{1}</a>', url, experiment.best_number)
     if best and best.ended_at:
         note = format_html("{}, {}", note, ago(best.ended_at))
-    return Fact(name, precise(experiment.best_value), note=note, title=repr(experiment.best_value))
+    return Fact(name, best_value(experiment), note=note, title=repr(experiment.best_value))
 
 
 def _front(experiment: Experiment, url: str) -> list[Fact]:

@@ -16,7 +16,7 @@ from django.urls import reverse
 from experiments.models import Experiment, Importance, Outcome, Point
 from experiments.web.charts import brush
 from experiments.web.charts.panels import PANELS
-from experiments.web.charts.trial_sample import LATEST, MOST, SAMPLE, sample_of
+from experiments.web.charts.trial_sample import LATEST, MOST, Sampling, sample_of
 from tests.people import as_, end_all
 from tests.web.trial.test_table import many
 
@@ -261,16 +261,32 @@ def test_a_large_search_is_drawn_from_a_sample_that_keeps_the_best_and_the_lates
     many(experiment, 4_000, last=experiment.last_number)
     Experiment.objects.filter(pk=experiment.pk).update(best_number=1_234, trace=[[17, 0.1], [1_234, 0.9]])
     experiment.refresh_from_db()
-    sample = sample_of(experiment)
-    numbers = [row.number for row in sample.rows]
-    assert len(numbers) <= SAMPLE < MOST < sample.total and not sample.is_all
-    assert {17, 1_234} <= set(numbers)
     latest = range(experiment.last_number - LATEST + 1, experiment.last_number + 1)
-    assert set(latest) <= set(numbers)
-    even = [row.number for row in sample.rows if row.is_even]
-    gaps = {b - a for a, b in zip(even, even[1:], strict=False)}
-    assert max(gaps) - min(gaps) <= 1, "evenly spaced"
-    assert max(gaps) <= experiment.last_number / (SAMPLE - LATEST - 2) + 1, "as densely as the sample allows"
+    dense, sample = sample_of(experiment, is_dense=True), sample_of(experiment)
+    assert {row.number for row in sample.rows} < {row.number for row in dense.rows}
+    for each, fewest, most in ((dense, 1_850, MOST), (sample, 1_000, 1_200)):
+        numbers = [row.number for row in each.rows]
+        assert fewest < len(numbers) <= most < each.total and not each.is_all
+        assert {17, 1_234} <= set(numbers)
+        assert set(latest) <= set(numbers)
+        even = [row.number for row in each.rows if row.is_even]
+        gaps = {b - a for a, b in zip(even, even[1:], strict=False)}
+        assert max(gaps) - min(gaps) <= 1, "evenly spaced"
+        dense_gap = experiment.last_number / (MOST - LATEST - 2)
+        assert max(gaps) <= (1 if each is dense else 2) * dense_gap + 1, "as densely as the sample allows"
+
+
+def test_the_sample_is_the_same_whether_or_not_the_history_was_drawn_before(running):
+    """Charts of one page share what they read."""
+    experiment = running(max_trials=5_000, taken=0)
+    many(experiment, 4_000, last=experiment.last_number)
+    experiment.refresh_from_db()
+    from experiments.filters.trials import TrialFields
+
+    for condition in (None, TrialFields.of(experiment).condition("state:succeeded")):
+        shared = Sampling(experiment, condition)
+        shared.sample(is_dense=True)
+        assert shared.sample() == sample_of(experiment, condition)
 
 
 def test_a_filter_with_many_matches_is_sampled_and_with_few_is_complete(running):
@@ -283,8 +299,10 @@ def test_a_filter_with_many_matches_is_sampled_and_with_few_is_complete(running)
     few = sample_of(experiment, fields.condition("state:failed"))
     assert few.is_all and len(few.rows) == few.total == 600
     many_of = sample_of(experiment, fields.condition("state:succeeded"))
-    assert many_of.total == 5_400 and 900 < len(many_of.rows) <= SAMPLE
-    assert {row.state for row in many_of.rows} == {"succeeded"}
+    dense = sample_of(experiment, fields.condition("state:succeeded"), is_dense=True)
+    assert many_of.total == 5_400 and 1_000 < len(many_of.rows) <= 1_200
+    assert 1_850 < len(dense.rows) <= MOST
+    assert {row.state for row in dense.rows} == {"succeeded"}
 
 
 def test_charts_of_a_filter_do_not_count_more_trials_than_the_table(running, carol, monkeypatch):
@@ -296,7 +314,7 @@ def test_charts_of_a_filter_do_not_count_more_trials_than_the_table(running, car
     with CaptureQueriesContext(connection) as queries:
         html = as_(carol).get(f"{url}?filter=state:succeeded").content.decode()
     shown = re.search(r"accuracy by trial, ([\d,]+) of 2,100\+ trials", html)
-    assert shown and int(shown[1].replace(",", "")) <= SAMPLE
+    assert shown and int(shown[1].replace(",", "")) <= MOST
     counts = [
         each["sql"] for each in queries if "COUNT(" in each["sql"] and "experiments_trial" in each["sql"]
     ]

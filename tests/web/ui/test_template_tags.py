@@ -9,6 +9,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from experiments import messages
+from experiments.models import Experiment
 from experiments.scheduler.estimate import Estimate
 from experiments.templatetags import ui
 from experiments.web.ui import estimates
@@ -119,6 +120,23 @@ def test_a_column_shows_as_many_digits_as_its_spread_needs(values, texts):
 def test_a_number_that_stands_alone_is_shown_in_full(number, text):
     """TD-V10: up to eight decimals, or twelve digits."""
     assert messages.precise(number) == text
+
+
+@pytest.mark.parametrize(
+    ("trace", "text"),
+    [
+        ([[1, 0.98222222222]], "0.9822"),
+        ([[1, 0.5], [7, 0.98222222222]], "0.9822"),
+        ([[1, 0.98222111111], [7, 0.98222222222]], "0.982222"),
+        ([[1, 2.5], [7, 3.0]], "3"),
+        ([[1, 4.0], [7, 12345678.0]], "12345678"),
+        ([], "—"),
+    ],
+)
+def test_the_best_has_as_many_decimals_as_tell_it_from_the_earlier_bests(trace, text):
+    """TD-V10: charts, facts and the wall alike."""
+    best = Experiment(trace=trace, best_value=trace[-1][1] if trace else None)
+    assert messages.best_value(best) == text
 
 
 @pytest.mark.parametrize(
