@@ -216,6 +216,7 @@ def test_the_pareto_front_of_several_objectives_survives(
     assert front[0] == front[1]
 
 
+@pytest.mark.django_db
 def test_copies_that_a_killed_control_process_left_are_removed(data: Path) -> None:
     """TD-S2."""
     (data / "import-abc").mkdir()
