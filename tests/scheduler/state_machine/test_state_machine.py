@@ -83,6 +83,8 @@ class AnyOrder(People, RuleBasedStateMachine):
                 goal=draw.choice([None, None, 9.0]),
                 max_duration_s=600.5 if has_limit else None,
             )
+        if self.is_about_holds:
+            self.it.limit("workspace", soft_s=60.5, hard_s=300.5)
         for key in self.it.model.experiments:
             self.apply(key, "enqueue")
             self.it.look(key)
