@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment, LogPiece, Trial
 from tests.browser.conftest import PHONE, WHOLE, is_wider_than_its_window
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -252,9 +253,16 @@ def test_the_log_of_a_test_run_begins_at_its_end(open_as, bob, lab):
     LogPiece.objects.create(trial=trial, offset=0, size=len(text), data=text.encode())
     Trial.objects.filter(pk=trial.pk).update(state="running", log_bytes=len(text))
     page.reload()
-    page.locator("#test_run .log").scroll_into_view_if_needed()
-    expect(page.get_by_role("button", name="7.25", exact=True)).to_be_in_viewport()
-    expect(page.get_by_role("button", name="0.0", exact=True)).not_to_be_in_viewport()
+    log = page.locator("#test_run .log")
+    expect(log).to_be_visible()
+
+    def is_within_the_log(name: str) -> bool:
+        button, frame = page.get_by_role("button", name=name, exact=True).bounding_box(), log.bounding_box()
+        assert button and frame
+        return frame["y"] <= button["y"] and button["y"] + button["height"] <= frame["y"] + frame["height"]
+
+    eventually(lambda: is_within_the_log("7.25"), what="the end of the log")
+    assert not is_within_the_log("0.0")
 
 
 def test_the_arguments_of_a_script_are_read_into_the_rows(open_as, bob, lab, tmp_path):

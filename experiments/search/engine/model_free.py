@@ -13,7 +13,6 @@ from experiments.search.space import Space, seed_of
 
 from .history import History
 from .problem import Problem, Suggestion
-from .sequences import SEQUENCES
 
 # Duplicates (by rounding) to skip in an infinite grid before one is proposed anyway.
 _MAX_DUPLICATES = 1000
@@ -142,6 +141,8 @@ def _sequence(
     dimensions: int, index: int, length: int, seed: int, *, sequence: str, scramble: bool
 ) -> tuple[tuple[float, ...], ...]:
     """Return points number `index` to `index + length - 1` of a sequence."""
+    from .sequences import SEQUENCES  # imported here because pages need no numpy
+
     return tuple(
         map(tuple, SEQUENCES[sequence](dimensions, index, length, seed=seed, scramble=scramble).tolist())
     )
