@@ -16,6 +16,8 @@ from experiments import database_clock
 from experiments.charts.drawing.axes import BESIDE_RAIL
 from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
+from experiments.messages import decimals_of
+from experiments.messages import value as format_value
 from experiments.models import Event, Experiment, Invalid, Refused, Trial, TrialState, Worker, status
 from experiments.models.plain_sql import RowStatement
 from experiments.permissions import may, require
@@ -257,6 +259,7 @@ class RunningTrial:
     """A running trial with its progress, its last heartbeat and the curve so far."""
 
     trial: Trial
+    last_text: str  # its last result, with as many decimals as tell it from the others and the best one
     progress: TrialProgress
     heartbeat: str
     is_late: bool
@@ -272,12 +275,14 @@ def _running_context(
     now: datetime,
 ) -> dict[str, object]:
     points = metric_series.of_many(alive, experiment.metric)
+    decimals = decimals_of([experiment.best_value, *(trial.last_value for trial in alive)])
     may_stop = may(request.user, "stop_trial", experiment) and status.is_offered(
         "stop_trial", experiment.state
     )
     rows = [
         RunningTrial(
             trial,
+            format_value(trial.last_value, decimals),
             trial_progress(trial, finished.get(experiment.pk, Finished()), now),
             heartbeat=descriptions.last_heartbeat(trial.worker, now),
             is_late=descriptions.is_late(trial.worker, now),

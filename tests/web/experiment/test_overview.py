@@ -153,6 +153,18 @@ def test_what_runs_tells_its_worker_and_heartbeat(running, bob):
     assert f'<form method="post" action="{stop}"' in html
 
 
+def test_what_runs_has_as_many_digits_as_tell_its_results_apart(running, bob):
+    """TD-V10: among each other and from the best one; in full in the tooltip."""
+    experiment = running(taken=2)
+    for number, value in ((1, 0.8916666666666667), (2, 0.45)):
+        Trial.objects.filter(number=number).update(last_step=7, last_value=value)
+    html = overview(bob, experiment)
+    assert 'title="0.8916666666666667">0.8917</span>' in html and 'title="0.45">0.4500</span>' in html
+    Trial.objects.filter(number=2).update(last_value=0.89166412)
+    html = overview(bob, experiment)
+    assert ">0.89167</span>" in html and ">0.89166</span>" in html
+
+
 def test_a_late_heartbeat_is_news(running, bob):
     """TD-X5: age is not in the entity tag, "late" is."""
     experiment, client = running(), as_(bob)
