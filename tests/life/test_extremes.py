@@ -70,19 +70,21 @@ def test_a_flood_of_output_keeps_its_beginning_and_its_end(megabytes: int, run: 
 
 
 def test_output_that_waited_for_the_database_keeps_its_end(
-    run: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TD-S2: nothing was stored while the trial ran; its slot stores all of it, and the reason of the failure."""
-    store, slot = reports._store, threading.current_thread()
+    store, slot, refused = reports._store, threading.current_thread(), tmp_path / "refused"
 
     def store_in_the_slot(*arguments: Any) -> None:
         if threading.current_thread() is not slot:
+            refused.touch()
             raise DatabaseError("away")
         store(*arguments)
 
     monkeypatch.setattr(reports, "_store", store_in_the_slot)
     trial = run(
-        "import time\nprint('x' * 3_000_000, flush=True)\ntime.sleep(1.5)\nraise SystemExit('the reason')"
+        "import os, time\nprint('x' * 3_000_000, flush=True)\n"
+        f"while not os.path.exists({str(refused)!r}): time.sleep(0.01)\nraise SystemExit('the reason')"
     )
     assert (trial.state, trial.log_bytes) == ("failed", 3_000_000 + len("\nthe reason\n"))
     assert LogPiece.tail(trial.pk).endswith(b"x\nthe reason\n")
