@@ -11,8 +11,9 @@ import time
 
 from trialdeck import caller_environment, discovery, embedded, errors, lookup, resuming
 from trialdeck.config import ExperimentConfig, seconds
+from trialdeck.experiment.trial_controls import TrialControls
 from trialdeck.field_names import in_terms_of
-from trialdeck.nni.types import RunMode, TrialJob, trial_job
+from trialdeck.nni.types import RunMode
 from trialdeck.notebook.views import NotebookViews
 from trialdeck.progress import Progress
 from trialdeck.queries import ExperimentQueries
@@ -33,7 +34,7 @@ MOST_CAUSES = 3  # causes of failures printed at the end
 UNREACHABLE_S = 60.0  # how long a wait tolerates an unreachable console, for example during a restart
 
 
-class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
+class Experiment(NotebookViews, ScheduleControls, TrialControls, ExperimentQueries):
     """A new experiment, or an existing one (`connect`, `resume`, `view`).
 
     `Experiment('local')` starts with an empty configuration; the argument may also be an ExperimentConfig, or a dict
@@ -287,29 +288,6 @@ class Experiment(NotebookViews, ScheduleControls, ExperimentQueries):
     def update_search_space(self, value: dict[str, Any]) -> None:
         """Set the search space of future trials."""
         self._change(space_document=value)
-
-    def kill_trial_job(self, trial_job_id: str) -> None:
-        """Stop a trial, by ID or number, and wait until its processes have ended."""
-        self._require_writable()
-        path = f"{self._path}/trials/{self._number(trial_job_id)}"
-        self._connected().post(f"{path}/stop")
-        self._until(
-            lambda: self._connected().get(path)["state"] not in ("waiting", "running", "stopping"),
-            event=f"the end of trial {trial_job_id}",
-        )
-
-    def rerun(self, trial_job_id: str, command: str = "original") -> TrialJob:
-        """Run the parameters of a failed trial again. `command`: "original", or "current" if it was edited."""
-        self._require_writable()
-        path = f"{self._path}/trials/{self._number(trial_job_id)}/rerun"
-        return trial_job(self._connected().post(path, {"command": command}))
-
-    def add_trial(self, parameters: dict[str, Any]) -> TrialJob:
-        """Add a trial with the given values, which may be outside the search space. The trial does not count toward the
-        budget."""
-        self._require_writable()
-        path = f"{self._path}/trials"
-        return trial_job(self._when_started(lambda: self._connected().post(path, {"params": parameters})))
 
     # --- internals -----------------------------------------------------------------------------------------
 
