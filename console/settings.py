@@ -181,7 +181,11 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["experiments.templatetags.live", "experiments.templatetags.actions"],
+            "builtins": [
+                "experiments.templatetags.live",
+                "experiments.templatetags.actions",
+                "experiments.templatetags.memoized",
+            ],
         },
     },
 ]
