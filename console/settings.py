@@ -233,6 +233,7 @@ LOGOUT_REDIRECT_URL = "sign-in"
 # Browsers share cookies between the ports of a host: two consoles on one machine must not sign each other out. A new
 # secret key does not sign anybody out either, as long as the oldest one is still listed.
 _mark = hashlib.sha256(b"cookie:" + [SECRET_KEY, *SECRET_KEY_FALLBACKS][-1].encode()).hexdigest()[:8]
+SESSION_ENGINE = "experiments.web.account.session_store"
 SESSION_COOKIE_NAME = f"trialdeck_session_{_mark}"
 CSRF_COOKIE_NAME = f"trialdeck_csrf_{_mark}"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

@@ -18,6 +18,7 @@ from uuid import UUID
 from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
+from django.db.models.base import ModelState
 
 from experiments.models.fields import ExactJSONField
 
@@ -305,7 +306,12 @@ class _Part:
             convert(value) if convert and value is not None else value
             for convert, value in zip(self._converters, values, strict=False)
         ]
-        return self._model.from_db(DEFAULT_DB_ALIAS, self.columns, read)
+        # As `Model.from_db`, which takes ten times longer: columns that were not read are read when they are used.
+        row = self._model.__new__(self._model)
+        row.__dict__.update(zip(self.columns, read, strict=True))
+        row._state = ModelState()
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+        return row
 
 
 def _related_model(model: type[models.Model], name: str) -> type[models.Model]:

@@ -11,6 +11,7 @@ from django.db import models, transaction
 
 from .account.user import User
 from .fields import ExactJSONField, StampField
+from .plain_sql import RowStatement
 from .settings import LOCKED, Settings
 from .status import ExperimentState
 
@@ -49,6 +50,14 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return f"revision {self.number}"
+
+    @classmethod
+    def with_key(cls, pk: int) -> Revision:
+        """Return a revision by its key with a statement that is compiled once. Raise `DoesNotExist`."""
+        revision = _by_key.object(pk=pk)
+        if revision is None:
+            raise cls.DoesNotExist(f"There is no revision with the key {pk}.")
+        return revision
 
     @property
     def who(self) -> str:
@@ -112,3 +121,6 @@ class Revision(models.Model):
                 settings = Settings.checked({**settings.document(), **locked_values})
             note = f"revision {self.number} again"
             return experiment.change(by=by, settings=settings, seen=seen, note=note).is_revised
+
+
+_by_key = RowStatement(Revision, lambda pk: Revision.objects.filter(pk=pk).order_by(), pk=-1_000_000_007)

@@ -128,10 +128,11 @@ def _class(*names: str) -> str:
 
 
 def _csrf_field(context: Context) -> str:
-    """Return the hidden CSRF field of a form. The token is masked once for all forms of a template."""
+    """Return the hidden CSRF field of a form. The token is masked once for all forms of a page, like that of the tag
+    `csrf_token`."""
     render_context = context.render_context
     if "csrf_field" not in render_context:
-        token = get_token(context["request"])
+        token = context.get("csrf_token") or get_token(context["request"])
         render_context["csrf_field"] = f'<input type="hidden" name="csrfmiddlewaretoken" value="{token}">'
     field: str = render_context["csrf_field"]
     return field

@@ -32,7 +32,9 @@ class MemoizedNode(Node):
         # Types are part of the key: text that is safe as HTML equals the same text that is not, and True equals 1.
         types = [type(value) for value in values]
         if not PLAIN.issuperset(types):
-            named = ", ".join(f"{path} is a {kind.__name__}" for path, kind in zip(self._paths, types, strict=True))
+            named = ", ".join(
+                f"{path} is a {kind.__name__}" for path, kind in zip(self._paths, types, strict=True)
+            )
             raise TypeError(f"memoized takes text, whole numbers, True, False and None: {named}.")
         key = (get_script_prefix(), *values, *types)
         html = self._html.get(key)
@@ -53,6 +55,7 @@ class MemoizedNode(Node):
                 holder = holder.setdefault(part, {})
             holder[name] = value
         block_context = Context(alone, context.autoescape, context.use_l10n, context.use_tz)
+        assert context.template, "a node is rendered with its template"
         block_context.template = context.template
         with block_context.render_context.push_state(context.template):
             return self.nodelist.render(block_context)

@@ -5,8 +5,10 @@ Every filter returns `—` for a missing value (None or "").
 
 from __future__ import annotations
 
+import html
+from collections.abc import Iterable
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote_plus, urlencode
 
 from django import forms, template
@@ -68,6 +70,7 @@ for text_filter in (
 register.filter("bytes", bytes_)
 
 MOST_DETAIL = 300  # characters of an entry of the activity
+ARIA_CURRENT, _SPAN_COUNT = ' aria-current="page"', '<span class="count">{}</span>'
 PLACE_IN_LIST = ("page", "after", "before")  # query parameters that a new order or filter resets
 
 
@@ -185,17 +188,95 @@ class FeedEntry(Protocol):
 
 @register.simple_tag
 def feed_entry(entry: FeedEntry, trials_url: str) -> SafeString:
-    """Return the text of an entry. Written in Python because the overview has 60 of them."""
+    """Return the text of an entry of the activity."""
+    return SafeString(_entry(entry, escape(trials_url)))
+
+
+@register.simple_tag
+def folded_entries(entries: Iterable[FeedEntry], trials_url: str) -> SafeString:
+    """Return folded entries as items of a list. Written in Python because the overview has 60 of them."""
+    url = escape(trials_url)
+    return SafeString("".join(f"<li>{_entry(entry, url)}</li>" for entry in entries))
+
+
+def _entry(entry: FeedEntry, trials_url: str) -> str:
     detail = entry.detail if len(entry.detail) <= MOST_DETAIL else Truncator(entry.detail).chars(MOST_DETAIL)
-    parts = [
-        conditional_escape(entry.before),
-        f'<a href="{escape(trials_url)}{entry.trial.number}/">#{entry.trial.number}</a>'
-        if entry.trial
-        else "",
-        conditional_escape(entry.after),
-        f"<small>{conditional_escape(detail)}</small>" if detail else "",
-    ]
-    return mark_safe(f"<span>{' '.join(filter(None, parts))}</span>")  # noqa: S308 (escaped)
+    parts = [html_of(entry.before)] if entry.before else []
+    if entry.trial:
+        parts.append(f'<a href="{trials_url}{entry.trial.number}/">#{entry.trial.number}</a>')
+    if entry.after:
+        parts.append(html_of(entry.after))
+    if detail:
+        parts.append(f"<small>{html_of(detail)}</small>")
+    return f"<span>{' '.join(parts)}</span>"
+
+
+def html_of(value: Any) -> str:
+    """Return a value as HTML, escaped unless it is safe: as `conditional_escape`, which takes five times longer."""
+    return html.escape(value) if type(value) is str else conditional_escape(value)
+
+
+# Links and numbers of a page head
+
+
+class TabLink(Protocol):
+    """A tab: a link, which is the current page or not."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def is_current(self) -> bool: ...
+
+    @property
+    def count(self) -> int | None: ...
+
+
+@register.simple_tag
+def tab_links(tabs: Iterable[TabLink]) -> SafeString:
+    """Return the links of tabs."""
+    return SafeString(
+        "".join(
+            f'<a href="{html_of(tab.url)}"{ARIA_CURRENT if tab.is_current else ""}>{html_of(tab.label)}'
+            f"{'' if tab.count is None else _SPAN_COUNT.format(html_of(count(tab.count)))}</a>"
+            for tab in tabs
+        )
+    )
+
+
+class NamedValue(Protocol):
+    """A value of a page head."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def value(self) -> object: ...
+
+    @property
+    def of(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+
+@register.simple_tag
+def fact_rows(facts: Iterable[NamedValue]) -> SafeString:
+    """Return the values of a page head as parts of a description list."""
+    return SafeString("".join(map(_fact, facts)))
+
+
+def _fact(fact: NamedValue) -> str:
+    title = f' title="{html_of(fact.title)}"' if fact.title else ""
+    of = f'<span class="of">{html_of(fact.of)}</span>' if fact.of else ""
+    note = f"<dd>{html_of(fact.note)}</dd>" if fact.note else ""
+    return f"<div><dt>{html_of(fact.name)}</dt><dd{title}>{html_of(fact.value)} {of}</dd>{note}</div>"
 
 
 @cache  # a table has hundreds of icons, and the sprite's URL never changes within a process

@@ -17,7 +17,8 @@ from experiments.charts.drawing.parameter_axis import Parameter, text_of
 from experiments.charts.drawing.svg import Chart, clip
 from experiments.messages import decimals_of
 from experiments.messages import value as format_value
-from experiments.models import Experiment, Hypervolume, Importance, TrialState, status
+from experiments.models import Experiment, Hypervolume, Importance, Trial, TrialState, status
+from experiments.models.plain_sql import Statement
 from experiments.web.experiment.charts import address
 
 from .axes_of_space import axes_of
@@ -61,17 +62,32 @@ class Panel:
 
 def version_of(experiment: Experiment) -> Version:
     """Return a version that changes whenever a chart of this experiment changes. At most three queries."""
-    computed = [
-        Importance.objects.filter(experiment=experiment).values_list("computed_at", flat=True).first()
-    ]
+    statements = [_importance_computed_at]
     if experiment.is_multi_objective:
-        volumes = Hypervolume.objects.filter(experiment=experiment)
-        computed.append(volumes.values_list("computed_at", flat=True).first())
-    alive = None
+        statements.append(_hypervolume_computed_at)
     if experiment.alive_count:
-        running = experiment.trials.filter(state__in=status.TRIAL_ALIVE)
-        alive = running.aggregate(Sum("version"))
-    return experiment.version, *computed, alive
+        statements.append(_alive_versions)
+    return experiment.version, *(tuple(query.rows(experiment=experiment.pk)) for query in statements)
+
+
+_importance_computed_at, _hypervolume_computed_at = (
+    Statement(
+        lambda experiment, model=model: (
+            model.objects.filter(experiment=experiment).order_by().values_list("computed_at")[:1]
+        ),
+        experiment=-1_000_000_007,
+    )
+    for model in (Importance, Hypervolume)
+)
+_alive_versions = Statement(
+    lambda experiment: (
+        Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ALIVE)
+        .order_by()
+        .values("experiment")
+        .values_list(Sum("version"))
+    ),
+    experiment=-1_000_000_007,
+)
 
 
 class ChartView:

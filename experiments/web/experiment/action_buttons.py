@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from django.urls import reverse
 
-from experiments.models import Experiment, ExperimentState, Queue, User, status
+from experiments.models import Experiment, ExperimentState, Queue, User, Workspace, status
 from experiments.models.experiment.base import Visibility
+from experiments.models.plain_sql import Statement
 from experiments.permissions import missing
 
 ICONS = {
@@ -119,8 +120,16 @@ def pin_button(experiment: Experiment) -> Button:
 
 def _may_move(experiment: Experiment) -> bool:
     """Return whether there is another queue to move it to."""
-    queues = Queue.objects.granted_to(experiment.workspace)
-    return queues.exclude(pk=experiment.queue_id or 0).exists()
+    return bool(_other_queues.rows(workspace=experiment.workspace_id, queue=experiment.queue_id or 0))
+
+
+_other_queues = Statement(
+    lambda workspace, queue: (
+        Queue.objects.granted_to(Workspace(pk=workspace)).exclude(pk=queue).order_by().values_list("pk")[:1]
+    ),
+    workspace=-1_000_000_007,
+    queue=-1_000_000_009,
+)
 
 
 def button(experiment: Experiment, verb: str, user: User) -> Button:

@@ -8,7 +8,7 @@ from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 
 from experiments.charts.curve import MAX_SIBLINGS, Series, curve
-from experiments.charts.drawing.svg import Chart, Svg, element, px
+from experiments.charts.drawing.svg import Chart, Svg, element
 from experiments.charts.history import Edit, Point, history
 from experiments.messages import best_value
 from experiments.models import Experiment, Failure, Trial, status
@@ -143,18 +143,19 @@ def small_curve(points: metric_series.Points) -> Svg:
     if len(reported) < 2:
         return Svg()
     first, last = reported[0][0], reported[-1][0]
-    low, high = min(value for _, value in reported), max(value for _, value in reported)
+    values = [value for _, value in reported]
+    low, high = min(values), max(values)
     wide, tall = (last - first) or 1, (high / 2 - low / 2) or 1
 
-    def at(step: int, value: float) -> str:
-        x = (step - first) / wide * SPARK_WIDTH
-        y = SPARK_HEIGHT - 2 - (value / 2 - low / 2) / tall * (SPARK_HEIGHT - 4)
-        return f"{px(x)},{px(y)}"
-
+    # Written without the functions for coordinates and elements: a page has hundreds of points.
+    bottom, height = SPARK_HEIGHT - 2, SPARK_HEIGHT - 4
+    drawn = [
+        f"{(step - first) / wide * SPARK_WIDTH:.1f},{bottom - (value / 2 - low / 2) / tall * height:.1f}"
+        for step, value in reported
+    ]
     return element(
         "svg",
-        element("path", d="M" + " ".join(at(*point) for point in reported)),
-        element("path", class_="end", d=f"M{at(*reported[-1])}h0"),
+        Svg(f'<path d="M{" ".join(drawn)}"/><path class="end" d="M{drawn[-1]}h0"/>'),
         class_="spark",
         viewBox=f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}",
         aria_hidden="true",

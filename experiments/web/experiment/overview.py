@@ -14,7 +14,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from experiments import database_clock
 from experiments.charts.drawing.axes import BESIDE_RAIL
-from experiments.charts.drawing.svg import Svg
 from experiments.charts.outcome import outcome
 from experiments.messages import decimals_of
 from experiments.messages import value as format_value
@@ -31,7 +30,7 @@ from experiments.web.charts.pages import drawn_once, panel_of
 from experiments.web.charts.view import ChartView, Version, version_of
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, summaries
-from experiments.web.ui.estimates import TrialProgress, compute_so_far, trial_progress
+from experiments.web.ui.estimates import compute_so_far, trial_progress
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
@@ -41,6 +40,7 @@ from . import advice, charts, description, metric_series, pareto_front
 from .actions import VERBS, Verb
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
+from .running_row_html import RunningTrial, running_rows
 
 MOST_SHOWN = 12  # running trials
 FIGURES_POLL_S = 15.0  # of the charts of parameters
@@ -86,7 +86,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         if live.shows("figures"):
             context |= _figures_context(request, experiment, context["trials_url"], now, version)
     if live.shows("running"):
-        context |= _running_context(request, experiment, alive, finished, now)
+        context |= _running_context(request, experiment, context, alive, finished, now)
     return live.draw("experiment/show.html", context)
 
 
@@ -254,22 +254,10 @@ def _short_text(value: object) -> str:
     return str(value).replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
-@dataclass(frozen=True)
-class RunningTrial:
-    """A running trial with its progress, its last heartbeat and the curve so far."""
-
-    trial: Trial
-    last_text: str  # its last result, with as many decimals as tell it from the others and the best one
-    progress: TrialProgress
-    heartbeat: str
-    is_late: bool
-    curve: Svg
-    may_stop: bool
-
-
 def _running_context(
     request: SignedInRequest,
     experiment: Experiment,
+    context: dict[str, Any],
     alive: list[Trial],
     finished: dict[int, Finished],
     now: datetime,
@@ -293,7 +281,9 @@ def _running_context(
     ]
     events = _events.objects(experiment=experiment.pk)
     return {
-        "rows": rows,
+        "rows": running_rows(
+            request, experiment, rows, trials_url=context["trials_url"], every=context["every"]
+        ),
         "hidden": experiment.alive_count - len(rows),
         "activity": items_of(events, folds=True)[:LINES],
     }

@@ -24,6 +24,7 @@ from experiments.web.experiment.curve_axis import CurveAxis
 from experiments.web.workspace.projects import Card, Sums
 
 from . import highlight
+from .controls import Tab
 from .summaries import Fact
 
 LONG = (
@@ -134,9 +135,9 @@ def _column(theme: str) -> dict[str, object]:
             ),
         ],
         "tabs": [
-            {"label": "Overview", "url": ADDRESS, "is_current": True},
-            {"label": "Trials", "url": ADDRESS, "count": 10_000},
-            {"label": "Configuration", "url": ADDRESS},
+            Tab("Overview", ADDRESS, is_current=True),
+            Tab("Trials", ADDRESS, is_current=False, count=10_000),
+            Tab("Configuration", ADDRESS, is_current=False),
         ],
         "diff": highlight.read(DIFF, query="epochs", is_diff=True),
         "pager": {

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.contrib.sessions.models import Session
 from django.urls import reverse
+from django.utils import timezone
 
-from experiments.models import AuditEntry, Token, UserSession
+from experiments.models import AuditEntry, Token, User, UserSession
 from tests.people import as_
 from tests.support.markup import PageClient
 
@@ -117,3 +121,38 @@ def test_a_session_of_an_earlier_version_is_listed_at_once(bob):
     session.save()
     page = browser.get(reverse("security")).text
     assert page.count("This session") == 1 and "1 session<" in page
+
+
+def test_an_expired_session_is_signed_out(bob, lab):
+    client = as_(bob)
+    Session.objects.update(expire_date=timezone.now() + timedelta(seconds=60))
+    assert client.get("/account/").status_code == 200
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    assert client.get("/account/").status_code == 302
+
+
+def test_a_changed_account_counts_at_once(bob, lab):
+    client = as_(bob)
+    assert "robert" not in client.get("/account/").content.decode()
+    User.objects.filter(pk=bob.pk).update(username="robert")
+    assert "robert" in client.get("/account/").content.decode()
+    User.objects.filter(pk=bob.pk).update(is_active=False)
+    assert client.get("/account/").status_code == 302
+    User.objects.filter(pk=bob.pk).update(is_active=True)
+    assert client.get("/account/").status_code == 200
+    User.objects.filter(pk=bob.pk).update(password=make_password("another"))
+    assert client.get("/account/").status_code == 302, "the session was begun with the old password"
+
+
+def test_a_user_is_read_by_key_as_by_anything_else(bob, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        user = User.objects.get(pk=bob.pk)
+        assert {f.attname: getattr(user, f.attname) for f in User._meta.concrete_fields} == {
+            f.attname: getattr(bob, f.attname) for f in User._meta.concrete_fields
+        }
+    assert user == bob and not user._state.adding and user._state.db == "default"
+    assert User.objects.get(pk=str(bob.pk)) == bob
+    with pytest.raises(User.DoesNotExist):
+        User.objects.get(pk=bob.pk + 1000)
+    with pytest.raises(User.DoesNotExist):
+        User.objects.filter(is_active=False).get(pk=bob.pk)
