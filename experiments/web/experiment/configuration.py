@@ -18,7 +18,7 @@ from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import hyperparameters
+from . import hyperparameters, space_table
 from .action_buttons import EDITS
 from .edit import settings_diff
 from .edit.settings_diff import Change
@@ -49,7 +49,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     context |= {
         "settings": shown(settings),
         "environment": settings_diff.environment(settings),
-        "space": settings_diff.space(settings),
+        "space": list(space_table.rows_of(settings.space_document)),
         "sections": settings_diff.sections(settings),
         **_configured(request, experiment),
         "from_parent": settings_diff.changes(parent.settings, settings) if parent else [],

@@ -36,7 +36,7 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import advice, charts, description, metric_series, pareto_front
+from . import advice, charts, description, metric_series, pareto_front, space_table
 from .actions import VERBS, Verb
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
@@ -190,7 +190,11 @@ def _history_chart(
 ) -> dict[str, object]:
     settings = experiment.settings
     if not experiment.last_number or not any(experiment.count(state) for state in status.TRIAL_STATES):
-        return {"chart": None, "settings": settings, "space": _space(experiment)}
+        return {
+            "chart": None,
+            "settings": settings,
+            "space": list(space_table.rows_of(settings.space_document)),
+        }
     if experiment.is_multi_objective:
         view = ChartView(experiment, Options(), url=url, version=version)
         return {"has_trials": True, "settings": settings, **pareto_front.context(experiment, view)}
@@ -225,33 +229,6 @@ def _figures_context(
         "chosen_objective": view.objective,
         "pause": FIGURES_POLL_S,
     }
-
-
-@dataclass(frozen=True)
-class ParameterRow:
-    """A parameter of the search space."""
-
-    name: str
-    type: str
-    values: str
-
-
-def _space(experiment: Experiment) -> list[ParameterRow]:
-    return [
-        ParameterRow(
-            name,
-            type=f"{declaration['_type']}{', whole' if declaration.get('_whole') else ''}",
-            values=", ".join(_short_text(value) for value in declaration["_value"]),
-        )
-        for name, declaration in experiment.settings.space_document.items()
-    ]
-
-
-def _short_text(value: object) -> str:
-    """Return a bound or a choice in short form: 1e-5; of a nested choice its name."""
-    if isinstance(value, dict):
-        return str(value.get("_name", value))
-    return str(value).replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
 def _running_context(

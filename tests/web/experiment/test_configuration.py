@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -58,6 +59,27 @@ def test_what_holds_now_is_readable_in_sections(running, carol):
     ):
         assert sentence in text, sentence
     assert "s3cret" not in text
+
+
+def test_a_nested_search_space_is_readable(draft, carol):
+    """TD-X1: a row per parameter, those of a choice after it, in the form in which they are typed."""
+    space = {
+        "optimizer": {
+            "_type": "choice",
+            "_value": [
+                {"_name": "sgd", "momentum": {"_type": "uniform", "_value": [0.5, 0.99]}},
+                {"_name": "adam"},
+            ],
+        },
+        "shift": {"_type": "uniform", "_value": [-30_000_000.0, 1e-5]},
+        "mix": {"_type": "choice", "_value": ["a, b", True, 16]},
+    }
+    text = unescape(words(page_of(carol, draft(space_document=space, command="python train.py"))))
+    assert "Search space 4 parameters" in text
+    assert (
+        "optimizer choice sgd, adam optimizer/momentum uniform 0.5, 0.99 "
+        'shift uniform -30000000, 1e-5 mix choice "a, b", true, 16'
+    ) in text
 
 
 def test_revisions_say_who_changed_what_and_when(running, alice, bob):

@@ -165,11 +165,6 @@ def environment(settings: Settings) -> list[tuple[str, str]]:
     return [(name, masked(name, text)) for name, text in shown(settings).environment.items()]
 
 
-def space(settings: Settings) -> list[space_rows.Row]:
-    """Return the parameters as rows of the form."""
-    return space_rows.rows_of(settings.space_document)
-
-
 def _is_shown(name: str, settings: Settings) -> bool:
     """Return whether a setting has an effect, given the others."""
     if name in ("pattern", "metric_path"):
