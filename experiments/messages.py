@@ -5,6 +5,7 @@ Every formatter returns `DASH` (`—`) for a missing value (None or "").
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -36,11 +37,14 @@ def value(number: Any, decimals: int | None = None) -> str:
     """Return a metric or parameter as text: `0.8147`, `347`, `2.10e-4` for very small and large numbers.
 
     By default a float has four decimals, or none when it is whole; a table column passes the same `decimals`
-    for all of its numbers (see `decimals_of`). Text, booleans and whole numbers are returned in full.
+    for all of its numbers (see `decimals_of`). Text and whole numbers are returned in full, booleans, lists and objects
+    as JSON.
     """
     if number is None or number == "":
         return DASH
-    if isinstance(number, bool) or not isinstance(number, int | float):
+    if isinstance(number, bool | list | dict):
+        return json.dumps(number, ensure_ascii=False)  # as a trial receives it
+    if not isinstance(number, int | float):
         return str(number)
     if isinstance(number, int):
         return str(number)
@@ -276,13 +280,14 @@ def _ticking(span: timedelta | float | None, form: Callable[[float], str], name:
     return format_html('<span data-age="{}" data-form="{}">{}</span>', round(seconds, 1), name, form(seconds))
 
 
-def clock(moment: datetime | None) -> str:
-    """Return a date as short as is unambiguous: `13:40` today, `Fri 17:20` this week, `21 Nov` or `21 Nov 2025`."""
+def clock(moment: datetime | None, since: datetime | None = None) -> str:
+    """Return a date as short as is unambiguous: `13:40` today, `Fri 17:20` this week, `21 Nov` or `21 Nov 2025`.
+    `since` is the start of a range that `moment` ends; the name of a weekday is not repeated."""
     if moment is None:
         return DASH
     at, today = timezone.localtime(moment), timezone.localtime()
     days = abs((today.date() - at.date()).days)
-    if days == 0:
+    if days == 0 or (since and days < 7 and at.date() == timezone.localtime(since).date()):
         return _time(at, f"{at:%H:%M}")
     if days < 7:
         return _time(at, f"{at:%a %H:%M}")

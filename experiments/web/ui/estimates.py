@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -25,9 +26,10 @@ def ends(estimate: Estimate, now: datetime) -> SafeString | str:
     if most < SOON_S or most > YEAR_S:
         return f"in {span_range((least, most))}"
     first, last = now + timedelta(seconds=least), now + timedelta(seconds=most)
-    if most - least < 60 or (most > DAY_S and first.date() == last.date()):
+    days = [timezone.localtime(moment).date() for moment in (first, last)]
+    if most - least < 60 or (most > DAY_S and days[0] == days[1]):
         return format_html("about {}", clock(last))
-    return format_html("{}–{}", clock(first), clock(last))
+    return format_html("{}–{}", clock(first), clock(last, since=first))
 
 
 def ends_in(estimate: Estimate) -> str:

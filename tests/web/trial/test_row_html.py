@@ -120,12 +120,12 @@ def test_each_kind_of_trial_has_its_row(drawn, row, value, state, action) -> Non
         (1e-05, button("lr=1e-05", "1.00e-5")),
         (-3, button("lr=-3", "-3")),
         (2.0, button("lr=2.0", "2")),
-        (True, button("lr=true", "True")),
+        (True, button("lr=true", "true")),
         (None, DASH),
         ("adam", button("lr=adam", "adam")),
         ('s "g<d', button("lr=&quot;s \\&quot;g&lt;d&quot;", "s &quot;g&lt;d")),
         ("none", button("lr=&quot;none&quot;", "none")),
-        ([1, "a b"], button("lr=&quot;[1, \\&quot;a b\\&quot;]&quot;", "[1, &#x27;a b&#x27;]")),
+        ([1, "a b"], button("lr=&quot;[1, \\&quot;a b\\&quot;]&quot;", "[1, &quot;a b&quot;]")),
     ],
 )
 def test_a_click_on_a_value_adds_the_condition_that_selects_it(drawn, value, cell) -> None:

@@ -1,5 +1,6 @@
 """What templates say things with: numbers, times, sort links, form controls."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -57,7 +58,8 @@ def test_a_duration_is_said_in_its_two_largest_units(seconds, message):
         (1234567.5, "1.23e6"),
         (10**18, "1000000000000000000"),
         (128, "128"),
-        (True, "True"),
+        (True, "true"),
+        ([1, "a ü", None], '[1, "a ü", null]'),
         ("sgd", "sgd"),
         (float("nan"), "NaN"),
         (float("-inf"), "-∞"),
@@ -238,3 +240,23 @@ def test_an_estimate_of_more_than_a_year_is_no_number(end_s, ends, note, short):
     assert shown == ends if ends else "–" in shown
     assert estimates.ends_in(estimate) == note
     assert ui.end_range(end_s) == short
+
+
+@pytest.mark.parametrize(
+    ("end_s", "ends"),
+    [
+        ((3_600, 7_200), "21:45–22:45"),
+        ((20_000, 25_000), "Tue 02:18–03:41"),  # the same UTC day as now
+        ((3_600, 20_000), "21:45–Tue 02:18"),
+        ((100_000, 200_000), "Wed 00:31–Thu 04:18"),
+        ((10 * DAY_S, 10 * DAY_S + 3_600), "about 10 Dec"),
+        ((10 * DAY_S, 10 * DAY_S + 4 * 3_600), "10 Dec–11 Dec"),  # two days there, one in UTC
+    ],
+)
+def test_the_day_of_a_range_is_written_once_and_is_the_readers(end_s, ends, monkeypatch):
+    """TD-C2, TD-C6"""
+    now = datetime(2026, 11, 30, 15, 0, tzinfo=UTC)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    with timezone.override("Asia/Kathmandu"):
+        shown = estimates.ends(Estimate(end_s=end_s), now)
+    assert re.sub("<[^>]*>", "", str(shown)) == ends
