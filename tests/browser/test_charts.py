@@ -10,7 +10,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from experiments.models import Experiment, User
-from tests.browser.conftest import PHONE
+from tests.browser.conftest import DESK, PHONE
 from tests.web.trial.test_table import many
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -84,6 +84,29 @@ def test_a_range_drawn_along_an_axis_is_a_condition(
     start, end = map(float, re.fullmatch(r"lr>=(\S+) lr<=(\S+)", text).groups())
     ends = (low * (high / low) ** 0.5, low * (high / low) ** 0.75)
     assert (start, end) == pytest.approx(ends, rel=0.1)
+
+
+# The gaps between the texts of one line of a chart, in pixels; below zero they lie on each other.
+GAPS = """() => [...document.querySelectorAll("#parallel .chart")].filter((chart) => chart.checkVisibility())
+    .flatMap((chart) => {
+        const names = [...chart.querySelectorAll("text.mono")].map((text) => text.getBoundingClientRect())
+            .sort((one, other) => one.left - other.left)
+        return names.slice(1).map((box, place) => box.left - names[place].right)
+    })"""
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_long_names_of_neighboring_axes_keep_apart(
+    open_as: Callable[..., Page], draft: Callable[..., Experiment], bob: User, viewport: dict
+) -> None:
+    """TD-C1, in the font that the page has. The outer names begin at the chart's edges and have the least space."""
+    names = [f"{letter}_parameter_with_a_long_name" for letter in "abcdefghi"]
+    space = {name: {"_type": "uniform", "_value": [0, 1]} for name in names}
+    experiment = draft(space_document=space, command="python train.py", metric="validation/top1_accuracy")
+    many(experiment, 12)
+    page = open_as(bob, reverse("experiment-charts", args=["lab", experiment.public_id]), viewport)
+    gaps = page.evaluate(GAPS)
+    assert len(gaps) >= 3 and min(gaps) > 3, gaps
 
 
 def test_a_button_copies_and_says_so(open_as: Callable[..., Page], charts: str, bob: User) -> None:
