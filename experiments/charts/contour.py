@@ -67,7 +67,7 @@ def contour(
 
     def draw(width: int) -> Drawing:
         if not having:
-            return empty("No values yet", width, 280)
+            return empty("No trials with both parameters yet", width, 280)
         narrow = is_narrow(width)
         height = 280.0 if narrow else 320.0
         labels = [tick.label for tick in y.scale(start=0, end=1).ticks]

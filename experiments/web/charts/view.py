@@ -157,8 +157,11 @@ class ChartView:
 
     @cached_property
     def contour_pair(self) -> tuple[str, str]:
-        """The axes of the contour: those in the URL, else the two most important ones, numbers before choices."""
-        numbers_first = sorted(self.names, key=lambda name: self.axes[name].choices is not None)
+        """The axes of the contour: those in the URL, else the two most important ones, numbers before choices, and
+        those that all trials have before the parameters of nested choices."""
+        numbers_first = sorted(
+            self.names, key=lambda name: ("/" in name, self.axes[name].choices is not None)
+        )
         x = self.options.x or next((name for name in numbers_first if name != self.options.y), "")
         return x, self.options.y or next((name for name in numbers_first if name != x), "")
 

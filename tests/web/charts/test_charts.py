@@ -424,3 +424,18 @@ def test_values_that_differ_in_late_digits_differ_in_every_chart_and_table(runni
         for number in shown:
             assert f"{number:.8f}" in html, (chart, number)
         assert not re.search(r"\b0\.9988\b|\b0\.998761\b", html), chart
+
+
+def test_a_contour_begins_with_parameters_that_every_trial_has(draft, carol):
+    """TD-C1: most trials have no value of a parameter of a nested choice."""
+    branches = [{"_name": "sgd", "momentum": {"_type": "uniform", "_value": [0, 1]}}, {"_name": "adam"}]
+    space = {
+        "lr": {"_type": "loguniform", "_value": [1e-5, 1]},
+        "optimizer": {"_type": "choice", "_value": branches},
+        "layers": {"_type": "randint", "_value": [1, 4]},
+    }
+    experiment = draft(space_document=space)
+    many(experiment, 3)
+    html = as_(carol).get(reverse("experiment-charts", args=["lab", experiment.public_id])).content.decode()
+    pair = html.split('aria-label="Axes of the contour"')[1].split("</form>")[0]
+    assert re.findall(r"<option selected>([^<]*)", pair) == ["lr", "layers"]
