@@ -101,7 +101,7 @@ def write_events(experiment: Experiment, user: User, count: int) -> None:
         (
             Event(experiment=experiment, verb="update", by=user, after="2", why="more trials")
             if place % 20 == 0
-            else Event(experiment=experiment, trial_id=key, verb="settle", before="running", after="failed")
+            else Event(experiment=experiment, trial_id=key, verb="failed", before="running", after="failed")
             for place, key in enumerate(keys)
         ),
         batch_size=BATCH,
