@@ -18,10 +18,11 @@ from experiments.web.ui.pagination import Pager, page_of
 from experiments.web.ui.query_checks import note_fault, takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import hyperparameters, space_table
+from . import hyperparameters
 from .action_buttons import EDITS
 from .edit import settings_diff
 from .edit.settings_diff import Change
+from .forms import space_table
 from .page import frame, get_experiment, url_of
 
 

@@ -36,8 +36,9 @@ from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
-from . import advice, charts, description, metric_series, pareto_front, space_table
+from . import advice, charts, description, metric_series, pareto_front
 from .actions import VERBS, Verb
+from .forms import space_table
 from .forms.action_forms import ActionForm, QueueChoice
 from .page import back_from, best_trial, frame, get_experiment, refused, url_of
 from .running_row_html import RunningTrial, running_rows

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.web.experiment.forms import space_rows
+from . import space_rows
 
 
 @dataclass(frozen=True)
