@@ -1,18 +1,22 @@
-"""What is kept of past trials gives the proposals that Optuna gives for a study made anew."""
+"""The proposals of algorithms that use Optuna's samplers are those of Optuna for a study made anew."""
 
 from copy import copy
+from dataclasses import replace
 from random import Random
 
+import numpy
 import optuna
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
-from experiments.search.engine import clear_caches, optuna_study, propose
-from experiments.search.space import parse
+from experiments.search.engine import ALGORITHMS, clear_caches, optuna_study, propose
+from experiments.search.engine.parzen import PastParzenEstimator
+from experiments.search.space import parse, seed_of
 
 from .spaces import documents
-from .test_engine import past_of, problem
+from .test_engine import choice, past_of, problem, uniform
 
 pytestmark = pytest.mark.once
 
@@ -22,9 +26,40 @@ class Plain(optuna.storages.InMemoryStorage):
 
     def fill(self, study_id, trials):
         for trial in trials:
-            plain = copy(trial)
-            plain.__class__ = optuna.trial.FrozenTrial
-            self.create_new_trial(study_id, template_trial=plain)
+            self.create_new_trial(study_id, template_trial=copy(trial))
+
+
+def plain_tpe(search, history, ordinal, arguments):
+    """TPE as anybody would call it: Optuna's sampler, on a study of all informing trials."""
+    storage, seed = Plain(), seed_of(search.seed, ordinal)
+    study = optuna.create_study(
+        storage=storage,
+        directions=search.directions,
+        sampler=optuna.samplers.TPESampler(**arguments, seed=seed),
+    )
+    study_id = storage.get_study_id_from_name(study.study_name)
+    storage.fill(study_id, [optuna_study._frozen_trial(trial) for trial in history.informing])
+    return optuna_study._assemble(search.space, study.ask()), {}
+
+
+def proposals_of_optuna(search, past, ordinals):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna_study, "_storage_class", lambda: Plain)
+        patch.setitem(ALGORITHMS, "TPE", replace(ALGORITHMS["TPE"], suggest=plain_tpe))
+        return propose(search, past, ordinals)
+
+
+def random_trial(
+    space, number, raw, rng, *, objectives=1, states="done done done done running infeasible void"
+):
+    """A trial in any state; values that many trials have are frequent."""
+    trial = past_of(
+        space, raw, number, state=rng.choice(states.split()), value=rng.choice([rng.random(), 0.5])
+    )
+    if trial.state == "infeasible":
+        return replace(trial, is_retried=rng.random() < 0.2)
+    further = tuple(rng.choice([rng.random(), -1.0]) for _ in range(1, objectives))
+    return replace(trial, further_values=further if trial.state == "done" else ())
 
 
 @pytest.mark.parametrize("algorithm", ["TPE", "NSGA-II"])
@@ -34,16 +69,142 @@ def test_proposals_are_optunas_own(algorithm, document, seed, count):
     """Whole trials and parts, running, infeasible and void ones, equal values, nested choices."""
     space, rng = parse(document), Random(seed)
     assume(space.size is None or space.size > count + 2)
-    past = []
-    for number, raw in enumerate(space.draws(count, seed=seed), start=1):
-        state = rng.choice(["done"] * 6 + ["running", "infeasible", "void"])
-        value = rng.choice([rng.random(), 0.5]) if state == "done" else None
-        past.append(past_of(space, raw, number, state=state, value=value))
-    ours = problem(document, algorithm, seed=seed)
-    kept = [propose(ours, past, [count + 1, count + 2], cache_key="kept") for _ in range(2)]
+    past = [
+        random_trial(space, number, raw, rng)
+        for number, raw in enumerate(space.draws(count, seed=seed), start=1)
+    ]
+    search = problem(document, algorithm, seed=seed)
+    kept = [propose(search, past, [count + 1, count + 2], cache_key="kept") for _ in range(2)]
     clear_caches()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optuna_study, "_storage_class", lambda: Plain)
-        patch.setattr(optuna_study, "_tpe_class", lambda: optuna.samplers.TPESampler)
-        plain = propose(ours, past, [count + 1, count + 2])
+    plain = proposals_of_optuna(search, past, [count + 1, count + 2])
     assert kept == [plain, plain]
+
+
+TPE_ARGUMENTS = st.fixed_dictionaries(
+    {
+        "n_startup_trials": st.sampled_from([0, 1, 5, 10]),
+        "n_ei_candidates": st.sampled_from([1, 24, 40]),
+        "constant_liar": st.booleans(),
+    }
+).flatmap(
+    lambda arguments: st.sampled_from([(True, False), (True, True), (False, False)]).map(
+        lambda joint: {**arguments, "multivariate": joint[0], "group": joint[1]}
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    spaces=st.tuples(documents, documents),
+    arguments=TPE_ARGUMENTS,
+    directions=st.lists(st.sampled_from(["minimize", "maximize"]), min_size=1, max_size=2),
+    count=st.integers(0, 60),
+    seed=st.integers(1, 10_000),
+)
+def test_tpe_proposes_the_same_while_trials_change(spaces, arguments, directions, count, seed):
+    """Trials end, fail, are rerun, vanish and join in between, the space is edited and edited back: after each change,
+    the proposals of a process that kept the past are those of a new process, and of Optuna."""
+    rng = Random(seed)
+    parsed = [parse(document) for document in spaces]
+    assume(all(space.size is None or space.size > 200 for space in parsed))
+    of_spaces = [
+        replace(
+            problem(document, "TPE", seed=seed, direction=directions[0], **arguments),
+            further_directions=tuple(directions[1:]),
+        )
+        for document in spaces
+    ]
+
+    def some(numbers, **options):
+        return [
+            random_trial(space, number, space.draw(rng), rng, objectives=len(directions), **options)
+            for number in numbers
+            for space in [rng.choice([parsed[0], parsed[0], parsed[1]])]
+        ]
+
+    past = some(range(10, 10 + count))
+    for step in range(4):
+        ordinal = 1000 + 10 * step
+        search = of_spaces[0 if step != 2 else 1]
+        kept = propose(search, past, [ordinal, ordinal + 1], cache_key="kept")
+        if step % 2:
+            clear_caches()
+            assert propose(search, past, [ordinal, ordinal + 1], cache_key="kept") == kept
+        assert proposals_of_optuna(search, past, [ordinal, ordinal + 1]) == kept
+        ended = [
+            random_trial(parsed[0], trial.number, trial.raw, rng, objectives=len(directions))
+            if parsed[0].fits(trial.raw) and (trial.state == "running" or rng.random() < 0.05)
+            else trial
+            for trial in past
+        ]
+        past = [trial for trial in ended if rng.random() > 0.02]
+        past += some(range(200 + 20 * step, 200 + 20 * step + rng.randrange(8)))
+        if rng.random() < 0.3:  # a trial before all others, as the results of a warm start are
+            past += some([-1 - step], states="done")
+        if rng.random() < 0.3:
+            rng.shuffle(past)
+
+
+def test_tpe_with_thousands_of_trials_and_many_candidates():
+    document = {
+        **{f"x{n}": uniform(-1, 1) for n in range(9)},
+        "rate": {"_type": "loguniform", "_value": [1e-5, 1]},
+        "layers": {"_type": "randint", "_value": [1, 40]},
+        "kind": choice("a", "b", "c"),
+    }
+    space, rng = parse(document), Random(2)
+    past = [
+        random_trial(space, number, raw, rng) for number, raw in enumerate(space.draws(3000, seed=1), start=1)
+    ]
+    search = problem(document, "TPE", direction="maximize", n_ei_candidates=70)
+    kept = propose(search, past[:-9], [3001, 3002], cache_key="kept")
+    assert kept == proposals_of_optuna(search, past[:-9], [3001, 3002])
+    kept = propose(search, past, [3003], cache_key="kept")
+    assert kept == proposals_of_optuna(search, past, [3003])
+    clear_caches()
+    assert kept == propose(search, past, [3003], cache_key="kept")
+
+
+DISTRIBUTIONS = (
+    optuna.distributions.FloatDistribution(-3, 7.5),
+    optuna.distributions.FloatDistribution(1e-6, 0.1, log=True),
+    optuna.distributions.FloatDistribution(1e9, 1e9 + 1e-3),
+    optuna.distributions.IntDistribution(-2, 300),
+    optuna.distributions.IntDistribution(1, 50, log=True),
+    optuna.distributions.CategoricalDistribution(range(4)),
+)
+
+
+@pytest.mark.parametrize("kernels", [0, 1, 40, 3000])
+@pytest.mark.parametrize("parameters", [1, 6, 7, 9, 13, 24, 200, 280])
+def test_the_densities_are_optunas_to_the_last_bit(kernels, parameters):
+    """All sums have the same order, so that no tie is decided otherwise. At the bounds, and outside of them."""
+    kernels = min(kernels, 120_000 // parameters)
+    rng = numpy.random.default_rng(kernels + parameters)
+    kinds = DISTRIBUTIONS if parameters < 200 else DISTRIBUTIONS[:2]
+    space = {f"p{n:03}": kinds[n % len(kinds)] for n in range(parameters)}
+
+    def drawn(distribution, count):
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            return rng.integers(0, 4, count).astype(float)
+        if isinstance(distribution, optuna.distributions.IntDistribution):
+            return rng.integers(distribution.low, distribution.high + 1, count).astype(float)
+        low, high = distribution.low, distribution.high
+        values = (
+            low * (high / low) ** rng.random(count) if distribution.log else rng.uniform(low, high, count)
+        )
+        values[rng.random(count) < 0.1], values[rng.random(count) < 0.1] = low, high
+        return values.clip(low, high)
+
+    past = {name: drawn(distribution, kernels) for name, distribution in space.items()}
+    of_sampler = optuna.samplers.TPESampler()._parzen_estimator_parameters
+    ours = PastParzenEstimator(past, space, of_sampler)
+    optunas = _ParzenEstimator(past, space, of_sampler)
+    outside = {name: drawn(distribution, 3) for name, distribution in space.items()}
+    outside["p000"][1] = -4
+    for samples in (
+        {name: drawn(distribution, 40) for name, distribution in space.items()},
+        optunas.sample(numpy.random.RandomState(1), 24),
+        outside,
+    ):
+        numpy.testing.assert_array_equal(ours.log_pdf(samples), optunas.log_pdf(samples))

@@ -13,7 +13,7 @@ from experiments.search.engine import ALGORITHMS, check_algorithm, clear_caches,
 from experiments.search.space import parse
 
 from .test_engine import choice, past_of, problem, uniform
-from .test_optuna_study import Plain
+from .test_optuna_study import proposals_of_optuna
 
 SPACE = {"x": uniform(0, 5), "y": uniform(0, 3), "kind": choice("a", "b", "c")}
 
@@ -41,10 +41,7 @@ def test_proposals_are_optunas_own_and_the_same_after_a_restart(algorithm, count
     ours, trials = two_objectives(algorithm), past(count)
     kept = [propose(ours, trials, [count + 1, count + 2], cache_key="kept") for _ in range(2)]
     clear_caches()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optuna_study, "_storage_class", lambda: Plain)
-        patch.setattr(optuna_study, "_tpe_class", lambda: optuna.samplers.TPESampler)
-        plain = propose(ours, trials, [count + 1, count + 2])
+    plain = proposals_of_optuna(ours, trials, [count + 1, count + 2])
     assert kept == [plain, plain]
 
 

@@ -18,7 +18,8 @@ from experiments.search.nested_choice import Parameter, Path
 from experiments.search.parameters import Choice
 from experiments.search.space import Space, seed_of
 
-from .history import FittedTrial, History
+from .fitted_past import FittedTrial
+from .history import History
 from .problem import Problem, Suggestion
 
 # Optimizers after a generation, by a hash of everything that led there; least recently used are evicted first.

@@ -10,7 +10,8 @@ from experiments.search.nested_choice import Nested, Parameter, Path
 from experiments.search.parameters import Choice
 from experiments.search.space import seed_of
 
-from .history import FittedTrial, History
+from .fitted_past import FittedTrial
+from .history import History
 from .problem import Problem, Suggestion
 
 

@@ -1,34 +1,44 @@
-"""The algorithms that use Optuna's samplers. This is the only file that imports Optuna.
+"""The algorithms that use Optuna's samplers. Only this file, `tpe_sampler` and `parzen` import Optuna.
 
-For every proposal, an in-memory study is built from the informing trials in number order, including running ones. What
-Optuna derives from each past trial (its copy in a storage, the parameters that all share, their internal values) is
-cached with the trial; the proposals are the same. For TPE, infeasible trials are pruned trials without a value, which
-it ranks after all results. For samplers that read only complete trials, they have the worst value so far. Each proposal
-gets a sampler with its own seed; otherwise the new sampler would draw the same numbers again. Parameters are suggested
-one by one, those of a nested choice only when their branch was chosen.
+TPE reads columns of the past trials (`tpe_sampler`). For the others, an in-memory study is built for every proposal
+from the informing trials in number order, including running ones; what Optuna derives from each past trial is cached
+with it. For TPE, infeasible trials are pruned trials without a value, which it ranks after all results. For samplers
+that read only complete trials, they have the worst value so far. Each proposal gets a sampler with its own seed;
+otherwise the new sampler would draw the same numbers again. Parameters are suggested one by one, those of a nested
+choice only when their branch was chosen.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy
-from functools import cache, cached_property, lru_cache
-from operator import itemgetter
-from typing import Any, ClassVar
+from functools import cache, lru_cache
+from typing import Any
 
 from experiments.search.nested_choice import Nested, Parameter, Path
 from experiments.search.parameters import EDGE, Choice, LogRandint, Normal, Randint
 from experiments.search.space import Space, seed_of
 
-from .history import FittedTrial, History
+from .columns import to_internal
+from .fitted_past import FittedTrial
+from .history import History
 from .problem import Problem, Suggestion
 
 _GENERATION = "NSGAIISampler:generation"  # the key in Optuna's system attributes
 
 
 def by_tpe(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
-    sampler = _tpe_class()(**arguments, seed=seed_of(problem.seed, ordinal))
-    raw, _ = _ask(problem, history, sampler, ranks_pruned=True)
-    return raw, {}
+    optuna = _optuna()
+    from .tpe_sampler import PastTPESampler
+
+    space = problem.space
+    sampler = PastTPESampler(
+        history.columns(),
+        lambda paths: _distributions_of(space, paths),
+        **arguments,
+        seed=seed_of(problem.seed, ordinal),
+    )
+    study = optuna.create_study(sampler=sampler, directions=problem.directions)
+    return _assemble(space, study.ask()), {}
 
 
 def by_nsga(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
@@ -43,14 +53,13 @@ def by_gp(problem: Problem, history: History, ordinal: int, arguments: dict[str,
     return raw, {}
 
 
-def _ask(problem: Problem, history: History, sampler: Any, *, ranks_pruned: bool = False) -> Suggestion:
-    """Return raw values for a new trial, and its system attributes in Optuna. `ranks_pruned`: the sampler learns from
-    pruned trials, so that infeasible ones need no value."""
+def _ask(problem: Problem, history: History, sampler: Any) -> Suggestion:
+    """Return raw values for a new trial, and its system attributes in Optuna."""
     optuna = _optuna()
     storage = _storage_class()()
     study = optuna.create_study(storage=storage, sampler=sampler, directions=problem.directions)
     study_id = storage.get_study_id_from_name(study.study_name)
-    worst = None if ranks_pruned else history.infeasible_values()
+    worst = history.infeasible_values()
     trials = []
     for informing in history.informing:
         frozen = _frozen_trial(informing)
@@ -59,12 +68,12 @@ def _ask(problem: Problem, history: History, sampler: Any, *, ranks_pruned: bool
         trials.append(frozen)
     storage.fill(study_id, trials)
     trial = study.ask()
-
-    def pick(path: Path, parameter: Parameter) -> Any:
-        return _suggest(trial, _name(path), parameter)
-
-    raw = problem.space.assemble(pick)
+    raw = _assemble(problem.space, trial)
     return raw, storage.get_trial(trial._trial_id).system_attrs
+
+
+def _assemble(space: Space, trial: Any) -> dict[str, Any]:
+    return space.assemble(lambda path, parameter: _suggest(trial, _name(path), parameter))
 
 
 def _suggest(trial: Any, name: str, parameter: Parameter) -> Any:
@@ -85,9 +94,9 @@ def _frozen_trial(trial: FittedTrial) -> Any:
     if trial.as_optuna is None:
         states = _optuna().trial.TrialState
         leaves = _distributions(trial.space)
-        params = {_name(path): _to_optuna(leaves[path][0], leaf) for path, leaf in trial.leaves.items()}
+        params = {_name(path): to_internal(leaves[path][0], leaf) for path, leaf in trial.leaves.items()}
         generation = trial.past.attrs.get("nsga")
-        trial.as_optuna = _frozen_trial_class()(
+        trial.as_optuna = _optuna().trial.FrozenTrial(
             number=0,
             trial_id=0,
             state=states.COMPLETE
@@ -143,16 +152,6 @@ def _distribution(parameter: Parameter) -> Any:
     return of.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
 
 
-def _to_optuna(parameter: Parameter, leaf: Any) -> float | int:
-    if isinstance(parameter, Nested):
-        return leaf
-    if isinstance(parameter, Choice):
-        return parameter.index(leaf)
-    if isinstance(parameter, Randint):
-        return int(leaf)
-    return parameter.share(leaf) if isinstance(parameter, Normal) else float(leaf)
-
-
 def hypervolume(losses: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
     """Return the volume that the points dominate up to the reference point; lower losses are better, none is above the
     reference. The points must not dominate one another."""
@@ -172,26 +171,6 @@ def _optuna() -> Any:
 
 
 @cache
-def _frozen_trial_class() -> type:
-    """Return a subclass of Optuna's FrozenTrial that keeps its internal values."""
-    from optuna.trial import FrozenTrial
-
-    class PastFrozenTrial(FrozenTrial):
-        constraints: ClassVar[dict[str, float]] = {}  # values that break a constraint are never proposed
-
-        @cached_property
-        def internal(self) -> tuple[float, ...]:
-            """The parameters as the samplers use them, for example the position of a choice, in the order of the
-            distributions."""
-            return tuple(
-                distribution.to_internal_repr(self.params[name])
-                for name, distribution in self.distributions.items()
-            )
-
-    return PastFrozenTrial
-
-
-@cache
 def _storage_class() -> type:
     """Return an in-memory storage class that adds all past trials at once: `create_new_trial` would copy each of them,
     and compare it with the best."""
@@ -207,59 +186,3 @@ def _storage_class() -> type:
             self._max_trial_id = len(trials) - 1
 
     return PastStorage
-
-
-@cache
-def _tpe_class() -> type:
-    """Return a subclass of TPESampler that reads the values cached with the past trials."""
-    import numpy
-    from optuna.samplers import TPESampler
-
-    class PastTPESampler(TPESampler):
-        def __init__(self, **arguments: Any) -> None:
-            super().__init__(**arguments)
-            self._search_space = _SharedParameters()  # type: ignore[assignment]
-
-        def _get_internal_repr(
-            self, trials: list[Any], search_space: dict[str, Any], study: Any
-        ) -> dict[str, Any]:
-            rows, last, pick = [], None, None
-            for trial in trials:
-                if trial.distributions is not last:
-                    last = trial.distributions
-                    pick = _picker(last, search_space)
-                if pick:
-                    rows.append(pick(trial.internal))
-            columns = zip(*rows, strict=True) if rows else ((),) * len(search_space)
-            return {name: numpy.asarray(column) for name, column in zip(search_space, columns, strict=True)}
-
-    return PastTPESampler
-
-
-def _picker(names: Iterable[str], picked_names: Iterable[str]) -> Callable[[tuple], tuple] | None:
-    """Return a function that picks the `wanted` values of a tuple in the order of `names`; None if some are missing."""
-    places = {name: place for place, name in enumerate(names)}
-    if any(name not in places for name in picked_names):
-        return None
-    picked = [places[name] for name in picked_names]
-    return itemgetter(*picked) if len(picked) > 1 else lambda values: tuple(values[place] for place in picked)
-
-
-class _SharedParameters:
-    """The parameters that all finished trials have. Replaces Optuna's IntersectionSearchSpace, which compares every
-    distribution of every trial."""
-
-    def calculate(self, study: Any, use_cache: bool = False) -> dict[str, Any]:
-        shared: dict[str, Any] | None = None
-        last = None
-        for trial in study._get_trials(deepcopy=False, use_cache=use_cache):
-            distributions = trial.distributions
-            if distributions is last or not trial.state.is_finished():
-                continue
-            last = distributions
-            shared = (
-                distributions
-                if shared is None
-                else {name: shared[name] for name in shared.keys() & distributions.keys()}
-            )
-        return dict(sorted((shared or {}).items()))

@@ -1,6 +1,6 @@
 """Propose values for new trials; count the trials that inform the proposals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -9,9 +9,10 @@ from experiments.search.space import seed_of
 from experiments.search.validation import with_defaults
 
 from . import cma
-from . import history as history_cache
+from . import fitted_past as fitted_past_cache
 from .algorithms import ALGORITHMS, Algorithm
-from .history import FittedTrial, History, fit_past, permutation
+from .fitted_past import FittedPast, fitted_past
+from .history import History, permutation
 from .problem import Exhausted, PastTrial, Problem, Proposal, Suggestion
 
 
@@ -24,29 +25,36 @@ def propose(
     Return fewer proposals when the points run out; raise Exhausted when none is left. `cache_key` (experiment and
     revision) lets the process cache the fitted past; it never changes the proposals. Thread-safe.
     """
+    if not needs_past(problem):
+        past, cache_key = [], None
+    with fitted_past(problem.space, past, cache_key) as fitted:
+        history = _history(problem, fitted)
+        proposals = list(_proposals(problem, history, ordinals))
+        if ordinals and not proposals:
+            all_tried = f"All {problem.space.size:,} points in the search space have been tried."
+            raise Exhausted(
+                all_tried if history.is_exhausted else "Found no untried point that meets the constraints."
+            )
+        return proposals
+
+
+def _proposals(problem: Problem, history: History, ordinals: Sequence[int]) -> Iterator[Proposal]:
+    """Yield a proposal for each ordinal, and add it to the history, until the points run out."""
     algorithm = ALGORITHMS[problem.algorithm]
     arguments = with_defaults(problem.arguments, algorithm.arguments)
     space = problem.space
-    history = _history(problem, fit_past(space, past, cache_key) if needs_past(problem) else [])
-    proposals: list[Proposal] = []
     for ordinal in ordinals:
         if history.is_exhausted:
-            break
+            return
         raw, attrs = _allowed_suggestion(algorithm, problem, history, ordinal, arguments)
         if space.size is not None and history.has_tried(raw):
             try:
                 raw = space.point(history.next_untried(permutation(space.size, problem.seed)))
             except Exhausted:
-                break
+                return
         shown = space.shown(raw)
         history.add(PastTrial(ordinal, 0, raw, space.key(shown), "running", None, attrs))
-        proposals.append(Proposal(ordinal, raw, shown, attrs))
-    if ordinals and not proposals:
-        all_tried = f"All {space.size:,} points in the search space have been tried."
-        raise Exhausted(
-            all_tried if history.is_exhausted else "Found no untried point that meets the constraints."
-        )
-    return proposals
+        yield Proposal(ordinal, raw, shown, attrs)
 
 
 def _allowed_suggestion(
@@ -79,10 +87,10 @@ def needs_past(problem: Problem) -> bool:
 
 def is_exhausted(problem: Problem, past: Sequence[PastTrial], *, cache_key: str | None = None) -> bool:
     """Return whether past trials have tried every point of a finite space. False where its points are not counted."""
-    return (
-        problem.space.size is not None
-        and _history(problem, fit_past(problem.space, past, cache_key)).is_exhausted
-    )
+    if problem.space.size is None:
+        return False
+    with fitted_past(problem.space, past, cache_key) as fitted:
+        return _history(problem, fitted).is_exhausted
 
 
 def learns_from_results(algorithm: str) -> bool:
@@ -92,23 +100,25 @@ def learns_from_results(algorithm: str) -> bool:
 
 def count_informing(problem: Problem, past: Sequence[PastTrial]) -> int:
     """Return how many finished trials inform the next proposal: 0 for an algorithm that does not learn."""
-    return len(_history(problem, fit_past(problem.space, past, None)).best_first())
+    with fitted_past(problem.space, past, None) as fitted:
+        return len(_history(problem, fitted).best_first())
 
 
 def count_outside(problem: Problem, past: Sequence[PastTrial]) -> int:
     """Return how many finished trials do not fit the search space completely."""
-    return sum(trial.is_done and not trial.is_whole for trial in fit_past(problem.space, past, None))
+    with fitted_past(problem.space, past, None) as fitted:
+        return sum(trial.is_done and not trial.is_whole for trial in fitted.trials)
 
 
 def clear_caches() -> None:
     """Drop the caches of this process, so that it is in the state of a new one."""
-    history_cache.clear_cache()
+    fitted_past_cache.clear_cache()
     cma.clear_cache()
 
 
-def _history(problem: Problem, trials: list[FittedTrial]) -> History:
+def _history(problem: Problem, fitted: FittedPast) -> History:
     algorithm = ALGORITHMS[problem.algorithm]
     start_up = None
     if algorithm.start_up is not None:
         start_up = algorithm.start_up(with_defaults(problem.arguments, algorithm.arguments))
-    return History(problem, trials, start_up=start_up, takes_parts=algorithm.takes_parts)
+    return History(problem, fitted, start_up=start_up, takes_parts=algorithm.takes_parts)
