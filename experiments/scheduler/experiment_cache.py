@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, insort
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from experiments.models import Experiment
 from experiments.search import early_stopping
@@ -25,12 +28,48 @@ class EarlyStoppingCache:
     last_rank: int = 0
 
 
+_number = attrgetter("number")
+
+
+class SettledTrials:
+    """The settled trials of one experiment by number. They are kept in this order, so that a proposal sorts nothing."""
+
+    def __init__(self) -> None:
+        self.ordinals: set[int | None] = set()
+        self._trials: list[PastTrial] = []
+
+    def get(self, number: int | None) -> PastTrial | None:
+        if number is None:
+            return None
+        place = self._place(number)
+        is_settled = place < len(self._trials) and self._trials[place].number == number
+        return self._trials[place] if is_settled else None
+
+    def add(self, trial: PastTrial) -> None:
+        """Add a trial, or replace the one of this number."""
+        place = self._place(trial.number)
+        is_new = place == len(self._trials) or self._trials[place].number != trial.number
+        self._trials[place : place if is_new else place + 1] = [trial]
+        self.ordinals.add(trial.ordinal)
+
+    def with_others(self, others: Iterable[PastTrial]) -> list[PastTrial]:
+        """Return the settled trials by number, and among them these trials, except for those that are settled."""
+        trials = self._trials.copy()
+        for trial in others:
+            if self.get(trial.number) is None:
+                insort(trials, trial, key=_number)
+        return trials
+
+    def _place(self, number: int) -> int:
+        return bisect_left(self._trials, number, key=_number)
+
+
 @dataclass
 class ExperimentCache:
     """Rows of one experiment that never change again."""
 
     key: tuple[str, int]  # the experiment's ID and epoch
-    settled: dict[int, PastTrial] = field(default_factory=dict)
+    settled: SettledTrials = field(default_factory=SettledTrials)
     last_rank: int = 0
     ended: int | None = None  # trials, at the last call
     warm: dict[tuple[str, Space], list[PastTrial]] = field(default_factory=dict)

@@ -68,16 +68,18 @@ def past_trials(experiment: Experiment) -> list[PastTrial]:
     active = _active.objects(experiment=experiment.pk)
     for trial in _newly_settled(experiment, cache):
         trial.experiment = experiment
-        cache.settled[trial.number] = _past_trial(trial, space)
-        first = cache.settled.get(trial.again_of)  # type: ignore[attr-defined]  # an annotation
-        if trial.informs and first and first.state == "infeasible":
-            cache.settled[first.number] = replace(first, is_retried=True)
+        cache.settled.add(_past_trial(trial, space))
+        again_of = trial.again_of  # type: ignore[attr-defined]  # an annotation
+        first = cache.settled.get(again_of) if trial.informs else None
+        if first and first.state == "infeasible":
+            cache.settled.add(replace(first, is_retried=True))
     for trial in active:
         trial.experiment = experiment
-    tried = {trial.number: _past_trial(trial, space) for trial in active} | cache.settled
+    running = [_past_trial(trial, space) for trial in active]
+    tried = cache.settled.with_others(running)
     if not experiment.settings.avoid_failing_regions:
-        tried = {number: _without_failure(past_trial) for number, past_trial in tried.items()}
-    enqueued = {trial.ordinal for trial in tried.values()}
+        tried = [_without_failure(past_trial) for past_trial in tried]
+    enqueued = {trial.ordinal for trial in running}
     suggested = [
         PastTrial(
             ordinal=suggestion.ordinal,
@@ -89,9 +91,9 @@ def past_trials(experiment: Experiment) -> list[PastTrial]:
             attrs=suggestion.attrs,
         )
         for suggestion in suggestions
-        if suggestion.ordinal not in enqueued
+        if suggestion.ordinal not in enqueued and suggestion.ordinal not in cache.settled.ordinals
     ]
-    return [*_warm(experiment, cache), *(tried[number] for number in sorted(tried)), *suggested]
+    return [*_warm(experiment, cache), *tried, *suggested]
 
 
 def _newly_settled(experiment: Experiment, cache: ExperimentCache) -> Iterator[Trial]:
