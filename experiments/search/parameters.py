@@ -22,12 +22,15 @@ from typing import Any
 EDGE = 1e-6
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
 def identity(value: Any) -> str:
     """Return the canonical JSON of a value. 1, 1.0 and true differ; a round trip through a database changes nothing.
 
     PostgreSQL stores JSON numbers as decimals: it returns 1e16 as an integer and -0.0 as 0.0.
     """
-    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(_canonical(value))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.search.nested_choice import Nested, Parameter, Path
@@ -42,7 +42,7 @@ class Columns:
         self.results = array("d")
         self.shapes: dict[tuple[Path, ...], Shape] = {}
         self.derived: dict[Any, Any] = {}
-        self._parameters = dict(space.every_leaf())
+        self._converters = {path: to_internal(parameter) for path, parameter in space.every_leaf()}
         self._seen = 0  # trials, informing or not
         self._origins = array("q")  # the position of each informing trial among these
 
@@ -69,7 +69,8 @@ class Columns:
         shape = self.shapes.get(paths)
         if shape is None:
             shape = self.shapes[paths] = Shape(paths)
-        values = [to_internal(self._parameters[path], leaf) for path, leaf in leaves.items()]
+        converters = self._converters
+        values = [converters[path](leaf) for path, leaf in leaves.items()]
         results = trial.values[: self.objectives] if trial.is_done else [0.0] * self.objectives
         if len(results) < self.objectives:
             raise ValueError(f"A past trial has {len(results)} of {self.objectives} results.")
@@ -93,12 +94,12 @@ class Columns:
         self.shapes = {paths: shape for paths, shape in self.shapes.items() if shape.members}
 
 
-def to_internal(parameter: Parameter, leaf: Any) -> float | int:
-    """Return the value of a leaf as samplers use it."""
+def to_internal(parameter: Parameter) -> Callable[[Any], float | int]:
+    """Return the function from a leaf of this parameter to its value as samplers use it."""
     if isinstance(parameter, Nested):
-        return leaf
+        return int
     if isinstance(parameter, Choice):
-        return parameter.index(leaf)
+        return parameter.index
     if isinstance(parameter, Randint):
-        return int(leaf)
-    return parameter.share(leaf) if isinstance(parameter, Normal) else float(leaf)
+        return int
+    return parameter.share if isinstance(parameter, Normal) else float

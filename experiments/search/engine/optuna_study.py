@@ -94,7 +94,7 @@ def _frozen_trial(trial: FittedTrial) -> Any:
     if trial.as_optuna is None:
         states = _optuna().trial.TrialState
         leaves = _distributions(trial.space)
-        params = {_name(path): to_internal(leaves[path][0], leaf) for path, leaf in trial.leaves.items()}
+        params = {_name(path): to_internal(leaves[path][0])(leaf) for path, leaf in trial.leaves.items()}
         generation = trial.past.attrs.get("nsga")
         trial.as_optuna = _optuna().trial.FrozenTrial(
             number=0,
