@@ -50,8 +50,12 @@ class Choice:
     def _positions(self) -> dict[str, int]:
         return {identity(value): position for position, value in enumerate(self.values)}
 
+    @cached_property
+    def _positions_of_texts(self) -> dict[str, int]:
+        return {value: position for position, value in enumerate(self.values) if isinstance(value, str)}
+
     def index(self, raw: Any) -> int:
-        return self._positions[identity(raw)]
+        return self._positions_of_texts[raw] if isinstance(raw, str) else self._positions[identity(raw)]
 
     def at(self, index: int) -> Any:
         return deepcopy(self.values[index])
