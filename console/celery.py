@@ -9,6 +9,8 @@ from celery import Celery
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging, worker_ready
 
+from console.garbage_collection import exempt_loaded_code
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 
 # Celery would run Django's checks before it imports its tasks. They import every page and the API, which workers do not
@@ -60,3 +62,4 @@ def say_ready(**_: object) -> None:
     path = os.environ.get("TRIALDECK_READY")
     if path:
         Path(path).touch()
+    exempt_loaded_code()

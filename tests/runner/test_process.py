@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from experiments.runner import lease
+from experiments.runner.keeper import launched_process
 from experiments.runner.keeper import processes as keeping
 from experiments.runner.output.log import LogReader
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, await_orphans, sweep
 from tests.support.waiting import eventually
 
 ENV = {"PATH": os.environ["PATH"]}
+
+
+BASH = shutil.which("bash")  # by its path, as trials are started
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def run(keeper: Keeper, folder: Path, script: str, **more: object) -> Process:
     name = f"log{random.randrange(10**9)}"
     process = keeper.launch(
         key="it",
-        **{"argv": ["bash", "-c", script], "cwd": folder, "env": ENV, "log": folder / name, **more},
+        **{"argv": [BASH, "-c", script], "cwd": folder, "env": ENV, "log": folder / name, **more},
     )
     process.log = folder / name
     return process
@@ -440,6 +445,34 @@ def test_a_keeper_below_a_keeper_goes_with_its_owner(keeper, tmp_path, token):
     os.kill(worker.pid, signal.SIGKILL)
     assert ended(worker).signal == signal.SIGKILL
     assert sleepers(token) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "is_forked"),
+    [
+        ({}, False),
+        ({"umask": 0o027}, False),
+        ({"cores": [min(os.sched_getaffinity(0))]}, True),
+        ({"env": ENV | {"LD_LIBRARY_PATH": "/nowhere"}}, True),
+        ({"env": ENV | {"LD_PRELOAD": ""}}, True),
+        ({"argv": ["bash"]}, True),
+    ],
+    ids=["plain", "umask", "cores", "libraries", "preloaded", "by name"],
+)
+def test_main_processes_die_with_the_keeper(tmp_path, how, is_forked):
+    """PAI-X2, whichever way they are started, and setpriv is no more than the way: the shell has its PID."""
+    keeper = Keeper(installation="tests")
+    os.mkfifo(tmp_path / "fifo")
+    order = {"argv": [BASH], "cores": (), "cgroup": "", "env": ENV} | how
+    assert bool(launched_process.program_that_binds(order)) is not is_forked
+    argv = [*order["argv"], "-c", "umask; echo $$; trap '' TERM; read < fifo"]
+    process = run(keeper, tmp_path, "", **{**how, "argv": argv})
+    eventually(lambda: output(process).split()[1:] == [str(process.pid)])
+    assert output(process).startswith("0027" if "umask" in how else "00")
+    assert list(os.sched_getaffinity(process.pid)) == how.get("cores", sorted(os.sched_getaffinity(0)))
+    os.kill(keeper.pid, signal.SIGKILL)
+    assert ended(process).lost
+    eventually(lambda: (seen := keeping.stat(process.pid)) is None or seen.is_gone, what="PDEATHSIG")
 
 
 def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, token):
