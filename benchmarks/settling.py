@@ -96,6 +96,9 @@ def slot(number: int, *, uses_verbs: bool = False) -> dict[str, float]:
         import django
 
         django.setup()
+        from experiments.worker.db_connection import share_connections
+
+        share_connections("trialdeck benchmark")  # as a worker does
     from experiments.models import Free, Outcome, Trial, Worker
     from experiments.worker.settle import Claimant, claim, settle_and_claim
 

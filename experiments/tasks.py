@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
+from experiments.models import driver
 from experiments.scheduler import conductor
 from experiments.scheduler.beat import Beat
 from experiments.scheduler.conductor_threads import ConductorThreads
@@ -56,6 +57,7 @@ def why_ended() -> str:
 
 def keep_beat() -> None:
     """Makes this process keep the beat and run the conductor: `trialdeck control` says so before Celery starts."""
+    driver.prepare_here()
     ConductorThreads(_beat_ending).start()
     threading.Thread(target=Beat().run, args=[_beat_ending], name="beat", daemon=True).start()
 

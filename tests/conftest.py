@@ -83,6 +83,10 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.STATIC_ROOT.mkdir()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django.setup()
+    if _postgres:
+        from experiments.models import driver
+
+        driver.prepare_here()  # as workers and control have it
     for plugin in ("tests.people", "tests.api.caller"):  # after Django's settings are what tests need
         config.pluginmanager.import_plugin(plugin)
 

@@ -7,8 +7,8 @@ queryset with markers in place of values, and then executed many times with the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -17,9 +17,9 @@ from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
-from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 from django.db.models.base import ModelState
 
+from experiments.models import driver
 from experiments.models.fields import ExactJSONField
 
 _PLAIN: dict[type[models.Field], type] = {
@@ -39,41 +39,19 @@ _COMPUTED = object()  # in the place of a default that is not the same for all r
 Row = TypeVar("Row", bound=models.Model)
 
 
-@contextmanager
-def pipelined() -> Iterator[None]:
-    """Within the block, wait for results only where they are read: on PostgreSQL, what is executed until then goes to
-    the server in one message. The number of rows that `update` returns is not known within it: use `ask_update`."""
-    if connection.vendor != "postgresql":
-        yield
-        return
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        yield
-
-
 class Answer:
     """The pending rows of an executed statement. Within `pipelined`, reading them waits for the server."""
 
     def __init__(self, sql: str, values: Sequence[Any]) -> None:
-        self._cursor, is_sqlite = _execute(sql, values)
+        self._cursor, is_sqlite = driver.execute(sql, values)
         # Read now: SQLite would continue the read while other statements write.
-        self._rows: list[tuple] | None = self._cursor.fetchall() if is_sqlite else None
+        self._rows: list[tuple] | None = driver.fetch_all(self._cursor) if is_sqlite else None
 
     def rows(self) -> list[tuple]:
         """Return the rows, as the database's driver returns them."""
         if self._rows is None:
-            self._rows = self._cursor.fetchall()
+            self._rows = driver.fetch_all(self._cursor)
         return self._rows
-
-
-def _execute(sql: str, values: Sequence[Any]) -> tuple[Any, bool]:
-    """Execute a statement. Return its cursor, and whether the database is SQLite."""
-    if raw := _unwrapped():
-        with raw.wrap_database_errors:
-            return raw.connection.execute(_with_question_marks(sql), values), True
-    cursor = connection.cursor()
-    cursor.execute(sql, values)
-    return cursor, connection.vendor == "sqlite"
 
 
 def read_rows(values: models.QuerySet) -> list[tuple]:
@@ -83,35 +61,6 @@ def read_rows(values: models.QuerySet) -> list[tuple]:
     except EmptyResultSet:
         return []
     return Answer(sql, parameters).rows()
-
-
-def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Execute a statement once for each row of values."""
-    if raw := _unwrapped():
-        with raw.wrap_database_errors:
-            raw.connection.executemany(_with_question_marks(sql), rows)
-        return
-    with connection.cursor() as cursor:
-        cursor.executemany(sql, rows)
-
-
-def _unwrapped() -> Any:
-    """Return the connection if its driver may be used directly, which costs a third: SQLite's, unless somebody looks at
-    the statements. None: use Django's cursors."""
-    database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor != "sqlite" or database.execute_wrappers or database.queries_logged:
-        return None
-    if database.connection is None:
-        database.ensure_connection()
-    if database.needs_rollback:
-        database.validate_no_broken_transaction()
-    return database
-
-
-@lru_cache
-def _with_question_marks(sql: str) -> str:
-    """Return a statement with the marks of SQLite's driver in the place of values."""
-    return FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%")
 
 
 def ask_insert(model: type[Row], **values: Any) -> tuple[Row, Answer]:
@@ -131,7 +80,7 @@ def ask_update(model: type[models.Model], where: Mapping[str, Any], changes: Map
 
 def insert_values(model: type[models.Model], **values: Any) -> None:
     """Insert a new row, whose key stays unknown, of these columns; the others get their defaults."""
-    _execute(_insert_sql(model, _insertable(model)), _new(model, values)[1])
+    driver.execute(_insert_sql(model, _insertable(model)), _new(model, values)[1])
 
 
 def _new(model: type[models.Model], values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
@@ -173,19 +122,19 @@ def insert_all(rows: Iterable[models.Model]) -> None:
     if not rows:
         return
     names = _insertable(type(rows[0]))
-    execute_many(_insert_sql(type(rows[0]), names), [_values(row, names) for row in rows])
+    driver.execute_many(_insert_sql(type(rows[0]), names), [_values(row, names) for row in rows])
 
 
 def insert_rows(model: type[models.Model], names: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows of these columns, which are all of the model's but its key, as the driver takes their values."""
     if rows:
-        execute_many(_insert_sql(model, names), rows)
+        driver.execute_many(_insert_sql(model, names), rows)
 
 
 def update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
     """Write columns of the rows whose columns equal `where` (one of several values in a tuple), and count `version` up
     where the model has one and the changes do not name it. Return the number of rows."""
-    count: int = _execute(*_update(model, where, changes))[0].rowcount
+    count: int = driver.execute(*_update(model, where, changes))[0].rowcount
     return count
 
 
@@ -206,7 +155,7 @@ def delete(model: type[models.Model], where: Mapping[str, Any]) -> None:
     """Delete the rows whose columns equal `where`. Rows that refer to them are not checked."""
     conditions = " AND ".join(f"{_quoted(_fields(model)[name].column)} = %s" for name in where)
     sql = f"DELETE FROM {_quoted(model._meta.db_table)} WHERE {conditions}"  # noqa: S608
-    _execute(sql, _adapted(model, where))
+    driver.execute(sql, _adapted(model, where))
 
 
 class Statement:
@@ -235,8 +184,24 @@ class Statement:
         parameters = [(names.get(constant), constant) for constant in constants]
         if missing := self._marks.keys() - {name for name, _ in parameters}:
             raise AssertionError(f"not a parameter of {sql}: {missing}")
-        self._compiled = sql, parameters
+        self._compiled = _with_literals(sql, parameters)
         return self._compiled
+
+
+def _with_literals(
+    sql: str, parameters: Sequence[tuple[str | None, Any]]
+) -> tuple[str, list[tuple[str | None, Any]]]:
+    """Return the statement with its constants in its text where a server plans it once: a condition of a partial index
+    must be known then."""
+    texts = ["" if name else driver.literal(constant) for name, constant in parameters]
+    pieces = _PLACE.split(sql)
+    joined = zip(pieces, [*(text or "%s" for text in texts), ""], strict=True)
+    return "".join(map("".join, joined)), [
+        each for each, text in zip(parameters, texts, strict=True) if not text
+    ]
+
+
+_PLACE = re.compile(r"(?<!%)%s")  # Django writes no %% before a place
 
 
 class RowStatement(Statement, Generic[Row]):

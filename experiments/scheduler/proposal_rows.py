@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from experiments.models import Experiment, Overtaken, plain_sql
+from experiments.models import Experiment, Overtaken, driver
 from experiments.search.engine import Proposal
 from experiments.worker.plain_transaction import PlainTransaction, Unusual
 
@@ -16,7 +16,7 @@ def store(experiment: Experiment, proposals: Sequence[Proposal]) -> bool:
     if this is not the common case. Raise `Overtaken` if others were proposed since the experiment was read."""
     last_ordinal = experiment.last_ordinal
     try:
-        with transaction.atomic(), plain_sql.pipelined():
+        with transaction.atomic(), driver.pipelined():
             locked = PlainTransaction(experiment, experiment.revision)
             locked.lock()
             if experiment.last_ordinal != last_ordinal:

@@ -12,6 +12,8 @@ from typing import Any
 
 from django.db import connections
 
+from experiments.models import driver
+
 MOST = 4  # connections of a worker to PostgreSQL
 POOL = {
     "min_size": 0,
@@ -34,7 +36,7 @@ def pooled(settings: Mapping[str, Any], *, name: str) -> dict[str, Any]:
     """Return Django's settings of a database, with a pool for PostgreSQL; unchanged for others."""
     if not settings["ENGINE"].endswith("postgresql"):
         return {**settings}
-    options = {"application_name": name, **settings["OPTIONS"], "pool": POOL}
+    options = driver.preparing({"application_name": name, **settings["OPTIONS"], "pool": POOL})
     # The next statement on a connection that died in the pool fails, and is retried like any in a worker.
     return {**settings, "OPTIONS": options, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
 

@@ -32,6 +32,7 @@ from experiments.models import (
     TrialState,
     UsageLimit,
     Worker,
+    driver,
     plain_sql,
 )
 from experiments.worker.output.reports import Batch
@@ -122,7 +123,7 @@ def settle_and_claim(
     ):
         return None
     try:
-        with transaction.atomic(), plain_sql.pipelined():
+        with transaction.atomic(), driver.pipelined():
             following = _Settlement(trial, outcome, value, last_batch, claimant).settle()
     except Unusual:
         return None
@@ -138,7 +139,7 @@ def claim(claimant: Claimant) -> Trial | None:
         experiment = read_experiment(pk)
         if experiment is None or experiment.state != ExperimentState.RUNNING:
             raise Unusual
-        with transaction.atomic(), plain_sql.pipelined():
+        with transaction.atomic(), driver.pipelined():
             return _Claim(experiment, experiment.revision, claimant).run(claimant)
     except Unusual:
         return Trial.take(claimant.worker, list(claimant.queues), free=claimant.free)

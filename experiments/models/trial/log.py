@@ -6,7 +6,7 @@ from typing import Self
 
 from django.db import models
 
-from experiments.models import plain_sql
+from experiments.models import driver
 
 HEAD_BYTES = 8 * 1024 * 1024
 TAIL_BYTES = 8 * 1024 * 1024
@@ -38,7 +38,7 @@ class LogPiece(models.Model):
             f'INSERT INTO {cls._meta.db_table} (trial_id, "offset", size, data) VALUES (%s, %s, %s, %s) '
             'ON CONFLICT (trial_id, "offset") DO UPDATE SET size = excluded.size, data = excluded.data'
         )
-        plain_sql.execute_many(sql, [(*key, *content) for key, content in latest.items()])
+        driver.execute_many(sql, [(*key, *content) for key, content in latest.items()])
 
     @classmethod
     def trim(cls, trial_id: int, *, total: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import connection, models
 from django.utils import timezone
 
-from experiments.models import plain_sql
+from experiments.models import driver
 from experiments.models.account.user import User
 from experiments.models.compute.queue import Queue
 from experiments.models.compute.utilization import QUARTER
@@ -95,7 +95,7 @@ class SlotUsage(models.Model):
             )
             for place, (at, seconds) in enumerate(spans)
         ]
-        plain_sql.execute_many(_upsert(cls._meta.db_table), rows)
+        driver.execute_many(_upsert(cls._meta.db_table), rows)
 
 
 def days(start: datetime, end: datetime) -> Iterator[tuple[datetime, float]]:
