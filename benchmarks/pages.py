@@ -92,6 +92,7 @@ def addresses(experiment: Experiment, other: Experiment, dashboard: Dashboard, t
     workspace = [experiment.workspace.slug]
     ids = [*workspace, experiment.public_id]
     listed, rows = reverse("experiments", args=workspace), reverse("experiment-trials", args=ids)
+    deep = min(150, -(-trials // 50))
     last = [*ids, trials - 10]
     compared = urlencode([("pick", experiment.public_id), ("pick", other.public_id)])
     several = urlencode([("trial", number) for number in range(trials - 14, trials - 9)])
@@ -128,7 +129,7 @@ def addresses(experiment: Experiment, other: Experiment, dashboard: Dashboard, t
             for label, sort in sorts.items()
         },
         "trials, filtered": f"{rows}?{urlencode({'filter': FILTER})}",
-        "trials, page 150": f"{rows}?page=150",
+        f"trials, page {deep}": f"{rows}?page={deep}",
         "one trial": reverse("trial", args=last),
         "one trial's log": reverse("trial-log", args=last),
         "configuration": reverse("experiment-configuration", args=ids),

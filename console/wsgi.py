@@ -52,7 +52,15 @@ def import_pages() -> None:
     get_resolver().url_patterns  # noqa: B018 (imports the views)
 
 
+def prepare_statements() -> None:
+    """Have PostgreSQL plan the plain statements of pages once per connection."""
+    from experiments.models import driver
+
+    driver.prepare_here()
+
+
 if "granian" in sys.modules:
     warn_of_faults()
     import_pages()
+    prepare_statements()
     exempt_loaded_code()  # drawing a chart creates so many objects that Python collects garbage
