@@ -7,6 +7,7 @@ from typing import Self
 
 from django.db import connection, models
 
+from experiments.models import driver
 from experiments.runner.report import MAX_NAME, MAX_POINTS
 
 __all__ = ["MAX_POINTS", "Point", "PointRow"]
@@ -100,6 +101,5 @@ class Point(models.Model):
             ) SELECT name, (
                 SELECT value FROM {table} WHERE trial_id = %s AND name = metric.name ORDER BY step DESC LIMIT 1
             ) FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [trial_pk, trial_pk, trial_pk, at_most])
-            return dict(cursor.fetchall())
+        cursor, _ = driver.execute(sql, [trial_pk, trial_pk, trial_pk, at_most])
+        return dict(driver.fetch_all(cursor))
