@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from experiments import database_clock
@@ -100,7 +100,7 @@ def _change(row: Schedule, change: str, user: User) -> str:
 
 def _initial(row: Schedule | None) -> dict[str, str]:
     if row is None:
-        return {"time_zone": settings.TIME_ZONE}
+        return {"time_zone": timezone.get_current_timezone_name()}
     return {"cron": row.cron, "time_zone": row.time_zone, "overlap": row.overlap}
 
 

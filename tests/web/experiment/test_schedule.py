@@ -119,3 +119,11 @@ def test_a_window_is_created_shown_and_refused(lab, bob, draft) -> None:
     assert 'value="Sat-Sun"' in html and 'value="Europe/Berlin"' in html
     shown = as_(bob).get(f"/w/lab/experiments/{experiment.public_id}/configuration/").content.decode()
     assert "Start window" in shown and "Sat-Sun" in shown
+
+
+def test_a_new_schedule_begins_with_the_readers_time_zone(draft, bob):
+    """TD-C6: as the start window of a new experiment does."""
+    bob.time_zone = "Asia/Kathmandu"
+    bob.save(update_fields=["time_zone"])
+    html = as_(bob).get(f"/w/lab/experiments/{draft().public_id}/schedule/").content.decode()
+    assert 'name="time_zone" value="Asia/Kathmandu"' in html
