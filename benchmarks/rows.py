@@ -87,8 +87,17 @@ def write_front(experiment: Experiment) -> None:
                 FrontTrial(experiment=experiment, trial_id=pk, number=number, joined_result=number, **losses)
             )
     FrontTrial.objects.bulk_create(front)
+    results = list(succeeded.values_list("value", "number", "final_metrics"))
+    bounds = []
+    for values in (
+        [(-value, number) for value, number, _ in results],
+        [(each[name], number) for _, number, each in results],
+    ):
+        (best, number), (worst, _) = min(values), max(values)
+        bounds.append([best, number, worst])
+    bounds[0] = [-bounds[0][0], bounds[0][1], -bounds[0][2]]  # the higher the better
     Experiment.objects.filter(pk=experiment.pk).update(
-        best_value=None, best_number=None, trace=[], front_size=len(front)
+        best_value=None, best_number=None, trace=[], front_size=len(front), objective_bounds=bounds
     )
 
 
