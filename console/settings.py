@@ -185,6 +185,8 @@ TEMPLATES = [
                 "experiments.templatetags.live",
                 "experiments.templatetags.actions",
                 "experiments.templatetags.memoized",
+                "experiments.templatetags.repeated_parts",
+                "experiments.templatetags.short_text",
             ],
         },
     },
@@ -223,7 +225,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "charts",
         "TIMEOUT": 600,
-        "OPTIONS": {"MAX_ENTRIES": 60},
+        "OPTIONS": {"MAX_ENTRIES": 80},
     },
 }
 LOGIN_URL = "sign-in"

@@ -5,6 +5,7 @@ Every formatter returns `DASH` (`—`) for a missing value (None or "").
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +14,6 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from django.utils import timezone
-from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
 from experiments import database_clock
@@ -253,9 +253,7 @@ def ago(moment: datetime | None) -> str:
         return DASH
     seconds = (database_clock.now() - moment).total_seconds()
     text = "now" if seconds < 1 else f"{_elapsed(seconds)} ago"
-    return _time(
-        timezone.localtime(moment), text, format_html(' data-age="{}" data-form="ago"', round(seconds, 1))
-    )
+    return _time(timezone.localtime(moment), text, f' data-age="{round(seconds, 1)}" data-form="ago"')
 
 
 def running(span: timedelta | float | None) -> str:
@@ -277,7 +275,7 @@ def _ticking(span: timedelta | float | None, form: Callable[[float], str], name:
     seconds = _seconds(span)
     if seconds is None:
         return DASH
-    return format_html('<span data-age="{}" data-form="{}">{}</span>', round(seconds, 1), name, form(seconds))
+    return SafeString(f'<span data-age="{round(seconds, 1)}" data-form="{name}">{form(seconds)}</span>')
 
 
 def clock(moment: datetime | None, since: datetime | None = None) -> str:
@@ -285,7 +283,8 @@ def clock(moment: datetime | None, since: datetime | None = None) -> str:
     `since` is the start of a range that `moment` ends; the name of a weekday is not repeated."""
     if moment is None:
         return DASH
-    at, today = timezone.localtime(moment), timezone.localtime()
+    zone = timezone.get_current_timezone()
+    at, today = moment.astimezone(zone), timezone.now().astimezone(zone)
     days = abs((today.date() - at.date()).days)
     if days == 0 or (since and days < 7 and at.date() == timezone.localtime(since).date()):
         return _time(at, f"{at:%H:%M}")
@@ -294,9 +293,21 @@ def clock(moment: datetime | None, since: datetime | None = None) -> str:
     return _time(at, f"{at.day} {at:%b}" if at.year == today.year else f"{at.day} {at:%b %Y}")
 
 
+def time_of_day(moment: datetime) -> SafeString:
+    """Return the time of an instant below the heading of its day: `13:40`."""
+    at = moment.astimezone(timezone.get_current_timezone())
+    return _time(at, f"{at:%H:%M}")
+
+
+def second_of_day(moment: datetime) -> SafeString:
+    """Return the time of an instant below the heading of its day, to the second: `13:40:02`."""
+    at = moment.astimezone(timezone.get_current_timezone())
+    return _time(at, f"{at:%H:%M:%S}")
+
+
 def _time(at: datetime, text: str, attributes: str = "") -> SafeString:
     """Return the element of a local time. `text` and `attributes` are HTML; a page has hundreds of them."""
-    title = escape(f"{at:%Y-%m-%d %H:%M:%S %Z}")
+    title = html.escape(f"{at:%Y-%m-%d %H:%M:%S %Z}")
     return SafeString(f'<time datetime="{at.isoformat()}" title="{title}"{attributes}>{text}</time>')
 
 

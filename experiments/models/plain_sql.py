@@ -32,6 +32,8 @@ _PLAIN: dict[type[models.Field], type] = {
     models.BooleanField: bool,
     models.CharField: str,
     models.TextField: str,
+    models.SlugField: str,
+    models.EmailField: str,
 }
 
 _COMPUTED = object()  # in the place of a default that is not the same for all rows
@@ -255,6 +257,41 @@ class RowStatement(Statement, Generic[Row]):
         return row
 
 
+class KeyedRows(Generic[Row]):
+    """Rows of a model by their keys, with a statement that is compiled once for each number of keys.
+
+    `build` makes the queryset of the rows with these keys; the others are as for `RowStatement`.
+    """
+
+    def __init__(
+        self,
+        model: type[Row],
+        build: Callable[[list[int]], models.QuerySet],
+        *,
+        names: Collection[str] = (),
+        annotations: Sequence[str] = (),
+        related: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> None:
+        def compiled(count: int) -> RowStatement[Row]:
+            marks = {f"key_{place}": -1_000_000_007 - place for place in range(count)}
+            return RowStatement(
+                model,
+                lambda **keys: build([*keys.values()]).order_by(),
+                names=names,
+                annotations=annotations,
+                related=related,
+                **marks,
+            )
+
+        self._compiled = lru_cache(maxsize=128)(compiled)
+
+    def objects(self, keys: Sequence[int]) -> list[Row]:
+        """Return the rows with these keys, in any order."""
+        if not keys:
+            return []
+        return self._compiled(len(keys)).objects(**{f"key_{place}": key for place, key in enumerate(keys)})
+
+
 class _Part:
     """The columns of one model in the rows of a statement."""
 
@@ -287,7 +324,27 @@ def _related_model(model: type[models.Model], name: str) -> type[models.Model]:
 
 def _converter(field: models.Field) -> Callable[[Any], Any] | None:
     """Return what makes a value of a row from a value of the driver. None: they are the same."""
-    return None if type(field) in _PLAIN else partial(from_driver, field)
+    if isinstance(field, models.BooleanField):
+        return bool  # SQLite's driver returns 0 or 1
+    if type(field) in _PLAIN:
+        return None
+    if isinstance(field, models.JSONField | ExactJSONField):
+        return _document
+    return _instant if isinstance(field, models.DateTimeField) else partial(from_driver, field)
+
+
+_decode = (
+    json.JSONDecoder().decode
+)  # without the checks of `json.loads`, which take as long as a short document
+
+
+def _document(value: Any) -> Any:
+    return _decode(value) if isinstance(value, str) else value
+
+
+def _instant(value: datetime | str) -> datetime:
+    instant = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant  # SQLite stores UTC
 
 
 def from_driver(field: models.Field, value: Any) -> Any:
@@ -295,9 +352,7 @@ def from_driver(field: models.Field, value: Any) -> Any:
     if isinstance(value, str) and isinstance(field, models.JSONField):
         return json.loads(value)
     value = field.to_python(value)
-    if isinstance(value, datetime) and value.tzinfo is None:  # SQLite stores UTC
-        return value.replace(tzinfo=UTC)
-    return value
+    return _instant(value) if isinstance(value, datetime) else value
 
 
 def _adapt(value: Any) -> Any:

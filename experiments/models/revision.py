@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ from django.db import models, transaction
 
 from .account.user import User
 from .fields import ExactJSONField, StampField
-from .plain_sql import RowStatement
+from .plain_sql import KeyedRows
 from .settings import LOCKED, Settings
 from .status import ExperimentState
 
@@ -52,12 +53,9 @@ class Revision(models.Model):
         return f"revision {self.number}"
 
     @classmethod
-    def with_key(cls, pk: int) -> Revision:
-        """Return a revision by its key with a statement that is compiled once. Raise `DoesNotExist`."""
-        revision = _by_key.object(pk=pk)
-        if revision is None:
-            raise cls.DoesNotExist(f"There is no revision with the key {pk}.")
-        return revision
+    def with_keys(cls, keys: Collection[int]) -> dict[int, Revision]:
+        """Return revisions by their keys, without the ORM. At most one query."""
+        return {revision.pk: revision for revision in _by_key.objects([*keys])}
 
     @property
     def who(self) -> str:
@@ -123,4 +121,4 @@ class Revision(models.Model):
             return experiment.change(by=by, settings=settings, seen=seen, note=note).is_revised
 
 
-_by_key = RowStatement(Revision, lambda pk: Revision.objects.filter(pk=pk).order_by(), pk=-1_000_000_007)
+_by_key = KeyedRows(Revision, lambda keys: Revision.objects.filter(pk__in=keys))

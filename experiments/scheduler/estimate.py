@@ -316,6 +316,7 @@ def finished_trials(experiments: Collection[Experiment]) -> dict[int, Finished]:
     settled = [experiment for experiment in experiments if experiment.settled_count]
     if not settled:
         return finished
+    succeeded = str(TrialState.SUCCEEDED)  # compared thousands of times
     values: list[int | str] = []
     for experiment in settled:
         values += [experiment.pk, experiment.settled_count - MOST_FINISHED, *map(str, status.TRIAL_INFORMS)]
@@ -323,7 +324,10 @@ def finished_trials(experiments: Collection[Experiment]) -> dict[int, Finished]:
         cursor.execute(" UNION ALL ".join([_FINISHED] * len(settled)), values)
         rows = cursor.fetchall()
     for pk, _, state, seconds, last_step in sorted(rows, key=itemgetter(0, 1)):
-        finished[pk].add(state, seconds or 0.0, last_step)
+        of_experiment = finished[pk]
+        of_experiment.durations.append(seconds or 0.0)
+        if state == succeeded and last_step is not None:
+            of_experiment.steps.append(last_step)
     return finished
 
 

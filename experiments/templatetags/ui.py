@@ -5,10 +5,7 @@ Every filter returns `—` for a missing value (None or "").
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable
 from functools import cache
-from typing import Any, Protocol
 from urllib.parse import quote_plus, urlencode
 
 from django import forms, template
@@ -18,7 +15,6 @@ from django.template import Context
 from django.templatetags.static import static
 from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.text import Truncator
 
 from experiments.messages import (
     STATES,
@@ -40,10 +36,12 @@ from experiments.messages import (
     precise,
     running,
     running_short,
+    second_of_day,
     state_label,
+    time_of_day,
     value,
 )
-from experiments.models import Experiment, Trial
+from experiments.models import Experiment
 
 register = template.Library()
 for text_filter in (
@@ -63,14 +61,14 @@ for text_filter in (
     precise,
     running,
     running_short,
+    second_of_day,
     state_label,
+    time_of_day,
     value,
 ):
     register.filter(text_filter)
 register.filter("bytes", bytes_)
 
-MOST_DETAIL = 300  # characters of an entry of the activity
-ARIA_CURRENT, _SPAN_COUNT = ' aria-current="page"', '<span class="count">{}</span>'
 PLACE_IN_LIST = ("page", "after", "before")  # query parameters that a new order or filter resets
 
 
@@ -98,14 +96,17 @@ def glyph(name: str) -> SafeString:
 @register.simple_tag
 def status(state: object, label: str = "") -> SafeString:
     """Return a state as glyph and label: {% status trial.state %}. `label` replaces the label, such as by a number."""
-    name = str(state)
-    appearance = STATES.get(name)
-    return format_html(
-        '<span class="status" data-status="{}">{}{}</span>',
-        name,
-        glyph(appearance.glyph if appearance else "warning"),
-        label or (appearance.label if appearance else name),
-    )
+    return _status(str(state)) if not label else _status_with(str(state), label)
+
+
+@cache  # a list has dozens of states, and there are twenty
+def _status(name: str) -> SafeString:
+    return _status_with(name, STATES[name].label if name in STATES else name)
+
+
+def _status_with(name: str, label: str) -> SafeString:
+    mark = glyph(STATES[name].glyph if name in STATES else "warning")
+    return format_html('<span class="status" data-status="{}">{}{}</span>', name, mark, label)
 
 
 @register.simple_tag
@@ -173,110 +174,6 @@ def place(share: float) -> SafeString:
 def slot_marks(busy: int, slots: int) -> list[bool]:
     """Return one mark per slot, busy slots first."""
     return [slot < busy for slot in range(slots)]
-
-
-class FeedEntry(Protocol):
-    """The text of an activity entry, before and after the link to its trial."""
-
-    before: str
-    after: str
-    detail: str
-
-    @property
-    def trial(self) -> Trial | None: ...
-
-
-@register.simple_tag
-def feed_entry(entry: FeedEntry, trials_url: str) -> SafeString:
-    """Return the text of an entry of the activity."""
-    return SafeString(_entry(entry, escape(trials_url)))
-
-
-@register.simple_tag
-def folded_entries(entries: Iterable[FeedEntry], trials_url: str) -> SafeString:
-    """Return folded entries as items of a list. Written in Python because the overview has 60 of them."""
-    url = escape(trials_url)
-    return SafeString("".join(f"<li>{_entry(entry, url)}</li>" for entry in entries))
-
-
-def _entry(entry: FeedEntry, trials_url: str) -> str:
-    detail = entry.detail if len(entry.detail) <= MOST_DETAIL else Truncator(entry.detail).chars(MOST_DETAIL)
-    parts = [html_of(entry.before)] if entry.before else []
-    if entry.trial:
-        parts.append(f'<a href="{trials_url}{entry.trial.number}/">#{entry.trial.number}</a>')
-    if entry.after:
-        parts.append(html_of(entry.after))
-    if detail:
-        parts.append(f"<small>{html_of(detail)}</small>")
-    return f"<span>{' '.join(parts)}</span>"
-
-
-def html_of(value: Any) -> str:
-    """Return a value as HTML, escaped unless it is safe: as `conditional_escape`, which takes five times longer."""
-    return html.escape(value) if type(value) is str else conditional_escape(value)
-
-
-# Links and numbers of a page head
-
-
-class TabLink(Protocol):
-    """A tab: a link, which is the current page or not."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def is_current(self) -> bool: ...
-
-    @property
-    def count(self) -> int | None: ...
-
-
-@register.simple_tag
-def tab_links(tabs: Iterable[TabLink]) -> SafeString:
-    """Return the links of tabs."""
-    return SafeString(
-        "".join(
-            f'<a href="{html_of(tab.url)}"{ARIA_CURRENT if tab.is_current else ""}>{html_of(tab.label)}'
-            f"{'' if tab.count is None else _SPAN_COUNT.format(html_of(count(tab.count)))}</a>"
-            for tab in tabs
-        )
-    )
-
-
-class NamedValue(Protocol):
-    """A value of a page head."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def value(self) -> object: ...
-
-    @property
-    def of(self) -> str: ...
-
-    @property
-    def note(self) -> str: ...
-
-    @property
-    def title(self) -> str: ...
-
-
-@register.simple_tag
-def fact_rows(facts: Iterable[NamedValue]) -> SafeString:
-    """Return the values of a page head as parts of a description list."""
-    return SafeString("".join(map(_fact, facts)))
-
-
-def _fact(fact: NamedValue) -> str:
-    title = f' title="{html_of(fact.title)}"' if fact.title else ""
-    of = f'<span class="of">{html_of(fact.of)}</span>' if fact.of else ""
-    note = f"<dd>{html_of(fact.note)}</dd>" if fact.note else ""
-    return f"<div><dt>{html_of(fact.name)}</dt><dd{title}>{html_of(fact.value)} {of}</dd>{note}</div>"
 
 
 @cache  # a table has hundreds of icons, and the sprite's URL never changes within a process

@@ -164,7 +164,7 @@ class ExperimentBase(models.Model):
     @property
     def settings(self) -> Settings:
         if "revision" not in self._state.fields_cache and self.revision_id:
-            self.revision = Revision.with_key(self.revision_id)
+            self.revision = Revision.with_keys([self.revision_id])[self.revision_id]
         return self.revision.settings
 
     @property

@@ -57,7 +57,7 @@ def styled(text: bytes | str) -> list[list[StyledText]]:
     style = PLAIN
     lines: list[list[StyledText]] = []
     for line in text.split("\n"):
-        if "\x1b" not in line and "\r" not in line and "\b" not in line:
+        if not is_styled(line):
             visible = _UNSEEN.sub("", line)
             lines.append([StyledText(visible, style)] if visible else [])
             continue
@@ -72,6 +72,11 @@ def column_after(columns: str, to: str, *, column: int, length: int) -> int:
     count = max(1, int(columns or 1))
     moved = {"C": column + count, "D": column - count, "G": count - 1}[to]
     return max(0, min(moved, max(length, _MOST_COLUMNS)))
+
+
+def is_styled(text: str) -> bool:
+    """Return whether the text has escapes, carriage returns or backspaces; most have not."""
+    return "\x1b" in text or "\r" in text or "\b" in text
 
 
 def moves_up(text: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runner.output.ansi import column_after, moves_up, styled
+from experiments.runner.output.ansi import column_after, is_styled, moves_up, styled
 from experiments.runner.safe_files import OutsideFolder, Root, list_names, open_regular, status_of
 
 _ESCAPES = re.compile(
@@ -97,6 +97,8 @@ def plain_text(text: bytes | str) -> str:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
+    if not is_styled(text):
+        return _UNSEEN.sub("", text)
     if moves_up(text):
         return "\n".join("".join(piece.text for piece in line) for line in styled(text))
     return "\n".join(_plain_line(line) for line in text.split("\n"))

@@ -9,17 +9,16 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Sum
-
 from experiments import database_clock
 from experiments.charts.drawing.marks import WORDS, TrialMark, some_of
 from experiments.charts.drawing.parameter_axis import Parameter, text_of
 from experiments.charts.drawing.svg import Chart, clip
 from experiments.messages import decimals_of
 from experiments.messages import value as format_value
-from experiments.models import Experiment, Hypervolume, Importance, Trial, TrialState, status
+from experiments.models import Experiment, Hypervolume, Importance, TrialState, status
 from experiments.models.plain_sql import Statement
 from experiments.web.experiment.charts import address
+from experiments.web.experiment.page import alive_version
 
 from .axes_of_space import axes_of
 from .options import Options
@@ -65,9 +64,8 @@ def version_of(experiment: Experiment) -> Version:
     statements = [_importance_computed_at]
     if experiment.is_multi_objective:
         statements.append(_hypervolume_computed_at)
-    if experiment.alive_count:
-        statements.append(_alive_versions)
-    return experiment.version, *(tuple(query.rows(experiment=experiment.pk)) for query in statements)
+    computed = [tuple(statement.rows(experiment=experiment.pk)) for statement in statements]
+    return experiment.version, *computed, alive_version(experiment)
 
 
 _importance_computed_at, _hypervolume_computed_at = (
@@ -78,15 +76,6 @@ _importance_computed_at, _hypervolume_computed_at = (
         experiment=-1_000_000_007,
     )
     for model in (Importance, Hypervolume)
-)
-_alive_versions = Statement(
-    lambda experiment: (
-        Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ALIVE)
-        .order_by()
-        .values("experiment")
-        .values_list(Sum("version"))
-    ),
-    experiment=-1_000_000_007,
 )
 
 

@@ -59,7 +59,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
         permissions.role_in(request.user, workspace),
     )
     live = Live(
-        request, fragments={"view", "list"}, version=version, clocked={"list"} if marks["active"] else ()
+        request, fragments={"view", "list"}, version=version, clocked={"list"} if marks.has_active else ()
     )
     if live.is_unchanged:
         return live.not_modified()
@@ -71,7 +71,9 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     request.GET, view = apply_view(  # type: ignore[assignment]
         without(index_table.canonical(request.GET), index_table.PLACE), saved
     )
-    page = index_table.Page(index_table.TableQuery.of(request.GET), experiments, user=request.user, **place)
+    page = index_table.Page(
+        index_table.TableQuery.of(request.GET), experiments, user=request.user, counts=marks.counts, **place
+    )
     page_within(request, experiment_lists.integer_in(request.GET.get("page", "")), page.last)
     if page.selection.error:
         note_fault(request, "filter", f"{page.selection.error}.")
@@ -94,7 +96,7 @@ def index(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
             ),
             "csv": reverse("experiments-csv", args=[workspace.slug]) + page.query.url(),
             "json": reverse("experiments-json", args=[workspace.slug]) + page.query.url(),
-            "rows_url": _rows_url(request.GET, page, upto=place["upto"] or str(marks["newest"] or 0)),
+            "rows_url": _rows_url(request.GET, page, upto=place["upto"] or str(marks.newest)),
             "newest_url": f"?{request.GET.urlencode()}",
             "rows_html": RowWriter(request, may_create=may_create, every=every).write(page.rows),
             "every": every,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .index_table import Row
 
 ID, NAME = "\ue000", "\ue001"  # private-use characters, in no page of ours
+ANY_ID = "00000000"  # no experiment's
 TAGS = 2  # the others are in a hint
 TICKING = (ExperimentState.RUNNING, ExperimentState.PAUSED, ExperimentState.STOPPING)
 
@@ -47,6 +48,8 @@ class RowWriter:
             query.pop(name, None)
         self._query, self._may_create = query.urlencode(), may_create
         self._context = RequestContext(request, {"every": every, "request": request})
+        self._links: dict[tuple[str, ...], str] = {}
+        self._urls: dict[str, str] = {}  # by workspace, with ANY_ID in the place of an experiment's
         self._actions: dict[tuple[object, ...], str] = {}  # with ID and NAME in the place of an experiment's
 
     def write(self, rows: Iterable[Row]) -> SafeString:
@@ -83,7 +86,7 @@ class RowWriter:
 
     def _named(self, row: Row) -> str:
         e = row.experiment
-        name, url = escape(e.name), reverse("experiment", args=[e.workspace.slug, e.public_id])
+        name, url = escape(e.name), self._url_of(e)
         lock = ""
         if e.visibility == Visibility.PRIVATE:
             hint = "Private: visible to its creator and workspace owners only"
@@ -102,10 +105,21 @@ class RowWriter:
             f'<span class="dot algo">{escape(e.algorithm)}</span> {tags}{more_tags}</small>'
         )
 
+    def _url_of(self, e: Experiment) -> str:
+        """Return the URL of an experiment. Those of a workspace differ in the ID only."""
+        slug = e.workspace.slug
+        if slug not in self._urls:
+            self._urls[slug] = reverse("experiment", args=[slug, ANY_ID])
+        return self._urls[slug].replace(ANY_ID, e.public_id)
+
     def _link(self, text: str, term: str, css: str, *, hint: str = "") -> str:
         """Return a link that adds the term to the filter."""
-        parts = filter(None, (self._query, f"and={quote_plus(term)}"))
-        return f'<a class="{css}" title="{escape(hint or text)}" href="?{escape("&".join(parts))}">{escape(text)}</a>'
+        key = (text, term, css, hint)
+        if key not in self._links:  # many rows have the same creator, project and tags
+            address = escape("&".join(filter(None, (self._query, f"and={quote_plus(term)}"))))
+            title = escape(hint or text)
+            self._links[key] = f'<a class="{css}" title="{title}" href="?{address}">{escape(text)}</a>'
+        return self._links[key]
 
 
 def _note(row: Row) -> str:

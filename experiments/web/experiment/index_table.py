@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, Max, Q, Sum, prefetch_related_objects
+from django.db.models import Count, Max, Sum
 from django.http import HttpRequest, QueryDict
 from django.utils.html import strip_tags
 
@@ -22,9 +22,10 @@ from experiments.filters.experiment_lists import NEWEST, SORTS, integer_in
 from experiments.filters.experiments import ATTENTION, ME, Selection, filter_experiments, select_experiments
 from experiments.filters.language import joined, quoted
 from experiments.messages import plural, set_best_decimals
-from experiments.models import Experiment, ExperimentState, User, Workspace, status
+from experiments.models import Experiment, ExperimentState, Revision, User, Workspace, status
 from experiments.models.experiment.lifecycle import note_what_is_left
 from experiments.models.experiment.queryset import ExperimentQuerySet
+from experiments.models.plain_sql import KeyedRows
 from experiments.permissions import missing
 from experiments.query_parameters import Parameter, choice, number, sorting, text
 from experiments.scheduler.estimate import estimates
@@ -49,6 +50,7 @@ SORT_LABELS = (
 )
 EXACT_TO = 10_000
 PAGES_AROUND = 2
+DEFERRED = {"description", "properties"}  # columns that a row does not show
 FEW_ROUNDS = 15  # of the simulation of each end; few, because a list has many rows
 
 
@@ -188,16 +190,34 @@ def sort_options(query: TableQuery) -> list[tuple[str, str]]:
     return list(labels.items())
 
 
-def version(experiments: ExperimentQuerySet) -> dict[str, Any]:
-    """Return a version that changes with anything that the list shows of these experiments, and the number of active
-    ones. One query."""
-    return experiments.aggregate(
-        count=Count("pk"),
-        pks=Sum("pk"),
-        versions=Sum("version"),
-        latest=Max("updated_at"),
-        newest=Max("pk"),
-        active=Count("pk", filter=Q(state__in=status.ACTIVE)),
+@dataclass(frozen=True)
+class Version:
+    """A version that changes with anything that the list shows of its experiments: by state, their number, the sums of
+    their keys and versions, when the last one changed, and the newest key."""
+
+    by_state: dict[str, tuple[Any, ...]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of experiments by state."""
+        return {state: numbers[0] for state, numbers in self.by_state.items()}
+
+    @property
+    def newest(self) -> int:
+        """The key of the newest experiment, 0 without any."""
+        return max((numbers[-1] for numbers in self.by_state.values()), default=0)
+
+    @property
+    def has_active(self) -> bool:
+        return not self.by_state.keys().isdisjoint(status.ACTIVE)
+
+
+def version(experiments: ExperimentQuerySet) -> Version:
+    """Return the version of a list of these experiments. One query."""
+    grouped = experiments.order_by().values("state")
+    numbers = (Count("pk"), Sum("pk"), Sum("version"), Max("updated_at"), Max("pk"))
+    return Version(
+        {state: tuple(rest) for state, *rest in grouped.values_list("state", *numbers).order_by("state")}
     )
 
 
@@ -247,8 +267,9 @@ class Row:
 class Page:
     """One page of the list for one person: chips, rows, pager. A fixed number of queries for any number of rows.
 
-    `shown` and `upto` are the position of a live list: it renders the same rows again in the same order, whatever has
-    changed since, and counts new ones as `waiting`.
+    `counts`: the numbers of all these experiments by state, if they are known. `shown` and `upto` are the position of a
+    live list: it renders the same rows again in the same order, whatever has changed since, and counts new ones as
+    `waiting`.
     """
 
     def __init__(
@@ -257,19 +278,23 @@ class Page:
         experiments: ExperimentQuerySet,
         *,
         user: User,
+        counts: dict[str, int] | None = None,
         shown: str = "",
         upto: str = "",
     ) -> None:
         self._experiments, self._user = experiments, user
         self.selection = query.select(experiments, user)
         matching = self.selection.experiments
-        self.counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
+        if counts is None or self.selection.applied:
+            counts = dict(matching.order_by().values_list("state").annotate(Count("pk")))
+        self.counts = counts
         self.total = self.counts.get(query.status, 0) if query.status else sum(self.counts.values())
         self.last = max(1, -(-self.total // query.size))
         self.query = replace(query, page=min(query.page, self.last))
         matching = query.matching(matching)
         self.offset = (self.query.page - 1) * query.size
-        page = list(_with_related(query.ordered(matching))[self.offset : self.offset + query.size])
+        ordered = query.ordered(matching).values_list("pk", flat=True)
+        page = _read(ordered[self.offset : self.offset + query.size])
         self.waiting = 0
         keys = [key for key in shown.split(",") if key.isascii() and key.isalnum()][: query.size]
         if keys and upto.isdecimal() and len(upto) < 19:
@@ -281,8 +306,7 @@ class Page:
         )
         set_best_decimals(page)
         note_what_is_left(page)
-        drafts = [experiment for experiment in page if experiment.state == ExperimentState.DRAFT]
-        prefetch_related_objects(drafts, "revision")  # whether it can be enqueued
+        _read_revisions(page)
         ends = ends_of(page, compute)
         self.rows = [
             row(experiment, user=user, compute=compute, ends=ends.get(experiment.pk, ""))
@@ -354,7 +378,37 @@ class Page:
 
 def _with_related(experiments: ExperimentQuerySet) -> ExperimentQuerySet:
     rows = experiments.select_related("workspace", "project", "creator", "queue")
-    return rows.defer("description", "properties")
+    return rows.defer(*DEFERRED)
+
+
+def _read(keys: Iterable[int]) -> list[Experiment]:
+    """Return the experiments with these keys, in this order: `_with_related` as a statement that is compiled once. At
+    most two queries."""
+    keys = [*keys]
+    by_key = {experiment.pk: experiment for experiment in _rows.objects(keys)}
+    return [by_key[key] for key in keys if key in by_key]
+
+
+_rows = KeyedRows(
+    Experiment,
+    lambda keys: Experiment.objects.filter(pk__in=keys),
+    names={field.attname for field in Experiment._meta.concrete_fields} - DEFERRED,
+    related={"workspace": (), "project": (), "creator": (), "queue": ()},
+)
+
+
+def _read_revisions(experiments: Iterable[Experiment]) -> None:
+    """Read the settings of drafts, which decide whether they can be enqueued, and of running experiments, for the
+    estimate of their end. At most one query."""
+    states = (ExperimentState.DRAFT, ExperimentState.RUNNING)
+    needed = [
+        each
+        for each in experiments
+        if each.state in states and each.revision_id and "revision" not in each._state.fields_cache
+    ]
+    revisions = Revision.with_keys({each.revision_id for each in needed if each.revision_id})
+    for experiment in needed:
+        experiment.revision = revisions[experiment.revision_id or 0]
 
 
 def _in_order_of(
@@ -373,7 +427,7 @@ def ends_of(experiments: Sequence[Experiment], compute: Compute) -> dict[int, st
     running = [experiment for experiment in experiments if experiment.state == ExperimentState.RUNNING]
     if not running:
         return {}
-    prefetch_related_objects(running, "revision")
+    _read_revisions(running)
     queues = {experiment.queue.pk: experiment.queue for experiment in running if experiment.queue}
     serving = {pk: compute.serving(queue) for pk, queue in queues.items()}
     expected, now = estimates(running, serving=serving, rounds=FEW_ROUNDS), database_clock.now()
@@ -402,8 +456,13 @@ def row(experiment: Experiment, *, user: User, compute: Compute, ends: str = "")
 
 def bar_of(experiment: Experiment) -> Svg:
     """Return the bar of trials by state."""
-    counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
-    return outcome(counts, left=experiment.budget_left or 0)
+    counts = tuple((state, experiment.count(state)) for state in status.TRIAL_STATES)
+    return _bar(counts, experiment.budget_left or 0)
+
+
+@lru_cache(maxsize=2000)
+def _bar(counts: tuple[tuple[str, int], ...], left: int) -> Svg:
+    return outcome(dict(counts), left=left)
 
 
 def _note(experiment: Experiment, compute: Compute) -> tuple[str, str]:

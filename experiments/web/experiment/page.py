@@ -6,14 +6,14 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from experiments.models import Experiment, ExperimentState, HistoryImport, Pin, Schedule, Trial, User, status
-from experiments.models.plain_sql import RowStatement
+from experiments.models.plain_sql import RowStatement, Statement
 from experiments.search.imports import FORMATS
 from experiments.web.ui.controls import Tab
 from experiments.web.ui.requests import SignedInRequest
@@ -126,6 +126,22 @@ def best_trial(experiment: Experiment) -> Trial | None:
     if trial:
         trial.experiment = experiment
     return trial
+
+
+def alive_version(experiment: Experiment) -> object:
+    """Return a version that changes with every trial that a worker holds. At most one query."""
+    return _alive_version.rows(experiment=experiment.pk) if experiment.alive_count else None
+
+
+_alive_version = Statement(
+    lambda experiment: (
+        Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ALIVE)
+        .order_by()
+        .values("experiment")
+        .values_list(Sum("version"))
+    ),
+    experiment=-1_000_000_007,
+)
 
 
 def url_of(experiment: Experiment, page: str = "experiment") -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.utils.html import escape, format_html
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from experiments.models import LogPiece, Trial
 from experiments.models.trial.log import PIECE_BYTES
-from experiments.runner.output.ansi import PLAIN, StyledText, styled
+from experiments.runner.output.ansi import PLAIN, StyledText, is_styled, styled
 from experiments.runner.output.log import plain_text
 
 LONGEST_QUERY = 200
@@ -45,6 +46,8 @@ class Window:
         """The text with its terminal colors, and with marks around the matches of the search."""
         pattern = self.search.pattern if self.search else None
         current_line = self.search.line_in(self) if self.search else None
+        if pattern is None and not is_styled(text := self.data.decode("utf-8", "replace")):
+            return SafeString(html.escape(plain_text(text)))  # all lines at once
         lines = (
             _line(runs, pattern, is_here=number == current_line)
             for number, runs in enumerate(styled(self.data))
@@ -225,7 +228,7 @@ def _line(runs: list[StyledText], pattern: re.Pattern[str] | None, *, is_here: b
                 spans.popleft()
             low, high = spans[0] if spans else (end, end)
             stop = min(low if begin < low else high, end)
-            text = escape(run.text[begin - at : stop - at])
+            text = html.escape(run.text[begin - at : stop - at])
             if begin < low:
                 inside.append(text)
             elif begin == first:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -14,11 +16,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from experiments.messages import decimals_of
 from experiments.models import Experiment, SavedView, Trial, TrialState, User, status
+from experiments.models.plain_sql import KeyedRows
 from experiments.permissions import may
 from experiments.query_parameters import Parameter, choice, number, text
 from experiments.search.nested_choice import flat
 from experiments.web.experiment.actions import trials_of
-from experiments.web.experiment.page import frame, get_experiment, url_of
+from experiments.web.experiment.page import alive_version, frame, get_experiment, url_of
 from experiments.web.experiment.pareto_front import FILTER, on_front
 from experiments.web.ui import descriptions
 from experiments.web.ui.controls import BulkAction, Tab
@@ -56,6 +59,11 @@ DRAWN = (  # columns of a trial
     *("failure", "detail", "exit_code", "signal", "starred_at", "comment_count", "source", "attempt"),
     *("duration_s", "started_at", "ended_at", "peak_memory", "cpu_s"),
 )
+RELATED = {
+    "worker_name": "worker__name",
+    "revision_number": "revision__number",
+    "rerun_of_number": "rerun_of__number",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +89,6 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     experiment = get_experiment(request, workspace_slug, public_id)
     if request.htmx and (condition := cell_menu.condition_of(request.GET.get("cell", ""))):
         return cell_menu.draw(request, condition)
-    place = {name: request.GET.get(name, "") for name in PLACE}
-    saved = saved_views(request.user, experiment.workspace, experiment)
-    note_missing_view(request, saved)
-    applied, view = apply_view(without(canonical(request.GET), PLACE), saved)
-    request.GET = applied  # type: ignore[assignment]
-    if view is None:
-        request.GET = columns.remembered(request, experiment)  # type: ignore[assignment]
-    reported = (
-        experiment.trials.filter(state__in=status.TRIAL_ALIVE).order_by("state", "number")
-        if experiment.alive_count
-        else None
-    )
     live = Live(
         request,
         fragments={"head", "view", "rows"},
@@ -100,11 +96,18 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
             experiment.version,
             experiment.is_pinned,
             may(request.user, "stop_trial", experiment),
-            reported.aggregate(Sum("version")) if reported else None,
+            alive_version(experiment),
         ),
     )
     if live.is_unchanged:
         return live.not_modified()
+    place = {name: request.GET.get(name, "") for name in PLACE}
+    saved = saved_views(request.user, experiment.workspace, experiment)
+    note_missing_view(request, saved)
+    applied, view = apply_view(without(canonical(request.GET), PLACE), saved)
+    request.GET = applied  # type: ignore[assignment]
+    if view is None:
+        request.GET = columns.remembered(request, experiment)  # type: ignore[assignment]
     context = frame(request, experiment, tab="experiment-trials")
     if live.shows("view", "rows"):
         query = TrialQuery.of(request.GET, experiment)
@@ -166,9 +169,14 @@ def _best_first(experiment: Experiment) -> str:
 def _table(request: SignedInRequest, query: TrialQuery, place: dict[str, str]) -> dict[str, object]:
     experiment = query.experiment
     metrics = columns.requested_metrics(request)
-    trials = _with_related(experiment.trials.all(), metrics)  # by keys, because the filter is already applied
     total, is_exact = query.total
-    shown, pager = page_of(request, trials, total=total, parts=query.parts, is_total_exact=is_exact)
+
+    def read(keys: Sequence[int]) -> list[Trial]:
+        return _read(experiment, keys, metrics)
+
+    shown, pager = page_of(
+        request, experiment.trials.all(), total=total, parts=query.parts, is_total_exact=is_exact, read=read
+    )
     shown, waiting = _rows_in_place(query, place, shown, metrics)
     offered = columns.offered(
         experiment, metrics=_metrics_of(shown, also=metrics), finals=columns.final_names(shown)
@@ -222,11 +230,25 @@ def _with_related(trials: QuerySet[Trial], metrics: list[str]) -> QuerySet[Trial
     return (
         columns.with_metrics(trials, metrics)
         .only(*DRAWN)
-        .annotate(  # type: ignore[no-redef]  # declared in the model, for those who read them
-            worker_name=F("worker__name"),
-            revision_number=F("revision__number"),
-            rerun_of_number=F("rerun_of__number"),
-        )
+        .annotate(**{name: F(path) for name, path in RELATED.items()})
+    )
+
+
+def _read(experiment: Experiment, keys: Sequence[int], metrics: list[str]) -> list[Trial]:
+    """Return the trials with these keys, in any order: `_with_related` as a statement that is compiled once."""
+    trials = _of_keys(tuple(metrics)).objects(keys)
+    for trial in trials:
+        trial.experiment = experiment
+    return trials
+
+
+@lru_cache(maxsize=64)
+def _of_keys(metrics: tuple[str, ...]) -> KeyedRows[Trial]:
+    return KeyedRows(
+        Trial,
+        lambda keys: _with_related(Trial.objects.filter(pk__in=keys), [*metrics]),
+        names=[field.attname for field in Trial._meta.concrete_fields if field.name in {"id", *DRAWN}],
+        annotations=[*RELATED, *(f"metric_{place}" for place in range(len(metrics)))],
     )
 
 

@@ -24,7 +24,7 @@ from experiments.web.experiment.curve_axis import CurveAxis
 from experiments.web.workspace.projects import Card, Sums
 
 from . import highlight
-from .controls import Tab
+from .controls import Chip, Tab
 from .summaries import Fact
 
 LONG = (
@@ -122,15 +122,9 @@ def _column(theme: str) -> dict[str, object]:
             ("Note", LONG + WORD),
         ],
         "chips": [
-            {"state": "", "label": "All", "count": 12_345, "url": ADDRESS, "is_current": True},
+            Chip("", "All", count=12_345, url=ADDRESS, is_current=True),
             *(
-                {
-                    "state": state.word,
-                    "label": state.label,
-                    "count": count,
-                    "url": ADDRESS,
-                    "is_current": False,
-                }
+                Chip(state.word, state.label, count=count, url=ADDRESS, is_current=False)
                 for count, state in enumerate(status.EXPERIMENT_STATES.values())
             ),
         ],

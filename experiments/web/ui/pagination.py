@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -41,11 +41,13 @@ def page_of(
     total: int,
     parts: Sequence[QuerySet[Any, Any]] = (),
     is_total_exact: bool = True,
+    read: Callable[[Sequence[int]], Iterable[Row]] | None = None,
 ) -> tuple[list[Row], Pager]:
     """Return the rows of the page in `?page=`, and its pager.
 
     A page beyond the end is the last one. If `rows` are not ordered, `parts` are the ordered rows in consecutive parts.
-    If the total is not exact, there are more rows, and pages beyond it.
+    If the total is not exact, there are more rows, and pages beyond it. `read` reads the complete rows with these keys,
+    in any order.
     """
     last = max(1, -(-total // SIZE))
     page_text = request.GET.get("page", "1")
@@ -60,7 +62,9 @@ def page_of(
         wanted_keys = slice_of(backward, max(0, total - stop), total - start)[::-1]
     else:
         wanted_keys = slice_of(keys, start, min(stop, total) if is_total_exact else stop)
-    shown = rows_of(rows, wanted_keys)
+    complete = read(wanted_keys) if read else rows.order_by().filter(pk__in=wanted_keys)
+    rows_by_key = {row.pk: row for row in complete}
+    shown = [rows_by_key[key] for key in wanted_keys if key in rows_by_key]  # without those deleted meanwhile
     pager = _pager(request, page=page, last=last, start=start, stop=start + len(shown), total=total)
     if not is_total_exact:
         pager = replace(
@@ -78,12 +82,6 @@ def page_within(request: HttpRequest, page: int, last: int) -> int:
 
 def _beyond(request: HttpRequest, page: int, shown: Sequence[object]) -> str | None:
     return _url(request, page + 1) if len(shown) == SIZE else None
-
-
-def rows_of(rows: QuerySet[Row, Any], keys: Sequence[int]) -> list[Row]:
-    """Return the rows with these keys, in this order, without rows deleted meanwhile."""
-    rows_by_key = {row.pk: row for row in rows.order_by().filter(pk__in=keys)}
-    return [rows_by_key[key] for key in keys if key in rows_by_key]
 
 
 def slice_of(parts: Sequence[QuerySet[Any, Any]], start: int, stop: int) -> list[int]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from experiments.models import Experiment, Invalid, Refused, User, Workspace
+from experiments.models.plain_sql import RowStatement
 from experiments.models.workspace.saved_view import MAX_NAME, SavedView, stored_query
 from experiments.permissions import may, may_change_view, require, require_own_view
 from experiments.query_parameters import listed, quoted, text
@@ -107,7 +111,24 @@ def views_of(
 
 def saved_views(user: User, workspace: Workspace, experiment: Experiment | None = None) -> list[SavedView]:
     """Return the views of a table that a user may see. One query."""
-    return list(SavedView.objects.of_table(workspace, experiment).visible_to(user).select_related("owner"))
+    keys = {"experiment": experiment.pk} if experiment else {}
+    return _saved_views(is_of_experiment=experiment is not None).objects(
+        workspace=workspace.pk, user=user.pk, **keys
+    )
+
+
+@cache
+def _saved_views(*, is_of_experiment: bool) -> RowStatement[SavedView]:
+    def build(workspace: int, user: int, experiment: int | None = None) -> QuerySet[SavedView]:
+        of_table = SavedView.objects.of_table(
+            Workspace(pk=workspace), Experiment(pk=experiment) if experiment else None
+        )
+        return of_table.visible_to(User(pk=user))
+
+    marks: dict[str, Any] = {"experiment": -1_000_000_021} if is_of_experiment else {}
+    return RowStatement(
+        SavedView, build, related={"owner": ()}, workspace=-1_000_000_007, user=-1_000_000_009, **marks
+    )
 
 
 @login_required

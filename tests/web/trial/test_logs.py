@@ -46,6 +46,17 @@ def test_colours_are_classes_and_nothing_in_a_log_is_html(taken, bob):
     assert "<b onclick" not in html and "style=" not in html
 
 
+@pytest.mark.parametrize(
+    "text", ["a < b\n\n\tc & 'd'\n", "", "\n", "nul \0 bell \a del \x7f\n<i>", "ä\x85\u2028ö"]
+)
+def test_a_log_without_escapes_is_as_one_with_them(text):
+    plain, reset = (
+        logs.Window(each.encode(), start=0, stop=1, total=1, missing=0, earlier=None)
+        for each in (text, text + "\x1b[0m")
+    )
+    assert plain.html == reset.html and plain.text == reset.text
+
+
 def test_a_search_begins_at_the_last_line_and_goes_back_by_links(taken, bob):
     """Count, next and previous, without a script."""
     printed(taken, b"".join(b"line %d%s\n" % (n, b" WARN: slow" if n % 10 == 3 else b"") for n in range(100)))

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django import forms
-from django.template import Context, Template
+from django.template import Context, Template, defaultfilters
 from django.test import RequestFactory
 from django.utils import timezone
+from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString
 
 from experiments import messages
 from experiments.models import Experiment
@@ -260,3 +262,15 @@ def test_the_day_of_a_range_is_written_once_and_is_the_readers(end_s, ends, monk
     with timezone.override("Asia/Kathmandu"):
         shown = estimates.ends(Estimate(end_s=end_s), now)
     assert re.sub("<[^>]*>", "", str(shown)) == ends
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 9, "a" * 10, "a" * 11, "<b>&amp;", "é" * 11, "e\u0301" * 11, 12345678901]
+)
+@pytest.mark.parametrize("length", [10, 3])
+def test_text_is_cut_as_django_cuts_it(text, length):
+    context = Context({"text": text, "safe": SafeString(text), "length": length})
+    own = Template("{{ text|truncatechars:length }} {{ safe|truncatechars:length }}").render(context)
+    assert own == " ".join(
+        conditional_escape(defaultfilters.truncatechars(each, length)) for each in (text, SafeString(text))
+    )
