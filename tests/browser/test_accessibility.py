@@ -10,6 +10,8 @@ from experiments.models import Dashboard, HistoryImport, Outcome, SavedView, Sha
 from experiments.transfer.background import run_next
 from tests.browser.conftest import DESK, PHONE
 from tests.browser.test_walk import addresses
+from tests.models.test_pareto_front import TWO, result, settle
+from tests.web.files import leave
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -58,6 +60,29 @@ def dashboard_pages(experiment, by):
     ]
 
 
+def front_pages(running, worker):
+    """The Overview and the charts of a completed experiment with two objectives."""
+    experiment = running("two objectives", taken=0, max_trials=3, **TWO)
+    settle(experiment, worker, result(0.5, 3.0), result(0.6, 4.0), result(0.4, 9.0))
+    where = ["lab", experiment.public_id]
+    return [reverse(name, args=where) for name in ("experiment", "experiment-charts")]
+
+
+def viewer_pages(trial):
+    """The viewer of files of each kind."""
+    files = {
+        "a.csv": b"epoch,loss\n1,2\n",
+        "b.json": b'{"layers": [1, {"size": 2}]}',
+        "c.md": b"# Title\n\n- item\n",
+        "d.log": b"line\n",
+        "e.bin": b"\0\1",
+    }
+    url = reverse("artifact-viewer", args=["lab", trial.experiment.public_id])
+    for name, data in files.items():
+        leave(trial, name, data)
+    return [url, *(f"{url}?file={name}&trial={trial.number}" for name in files)]
+
+
 @pytest.mark.parametrize(
     ("viewport", "scheme"),
     [
@@ -70,7 +95,8 @@ def dashboard_pages(experiment, by):
 )
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.timeout(600)
-def test_no_page_breaks_a_rule(open_as, root, running, draft, lab, viewport, scheme, part):
+def test_no_page_breaks_a_rule(open_as, root, running, worker, draft, lab, viewport, scheme, part):
+    with_front = front_pages(running, worker)
     experiment, other = running("the run", taken=2), draft("a draft")
     experiment.trials.get(number=2).settle(Outcome(exit_code=1, failure="exit_code", detail="KeyError"))
     experiment.trials.get(number=1).settle(Outcome(value=0.5, exit_code=0))
@@ -81,6 +107,8 @@ def test_no_page_breaks_a_rule(open_as, root, running, draft, lab, viewport, sch
         f"{reverse('trials-compare', args=where)}?trial=1&trial=2",
         reverse("experiments-compare", args=["lab"]),
         f"{reverse('experiment-trials', args=where)}?filter=value>0.1",
+        *with_front,
+        *viewer_pages(experiment.trials.get(number=1)),
         reverse("experiment-action", args=[*where, "stop"]),
         reverse("experiment-schedule", args=where),
         *(reverse(name, args=["lab"]) for name in ("imports", "leaderboard", "usage", "notifications")),
