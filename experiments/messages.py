@@ -69,15 +69,19 @@ def decimals_of(values: Iterable[object]) -> int | None:
 
     Numbers that agree in twelve digits count as equal: sums of floats seldom agree in the last ones.
     """
-    numbers = [number for number in values if isinstance(number, float) and math.isfinite(number)]
-    if all(number.is_integer() and abs(number) < IN_FULL for number in numbers):
+    floats = [number for number in values if isinstance(number, float)]
+    numbers = [number for number in floats if -math.inf < number < math.inf]
+    if not any([number % 1 or not -IN_FULL < number < IN_FULL for number in numbers]):
         return None
-    distinct = {float(f"{number:.11e}") for number in numbers}
+    distinct = set(map(float, [f"{number:.11e}" for number in numbers]))
     return next((n for n in range(4, MAX_DECIMALS) if _are_distinct(distinct, n)), MAX_DECIMALS)
 
 
 def _are_distinct(numbers: Iterable[float], decimals: int) -> bool:
     """Return whether all numbers differ as text. With too few decimals, the first two that agree come early."""
+    numbers = list(numbers)
+    if min(map(abs, numbers)) >= 0.01 and max(map(abs, numbers)) < 10**6:  # as `value` writes them
+        return len({f"{number:.{decimals}f}" for number in numbers}) == len(numbers)
     seen = set()
     for number in numbers:
         shown = float(value(number, decimals))

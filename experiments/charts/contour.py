@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +20,17 @@ from experiments.charts.drawing.axes import (
     is_narrow,
     left_of,
 )
-from experiments.charts.drawing.marks import TrialMark, kinds_of, linked, thinned, trials
+from experiments.charts.drawing.marks import Frames, TrialMark, kinds_of, thinned, trials
 from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
-from experiments.charts.drawing.scale import Linear, finite, linear_or_log
-from experiments.charts.drawing.svg import Chart, Svg, clip, element, join, label, px
+from experiments.charts.drawing.scale import Linear, linear_or_log
+from experiments.charts.drawing.svg import Chart, Svg, clip, element, join, label
 
 COLUMNS, ROWS = 56, 40  # of the grid on which the mean is computed
 BANDWIDTH = 0.07  # of each axis: the standard deviation of the kernel
 FEWEST = 3  # trials for a surface
 MOST_PINS = {510: 400, 320: 200}
 EDGES = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the values, by rank: more contrast is better
+WHOLE = re.compile(r"\.0(?=[,LHMvz])")  # the decimal of whole coordinates
 THIN = 0.35  # of a trial's weight: the surface stays blank where the density is lower
 
 
@@ -57,13 +59,17 @@ def contour(
     having = [
         mark
         for mark in marks
-        if finite(mark.value) is not None and x.name in mark.params and y.name in mark.params
+        if mark[1] is not None
+        and -math.inf < mark[1] < math.inf
+        and x.name in mark.params
+        and y.name in mark.params
     ]
     title = f"Contour of {clip(x.name, 60)} and {clip(y.name, 60)}"
     description = f"{clip(metric, 80)} over {clip(x.name, 60)} and {clip(y.name, 60)}, {trials(len(having))}"
     description += f" out of {total:,}." if len(having) < total else "."
     x, y = (axis.covering(mark.params[axis.name] for mark in having) for axis in (x, y))
     surface = surface_of(having, x, y, direction=direction) if len(having) >= FEWEST else None
+    frames = Frames()
 
     def draw(width: int) -> Drawing:
         if not having:
@@ -84,7 +90,7 @@ def contour(
             caption(clip(x.name, int(box.width / 7)), box, height - 4, mono=True),
             label(2, 13, clip(y.name, int(width / 7) - 4), class_="mono ink"),
             *[label(box.left - 8, tick.at + 4, clip(tick.label, 13), anchor="end") for tick in up.ticks],
-            _pins(having, across, up, x.name, y.name, best, MOST_PINS.get(width, 400), box),
+            _pins(having, across, up, x.name, y.name, best, MOST_PINS.get(width, 400), box, frames),
         ]
         if legend and surface:
             elements.append(_legend(surface, box))
@@ -92,7 +98,7 @@ def contour(
 
     svg = drawn(draw, widths, key=key, title=title, description=description)
     columns = ("Trial", metric, x.name, y.name)
-    rows = [(m.number, finite(m.value), m.params[x.name], m.params[y.name]) for m in having]
+    rows = [(m.number, m.value, m.params[x.name], m.params[y.name]) for m in having]
     kinds = kinds_of((), best=any(mark.number in best for mark in having))
     return Chart(svg, title, description, columns, rows, kinds)
 
@@ -105,11 +111,14 @@ def surface_of(marks: Sequence[TrialMark], x: Parameter, y: Parameter, *, direct
 
     across, up = _scale(x, 0.0, 1.0), _scale(y, 0.0, 1.0)
     placed = [
-        (u, v, value)
-        for mark in marks
-        if (value := finite(mark.value)) is not None
-        and (u := across.at(mark.params[x.name])) is not None
-        and (v := up.at(mark.params[y.name])) is not None
+        (u, v, mark[1])
+        for mark, u, v in zip(
+            marks,
+            across.all_at([mark.params[x.name] for mark in marks]),
+            up.all_at([mark.params[y.name] for mark in marks]),
+            strict=True,
+        )
+        if u is not None and v is not None and mark[1] is not None and -math.inf < mark[1] < math.inf
     ]
     if len(placed) < FEWEST:
         return None
@@ -181,12 +190,12 @@ def isoband(heights: Sequence[Sequence[float]], edge: float, box: Box) -> str:
             if min(corners) >= edge:
                 while end < columns - 1 and low[end + 1] >= edge and high[end + 1] >= edge:
                     end += 1
-                path.append(f"M{px(left)},{px(bottom)}H{px(box.left + end * wide)}v{px(-tall)}H{px(left)}z")
+                path.append(f"M{left:.1f},{bottom:.1f}H{box.left + end * wide:.1f}v{-tall:.1f}H{left:.1f}z")
             else:
-                points = (f"{px(left + u * wide)},{px(bottom - v * tall)}" for u, v in _inside(corners, edge))
+                points = [f"{left + u * wide:.1f},{bottom - v * tall:.1f}" for u, v in _inside(corners, edge)]
                 path.append(f"M{'L'.join(points)}z")
             column = end
-    return "".join(path)
+    return WHOLE.sub("", "".join(path))
 
 
 CORNERS = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
@@ -221,27 +230,33 @@ def _pins(
     best: Collection[int],
     most: int,
     box: Box,
+    frames: Frames,
 ) -> Svg:
-    pins: list[Svg] = []
+    ordered = sorted(thinned(marks, most, best=best), key=lambda mark: mark.number in best)
+    xs = across.all_at([mark.params[x] for mark in ordered])
+    ys = up.all_at([mark.params[y] for mark in ordered])
+    pins = [
+        (mark, at_x, at_y)
+        for mark, at_x, at_y in zip(ordered, xs, ys, strict=True)
+        if at_x is not None and at_y is not None
+    ]
+    drawn_pins = [
+        f'<circle class="{"pin is-best" if mark[0] in best else "pin"}" '
+        f'cx="{at_x:.1f}" cy="{at_y:.1f}" r="{"5" if mark[0] in best else "2.6"}"/>'
+        for mark, at_x, at_y in pins
+    ]
     text = Svg()
-    for mark in sorted(thinned(marks, most, best=best), key=lambda mark: mark.number in best):
-        at_x, at_y = across.at(mark.params[x]), up.at(mark.params[y])
-        if at_x is None or at_y is None:
-            continue
-        is_best = mark.number in best
-        css, radius = ("pin is-best", "5") if is_best else ("pin", "2.6")
-        drawn_pin = f'<circle class="{css}" cx="{px(at_x)}" cy="{px(at_y)}" r="{radius}"/>'
-        pins.append(linked(drawn_pin, mark.title, mark.href, is_stop=not pins))
-        if is_best and len(best) == 1:
-            is_right = at_x > box.right - 60
-            text = label(
-                at_x + (-9 if is_right else 9),
-                at_y + 4,
-                f"#{mark.number}",
-                class_="strong halo",
-                anchor="end" if is_right else None,
-            )
-    return element("g", *pins, text)
+    if len(best) == 1 and pins and pins[-1][0].number in best:
+        mark, at_x, at_y = pins[-1]
+        is_right = at_x > box.right - 60
+        text = label(
+            at_x + (-9 if is_right else 9),
+            at_y + 4,
+            f"#{mark.number}",
+            class_="strong halo",
+            anchor="end" if is_right else None,
+        )
+    return element("g", frames.around([mark for mark, _, _ in pins], drawn_pins), text)
 
 
 def _edge_texts(surface: Surface) -> list[str]:

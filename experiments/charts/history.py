@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from math import inf as INFINITY
 from math import isfinite, log10
-from operator import attrgetter
+from operator import itemgetter
 from sys import float_info
 from typing import NamedTuple
 
 from experiments.charts.drawing.axes import BESIDE_RAIL, DIGIT, fits
-from experiments.charts.drawing.marks import WORDS, kinds_of, linked, shape, trials, wrappers
-from experiments.charts.drawing.scale import Linear, Log, finite, linear_or_log
+from experiments.charts.drawing.marks import WORDS, kinds_of, linked, shapes, trials, wrappers
+from experiments.charts.drawing.scale import Linear, Log, linear_or_log
 from experiments.charts.drawing.svg import TURN, Chart, Svg, clip, element, frame, join, label, px
 
 # Trials without a value, and failed ones, are shown in lanes below the axis.
@@ -72,8 +74,13 @@ def history(
     the style sheet shows the one that fits. `is_log` None: a logarithmic axis where the values ask for one. `key` must
     be unique in the page.
     """
-    listed = sorted([point for point in points if point.state in WORDS], key=attrgetter("number"))
-    shown = [_with_drawn_value(point) for point in listed]
+    listed = sorted([point for point in points if point.state in WORDS], key=itemgetter(0))
+    shown = [
+        point
+        if point[1] is None or (-INFINITY < point[1] < INFINITY and point[2] != "failed")
+        else point._replace(value=None)  # drawn in a lane
+        for point in listed
+    ]
     steps = _best_steps(shown, direction) if best_steps is None else list(best_steps)
     drawings = fits(widths if width is None else (width,))
     around: dict[int, tuple[str, str]] = {}
@@ -89,9 +96,17 @@ def history(
         size = {"width": each_width, "height": drawing.height}
         elements.append(frame(*body, key=key, title=title, description=description, fit=fit, **size))
     marked = set(front) or {number for number, _ in steps}
-    rows = [(p.number, finite(p.value), WORDS[p.state], p.number in marked) for p in listed]
+    rows = [
+        (
+            number,
+            value if value is None or -INFINITY < value < INFINITY else None,
+            WORDS[state],
+            number in marked,
+        )
+        for number, value, state, _, _ in listed
+    ]
     kinds = kinds_of({point.state for point in shown}, best=bool(steps), revision=bool(edits))
-    if any(point.number in front for point in shown):
+    if front and any([point.number in front for point in shown]):
         kinds |= {"front"}
     columns = ("Trial", metric, "State", "On the front" if front else "New best")
     return Chart(join(elements), title, description, columns, rows, kinds)
@@ -181,13 +196,31 @@ class _Drawing:
         end = max(self.end, start + 1)
         return Linear(start, end, start=self.first_x, end=self.last_x, count=count, whole=True)
 
-    def _place(self, point: Point) -> tuple[float, float] | None:
-        if point.value is None:
-            lane = LANES.get(point.state)
-            return (self.x.at(point.number), self._lane_at(lane)) if lane else None
-        if not self.y:
-            return None
-        return self.x.at(point.number), min(max(self.y.at(point.value), self.top), self.bottom)
+    def _drawn(self, best: int | None) -> tuple[list[Point], list[float], list[float]]:
+        """Return the points that have a place, but the best one, and their places in pixels."""
+        y, lanes = (
+            self.y,
+            {state: self._lane_at(LANES[state]) for state in LANES if LANES[state] in self.lanes},
+        )
+        points = [
+            point
+            for point in self.points
+            if (point[2] in lanes if point[1] is None else y is not None) and point[0] != best
+        ]
+        top, bottom = self.top, self.bottom
+        ys = (
+            y.all_at([self.low if point[1] is None else point[1] for point in points])
+            if y
+            else [0.0] * len(points)
+        )
+        return (
+            points,
+            self.x.all_at([point[0] for point in points]),
+            [
+                lanes[point[2]] if point[1] is None else top if at < top else bottom if at > bottom else at
+                for point, at in zip(points, ys, strict=True)
+            ],
+        )
 
     def _lane_at(self, lane: str) -> float:
         return self.bottom + 13.0 + LANE * self.lanes.index(lane)
@@ -273,26 +306,26 @@ class _Drawing:
             hrefs = [href(point.number) for point in self.points] if href else None
             surrounded = wrappers(self._tooltips(), hrefs)
             self.around.update(zip([point.number for point in self.points], surrounded, strict=True))
-        marks, on_front = [], []
-        radius, front, around, place_of = self.radius, self.front, self.around, self._place
-        for point in self.points:
-            number, value, state, _, _ = point
-            if number == best or (place := place_of(point)) is None:
-                continue
-            before, after = around[number]
-            if value is None:
-                drawn = shape(state, *place, radius)
-            elif number in front:
-                dot = f'<circle class="dot is-front" cx="{px(place[0])}" cy="{px(place[1])}" r="{radius + 1:g}"/>'
-                on_front.append(f"{before}{dot}{after}")
-                continue
-            else:
-                drawn = shape(state, *place, radius, outside=(value > self.high) - (value < self.low))
-            marks.append(f"{before}{drawn}{after}")
-        marks += on_front
-        if (
-            not self.steps and marks
-        ):  # without a best trial, one on the front, else the last, is the chart's tab stop
+        points, xs, ys = self._drawn(best)
+        around, front = self.around, self.front
+        low, high = (self.low, self.high) if self.y else (-INFINITY, INFINITY)
+        outside = [
+            0 if point[1] is None or low <= point[1] <= high else 1 if point[1] > high else -1
+            for point in points
+        ]
+        drawn = shapes([point[2] for point in points], xs, ys, self.radius, outside)
+        pairs = [around[point[0]] for point in points]
+        marks = [f"{pair[0]}{mark}{pair[1]}" for pair, mark in zip(pairs, drawn, strict=True)]
+        if front:
+            is_front = [point[1] is not None and point[0] in front for point in points]
+            radius = self.radius + 1
+            on_front = [
+                f'{pair[0]}<circle class="dot is-front" cx="{px(x)}" cy="{px(y)}" r="{radius:g}"/>{pair[1]}'
+                for pair, x, y in compress(zip(pairs, xs, ys, strict=True), is_front)
+            ]
+            marks = [mark for mark, is_in in zip(marks, is_front, strict=True) if not is_in] + on_front
+        # Without a best trial, one on the front, else the last, is the chart's tab stop.
+        if not self.steps and marks:
             marks[-1] = marks[-1].replace(' tabindex="-1"', "", 1)
         return Svg("".join(marks))
 
@@ -302,19 +335,31 @@ class _Drawing:
             texts = self.y.texts([0.0 if point.value is None else point.value for point in self.points])
         else:
             texts = [""] * len(self.points)
-        tooltips = []
-        for (number, value, state, note, params), text in zip(self.points, texts, strict=True):
-            tooltip = f"#{number}" if value is None else f"#{number}, {text}"
-            if state != "succeeded" or value is None:
-                tooltip += f", {WORDS[state]}"
-            if number in self.front:
-                tooltip += ", on the front"
-            if value is not None and not self.low <= value <= self.high:
-                tooltip += ", above the axis range" if value > self.high else ", below the axis range"
-            if note:
-                tooltip += f": {clip(note, 200)}"
-            tooltips.append(f"{tooltip}; {params}" if params else tooltip)
-        return tooltips
+        low, high = (self.low, self.high) if self.y else (0.0, 0.0)
+        return [
+            (f"#{point[0]}, {text}; {point[4]}" if point[4] else f"#{point[0]}, {text}")
+            if point[2] == "succeeded"
+            and point[1] is not None
+            and low <= point[1] <= high
+            and not point[3]
+            and point[0] not in self.front
+            else self._tooltip(point, text)
+            for point, text in zip(self.points, texts, strict=True)
+        ]
+
+    def _tooltip(self, point: Point, text: str) -> str:
+        """Return the tooltip of a trial with the text of its value."""
+        number, value, state, note, params = point
+        tooltip = f"#{number}" if value is None else f"#{number}, {text}"
+        if state != "succeeded" or value is None:
+            tooltip += f", {WORDS[state]}"
+        if number in self.front:
+            tooltip += ", on the front"
+        if value is not None and not self.low <= value <= self.high:
+            tooltip += ", above the axis range" if value > self.high else ", below the axis range"
+        if note:
+            tooltip += f": {clip(note, 200)}"
+        return f"{tooltip}; {params}" if params else tooltip
 
     def _best(self, href: Callable[[int], str] | None) -> list[Svg]:
         if not self.steps or not self.y:
@@ -381,13 +426,6 @@ def _best_steps(points: Sequence[Point], direction: str) -> list[tuple[int, floa
     return steps
 
 
-def _with_drawn_value(point: Point) -> Point:
-    """Return the point without a value if it failed, or its value is not finite: it is drawn in a lane."""
-    value = point.value
-    drawn = None if value is None or point.state == "failed" or not isfinite(value) else value
-    return point if drawn is value else point._replace(value=drawn)
-
-
 def _side(x: float, width: float, taken: float, end: float) -> str | None:
     if x + width <= end and x >= taken:
         return "start"
@@ -398,7 +436,7 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
     counts = Counter([point.state for point in drawing.points])
     values = [point.value for point in drawing.points if point.value is not None]
     with_value = len(values)
-    outside = sum(not drawing.low <= value <= drawing.high for value in values)
+    outside = len([value for value in values if not drawing.low <= value <= drawing.high])
     summary = ", ".join(f"{counts[state]:,} {words}" for state, words in WORDS.items() if counts[state])
     sentences = [f"{clip(metric, 80)} of {trials(len(drawing.points))}{f': {summary}' if summary else ''}."]
     if not with_value:
@@ -413,7 +451,9 @@ def _describe(drawing: _Drawing, metric: str, edits: Sequence[Edit]) -> str:
             sentences.append(
                 f"Best so far {verb} from {text(begun)} at trial {first} to {text(value)} at trial {number}."
             )
-    on_front = sum(point.number in drawing.front for point in drawing.points) if drawing.front else 0
+    on_front = (
+        len([point for point in drawing.points if point.number in drawing.front]) if drawing.front else 0
+    )
     if on_front:
         sentences.append(f"{trials(on_front)} on the Pareto front.")
     if outside:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from math import inf
 
 from experiments.charts.drawing.axes import (
     FULL_WIDTHS,
@@ -15,9 +16,9 @@ from experiments.charts.drawing.axes import (
     is_narrow,
     value_scale,
 )
-from experiments.charts.drawing.marks import TrialMark, linked, spread, trials
+from experiments.charts.drawing.marks import Frames, TrialMark, spread, trials
 from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
-from experiments.charts.drawing.scale import finite, significant
+from experiments.charts.drawing.scale import significant
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
 MOST_LINES = 300
@@ -48,7 +49,7 @@ def parallel(
     `faded` trials are drawn in the background. `flipped`, `log` and `linear` name axes; `metric` names the last one.
     """
     lines = ranked(marks, direction)[:MOST_LINES]
-    behind = [mark for mark in faded if finite(mark.value) is not None][:MOST_LINES]
+    behind = [mark for mark in faded if mark[1] is not None and -inf < mark[1] < inf][:MOST_LINES]
     every = [*lines, *behind]
     axes = [_axis(parameter, every, log, linear) for parameter in parameters]
     description = f"{clip(metric, 80)} and {len(axes)} parameters of {trials(len(lines))}"
@@ -56,21 +57,27 @@ def parallel(
     if lines:
         description += f" The best is trial {lines[0].number}: {significant(lines[0].value or 0.0, 12)}."
 
+    frames = Frames()
+
     def draw(width: int) -> Drawing:
         if not lines:
             return empty("No values yet", width, 220)
         plot = _Plot(axes, every, width, metric, direction, flipped, is_log)
         most = MOST_IN.get(width, MOST_LINES)
-        elements = [plot.line(mark, "thread is-out") for mark in behind[:most]]
-        elements += [
-            plot.line(mark, f"thread q{level(place, len(lines))}", is_stop=place == 0)
-            for place, mark in reversed(list(enumerate(lines[:most])))
+        best_last = list(reversed(lines[:most]))
+        shown = [*behind[:most], *best_last]
+        styles = ["thread is-out"] * len(behind[:most])
+        styles += [f"thread q{level(place, len(lines))}" for place in reversed(range(len(best_last)))]
+        paths = [
+            f'<path class="{css}" d="{path}"/>' for css, path in zip(styles, plot.paths(shown), strict=True)
         ]
-        return Drawing([element("g", *elements), *plot.axes()], plot.height)
+        return Drawing([element("g", frames.around(shown, paths, stop=-1)), *plot.axes()], plot.height)
 
     svg = drawn(draw, widths, key=key, title=TITLE, description=description)
-    columns = ("Trial", metric, *(parameter.name for parameter in parameters))
-    rows = [(m.number, finite(m.value), *(m.params.get(p.name) for p in parameters)) for m in lines]
+    names = [parameter.name for parameter in parameters]
+    columns = ("Trial", metric, *names)
+    cells = [[mark.params.get(name) for mark in lines] for name in names]
+    rows = list(zip([mark.number for mark in lines], [mark.value for mark in lines], *cells, strict=True))
     return Chart(svg, TITLE, description, columns, rows)
 
 
@@ -78,9 +85,20 @@ def ranked(marks: Sequence[TrialMark], direction: str) -> list[TrialMark]:
     """Return the marks that have a value, the best first."""
     sign = -1.0 if direction == "maximize" else 1.0
     valued = [
-        (sign * value, mark.number, mark) for mark in marks if (value := finite(mark.value)) is not None
+        (sign * mark[1], mark[0], place, mark)
+        for place, mark in enumerate(marks)
+        if mark[1] is not None and -inf < mark[1] < inf
     ]
-    return [mark for _, _, mark in sorted(valued, key=lambda each: each[:2])]
+    return [mark for *_, mark in sorted(valued)]
+
+
+def _path(points: Sequence[str]) -> str:
+    """Return the path through the points, with a gap at each blank one."""
+    path, pen = "", "M"
+    for point in points:
+        path += f"{pen}{point}" if point else ""
+        pen = "L" if point else "M"
+    return path if "L" in path else f"{path}h0"
 
 
 def level(place: int, count: int) -> int:
@@ -128,7 +146,7 @@ class _Plot:
         names = [each.name for each in self.parameters]
         self.columns = list(zip(names, map(px, self.xs), self.scales, spreads, strict=False))
         self.end = px(self.xs[-1])
-        values = [value for mark in marks if (value := finite(mark.value)) is not None]
+        values = [mark[1] for mark in marks if mark[1] is not None and -inf < mark[1] < inf]
         best = min(values) if direction == "minimize" else max(values)
         self.scale: Scale
         self.scale, self.low, self.high = value_scale(
@@ -143,23 +161,41 @@ class _Plot:
             start, end = end, start
         return parameter.scale(start=start, end=end)
 
-    def line(self, mark: TrialMark, css: str, *, is_stop: bool = False) -> Svg:
-        path, pen, params, side = "", "M", mark.params, spread(mark.number)
+    def paths(self, marks: Sequence[TrialMark]) -> list[str]:
+        """Return the path of each trial through its parameters to its value, by axis: without calls for each trial."""
+        top, bottom = self.box.top, self.box.bottom
+        params = [mark.params for mark in marks]
+        sides = [spread(mark.number) for mark in marks]
+        columns: list[list[str]] = []  # by axis: the point of each trial, blank where it lacks the parameter
         for name, x, scale, width in self.columns:
-            y = scale.at(params[name]) if name in params else None
-            if y is None:
-                pen = "M"  # a conditional parameter that this trial does not have
-                continue
-            path += f"{pen}{x},{px(self.box.clamp_y(y + side * width))}"
-            pen = "L"
-        path += f"{pen}{self.end},{px(self._value_at(mark))}"
-        if path.startswith("M") and "L" not in path:
-            path += "h0"
-        return linked(f'<path class="{css}" d="{path}"/>', mark.title, mark.href, is_stop=is_stop)
-
-    def _value_at(self, mark: TrialMark) -> float:
-        y = self.box.clamp_y(self.scale.at(mark.value or 0.0))
-        return self.box.top + self.box.bottom - y if self.is_flipped else y
+            if all([name in each for each in params]):
+                ys = scale.all_at([each[name] for each in params])
+            else:
+                ys = [scale.at(each[name]) if name in each else None for each in params]
+            if width:
+                ys = [None if y is None else y + side * width for y, side in zip(ys, sides, strict=True)]
+            columns.append(
+                [
+                    ""
+                    if y is None
+                    else f"{x},{top:.1f}"
+                    if y < top
+                    else f"{x},{bottom:.1f}"
+                    if y > bottom
+                    else f"{x},{y:.1f}"
+                    for y in ys
+                ]
+            )
+        ends = [
+            bottom if y > bottom else max(top, y)
+            for y in self.scale.all_at([mark.value or 0.0 for mark in marks])
+        ]
+        if self.is_flipped:
+            ends = [top + bottom - y for y in ends]
+        columns.append([f"{self.end},{y:.1f}" for y in ends])
+        if len(columns) > 1 and not any(["" in column for column in columns]):
+            return ["M" + path for path in map("L".join, zip(*columns, strict=True))]
+        return [_path(points) for points in zip(*columns, strict=True)]
 
     def axes(self) -> list[Svg]:
         elements: list[Svg] = []

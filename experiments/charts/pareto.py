@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from experiments.charts.drawing.axes import (
     HALF_WIDTHS,
@@ -19,7 +20,7 @@ from experiments.charts.drawing.axes import (
     left_of,
     value_scale,
 )
-from experiments.charts.drawing.marks import TrialMark, linked, thinned, trials
+from experiments.charts.drawing.marks import Frames, TrialMark, thinned, trials
 from experiments.charts.drawing.scale import Linear, Log
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, label, px
 
@@ -45,8 +46,7 @@ class Objective:
         return -value if self.direction == "maximize" else value
 
 
-@dataclass(frozen=True, slots=True)
-class ParetoMark:
+class ParetoMark(NamedTuple):
     """A trial with its values of all objectives, in their order."""
 
     trial: TrialMark
@@ -73,6 +73,8 @@ def pareto(
     description = f"{noun}, {clip(up.metric, 80)} against {clip(across.metric, 80)}"
     description += f", {trials(len(marks))}" + (f" out of {total:,}." if len(marks) < total else ".")
 
+    frames = Frames()
+
     def draw(width: int) -> Drawing:
         narrow = is_narrow(width)
         height = 270.0 if narrow else 330.0
@@ -97,20 +99,20 @@ def pareto(
             elements.append(element("path", class_="front", d=_line(points, across, up, side, scale, box)))
         behind = thinned([mark.trial for mark in marks if not mark.is_front], MOST_DOMINATED.get(width, 500))
         shown = {mark.number for mark in behind}
-        dots: list[Svg] = []
-        for mark in [*(each for each in marks if each.trial.number in shown), *front]:
-            at_x = min(max(side.at(mark.values[x]), box.left), box.right)
-            at_y = box.clamp_y(scale.at(mark.values[y]))
-            is_inside = first <= mark.values[x] <= last and low <= mark.values[y] <= high
-            dots.append(
-                linked(
-                    _dot(at_x, at_y, is_front=mark.is_front, is_inside=is_inside),
-                    mark.trial.title,
-                    mark.trial.href,
-                    is_stop=not dots,
-                )
+        every = [*(mark for mark in marks if mark[0][0] in shown), *front]
+        xs, ys = [mark[1][x] for mark in every], [mark[1][y] for mark in every]
+        dots = [
+            _dot(
+                box.left if at_x < box.left else box.right if at_x > box.right else at_x,
+                box.top if at_y < box.top else box.bottom if at_y > box.bottom else at_y,
+                is_front=mark[2],
+                is_inside=first <= value_x <= last and low <= value_y <= high,
             )
-        elements.append(element("g", *dots))
+            for mark, at_x, at_y, value_x, value_y in zip(
+                every, side.all_at(xs), scale.all_at(ys), xs, ys, strict=True
+            )
+        ]
+        elements.append(element("g", frames.around([mark.trial for mark in every], dots)))
         places = [(side.at(mark.values[x]), scale.at(mark.values[y]), mark.trial.number) for mark in front]
         elements.append(_labels(places, box))
         return Drawing(elements, height)
@@ -156,9 +158,9 @@ def _line(
 
 def _dot(x: float, y: float, *, is_front: bool, is_inside: bool) -> str:
     if is_front:
-        return f'<circle class="dot is-front" cx="{px(x)}" cy="{px(y)}" r="4"/>'
+        return f'<circle class="dot is-front" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
     css = "dot is-faint" if is_inside else "dot is-live"
-    return f'<circle class="{css}" cx="{px(x)}" cy="{px(y)}" r="3"/>'
+    return f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
 
 
 def _labels(places: Sequence[tuple[float, float, int]], box: Box) -> Svg:

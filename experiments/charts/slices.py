@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from math import inf
 from statistics import median
 
 from experiments.charts.drawing.axes import (
@@ -16,7 +17,7 @@ from experiments.charts.drawing.axes import (
     left_of,
     value_scale,
 )
-from experiments.charts.drawing.marks import TrialMark, kinds_of, linked, shape, spread, thinned, trials
+from experiments.charts.drawing.marks import Frames, TrialMark, kinds_of, shapes, spread, thinned, trials
 from experiments.charts.drawing.parameter_axis import Parameter, ParameterScale
 from experiments.charts.drawing.scale import finite
 from experiments.charts.drawing.svg import Chart, Svg, clip, element, px
@@ -40,10 +41,18 @@ def slices(
 ) -> list[Chart]:
     """Draw one small plot per parameter, each of at most 120 trials, with the local mean, or the median per choice.
     `best` are the numbers of the trials that are marked: the best one, or the Pareto front."""
-    valued = [mark for mark in marks if finite(mark.value) is not None]
+    valued = [mark for mark in marks if mark[1] is not None and -inf < mark[1] < inf]
+    frames = Frames()
     return [
         _slice(
-            valued, parameter, metric=metric, best=best, is_log=is_log, widths=widths, key=f"{key}-{place}"
+            valued,
+            parameter,
+            frames,
+            metric=metric,
+            best=best,
+            is_log=is_log,
+            widths=widths,
+            key=f"{key}-{place}",
         )
         for place, parameter in enumerate(parameters)
     ]
@@ -75,6 +84,7 @@ def local_mean(points: Sequence[tuple[float, float]], at: Sequence[float], bandw
 def _slice(
     marks: Sequence[TrialMark],
     parameter: Parameter,
+    frames: Frames,
     *,
     metric: str,
     best: Collection[int],
@@ -102,34 +112,30 @@ def _slice(
         box = Box(min(left, 0.4 * width), width - 12, box.top, box.bottom)
         inset = (box.width / len(axis.choices) / 2) if axis.choices else 0.0
         x = axis.scale(start=box.left + inset, end=box.right - inset, count=3)
-        points = []
         elements = [grid(scale.ticks, box), below(_short_ticks(x, box), box)]
-        drawn_marks: list[Svg] = []
         drawn_here = thinned(having, MOST_MARKS.get(width, most), best=best)
-        for mark in sorted(drawn_here, key=lambda mark: mark.number in best):
-            place, value = x.at(mark.params[parameter.name]), mark.value
-            if place is None or value is None:
-                continue
-            points.append((place, value))
-            if axis.choices:
-                place += spread(mark.number) * inset
-            outside = (value > high) - (value < low)
-            drawn_marks.append(
-                linked(
-                    shape(
-                        mark.state,
-                        place,
-                        box.clamp_y(scale.at(value)),
-                        2.4,
-                        outside=outside,
-                        is_best=mark.number in best,
-                    ),
-                    mark.title,
-                    mark.href,
-                    is_stop=not drawn_marks,
-                )
+        ordered = sorted(drawn_here, key=lambda mark: mark.number in best)
+        placed = [
+            (mark, place, mark.value)
+            for mark, place in zip(
+                ordered, x.all_at([mark.params[parameter.name] for mark in ordered]), strict=True
             )
-        elements.append(element("g", *drawn_marks))
+            if place is not None and mark.value is not None
+        ]
+        points = [(place, value) for _, place, value in placed]
+        xs = [place + spread(mark.number) * inset if inset else place for mark, place, _ in placed]
+        drawn_marks = shapes(
+            [mark.state for mark, _, _ in placed],
+            xs,
+            [
+                box.top if at < box.top else box.bottom if at > box.bottom else at
+                for at in scale.all_at([value for _, value in points])
+            ],
+            2.4,
+            [(value > high) - (value < low) for _, value in points],
+            best=[mark.number in best for mark, _, _ in placed],
+        )
+        elements.append(element("g", frames.around([mark for mark, _, _ in placed], drawn_marks)))
         if axis.choices:
             elements += _medians(points, scale, box, inset)
         elif len(points) > 4:
@@ -137,7 +143,7 @@ def _slice(
         return Drawing(elements, height)
 
     svg = drawn(draw, widths, key=key, title=title, description=description)
-    rows = [(mark.number, mark.params[parameter.name], finite(mark.value)) for mark in having]
+    rows = [(mark.number, mark.params[parameter.name], mark.value) for mark in having]
     kinds = kinds_of({mark.state for mark in having}, best=any(mark.number in best for mark in having))
     return Chart(svg, parameter.name, description, ("Trial", parameter.name, metric), rows, kinds)
 

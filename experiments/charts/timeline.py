@@ -138,14 +138,9 @@ def _bar(
     left, right = x.at(run.started_at), x.at(run.ended_at or now)
     width = max(1.5, right - left - 1)
     state = "best" if run.number in best else "running" if run.state == "stopping" else run.state
-    rect = element(
-        "rect",
-        class_=f"slot is-{state}",
-        x=left,
-        y=y + 4,
-        width=width,
-        height=lane - 8,
-        rx=2,
+    rect = (
+        f'<rect class="slot is-{state}" x="{left:.1f}" y="{y + 4:.1f}" '
+        f'width="{width:.1f}" height="{lane - 8:.1f}" rx="2"/>'
     )
     name = str(run.number)
     text = ""

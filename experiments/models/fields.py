@@ -84,4 +84,8 @@ class Listed(models.Lookup):
         if not numbers:
             raise EmptyResultSet
         column, params = self.process_lhs(compiler, connection)
-        return f"{column} IN ({','.join([str(int(number)) for number in numbers])})", params
+        listed = ",".join(map(str, map(int, numbers)))
+        if connection.vendor == "postgresql":
+            # As a subquery: PostgreSQL would look up each number in its statistics, which takes longer than the rows.
+            return f"{column} = ANY((SELECT '{{{listed}}}'::bigint[])::bigint[])", params
+        return f"{column} IN ({listed})", params

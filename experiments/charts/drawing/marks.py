@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from experiments.charts.drawing.svg import Svg, px, safe, safe_all
+
+Tuple = TypeVar("Tuple", bound=tuple[Any, ...])
 
 # Labels of trial states. A state that is not listed (waiting) is not shown.
 WORDS = {
@@ -28,8 +31,8 @@ NO_PARAMS: Mapping[str, object] = MappingProxyType({})
 
 class TrialMark(NamedTuple):
     """A trial as charts draw it: its number, value (None if missing), state, parameters by column name, and tooltip.
-    `tooltip` is the whole text shown on hover and focus; `describe` creates it only for marks that are drawn. A tuple,
-    because a chart has thousands.
+    `tooltip` is the whole text shown on hover and focus; `describe` creates it only for marks that are drawn, for all
+    of a chart together. A tuple, because a chart has thousands.
     """
 
     number: int
@@ -39,11 +42,47 @@ class TrialMark(NamedTuple):
     tooltip: str = ""
     href: str | None = None
     revision: int = 1
-    describe: Callable[[TrialMark], str] | None = None
+    describe: Callable[[Sequence[TrialMark]], list[str]] | None = None
 
-    @property
-    def title(self) -> str:
-        return self.tooltip or (self.describe(self) if self.describe else f"#{self.number}")
+
+def tuples(kind: type[Tuple], rows: Iterable[Iterable[Any]]) -> list[Tuple]:
+    """Return a named tuple of each row of values, without a call of a Python function for each."""
+    return list(map(partial(tuple.__new__, kind), rows))
+
+
+def titles(marks: Sequence[TrialMark]) -> list[str]:
+    """Return the tooltip of each mark."""
+    if marks and marks[0].describe and not any([mark.tooltip for mark in marks]):
+        return marks[0].describe(marks)
+    return [mark.tooltip or f"#{mark.number}" for mark in marks]
+
+
+class Frames:
+    """What is written before and after the shape of a trial: its link and its tooltip. It is written once for all
+    drawings of a chart, and for many trials together."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[str, str]] = {}
+
+    def around(self, marks: Sequence[TrialMark], drawn: Sequence[str], *, stop: int | None = 0) -> Svg:
+        """Return the marks of these trials, whose shapes are `drawn`. `stop` is the place of the one that is a tab
+        stop."""
+        frames = self._of
+        if missing := [mark for mark in marks if mark.number not in frames]:
+            hrefs = [mark.href for mark in missing]
+            if None in hrefs:
+                pairs = [
+                    wrappers([title], [mark.href] if mark.href else None)[0]
+                    for mark, title in zip(missing, titles(missing), strict=True)
+                ]
+            else:
+                pairs = wrappers(titles(missing), [href for href in hrefs if href is not None])
+            frames.update(zip([mark.number for mark in missing], pairs, strict=True))
+        pairs = [frames[mark.number] for mark in marks]
+        written = [f"{pair[0]}{shape}{pair[1]}" for pair, shape in zip(pairs, drawn, strict=True)]
+        if stop is not None and written:
+            written[stop] = written[stop].replace(' tabindex="-1"', "", 1)
+        return Svg("".join(written))
 
 
 def linked(drawn: str, tooltip: str, href: str | None, *, is_stop: bool = False) -> Svg:
@@ -71,31 +110,49 @@ def wrappers(tooltips: Sequence[str], hrefs: Sequence[str] | None) -> list[tuple
     ]
 
 
-def shape(state: str, x: float, y: float, radius: float, *, outside: int = 0, is_best: bool = False) -> str:
-    """Return the shape of a trial at (x, y). `outside` is 1 or -1 for a value above or below the axis."""
-    if outside:
-        return _arrow(state, x, y, outside)
-    at_x, at_y = px(x), px(y)
-    if is_best:
-        return f'<circle class="dot is-best" cx="{at_x}" cy="{at_y}" r="{radius + 1:g}"/>'
-    if state == "succeeded":
-        return f'<circle class="dot" cx="{at_x}" cy="{at_y}" r="{radius:g}"/>'
+def shapes(
+    states: Sequence[str],
+    xs: Sequence[float],
+    ys: Sequence[float],
+    radius: float,
+    outside: Sequence[int],
+    *,
+    best: Iterable[bool] = (),
+) -> list[str]:
+    """Return the shape of each trial, in its state and at its place, in pixels with a decimal. `outside` is 1 or -1 for
+    a value above or below the axis. `best`: which of them are the best; none by default."""
+    frames = {state: _frame(state, radius) for state in set(states)}
+    drawn = [
+        f"{head}{x - by:.1f}{between}{y - down:.1f}{tail}" if not side else _arrow(state, x, y, side)
+        for state, x, y, side, (head, between, tail, by, down) in zip(
+            states, xs, ys, outside, [frames[state] for state in states], strict=True
+        )
+    ]
+    for place in [place for place, is_best in enumerate(best) if is_best and not outside[place]]:
+        drawn[place] = (
+            f'<circle class="dot is-best" cx="{px(xs[place])}" cy="{px(ys[place])}" r="{radius + 1:g}"/>'
+        )
+    return drawn
+
+
+def _frame(state: str, radius: float) -> tuple[str, str, str, float, float]:
+    """Return the shape's markup before, between and after its coordinates, and what is subtracted from them."""
     if state == "failed":
-        return f'<path class="bad" d="M{px(x - 2.6)},{px(y - 2.6)}l5.2,5.2m0-5.2l-5.2,5.2"/>'
+        return '<path class="bad" d="M', ",", 'l5.2,5.2m0-5.2l-5.2,5.2"/>', 2.6, 2.6
     if state == "early_stopped":
-        return f'<path class="cut" d="M{at_x},{px(y - 3.6)}l3.6,3.6-3.6,3.6-3.6-3.6z"/>'
+        return '<path class="cut" d="M', ",", 'l3.6,3.6-3.6,3.6-3.6-3.6z"/>', 0.0, 3.6
     if state == "stopped":
-        return f'<path{STOPPED} d="M{px(x - 2.7)},{px(y - 2.7)}h5.4v5.4h-5.4z"/>'
+        return f'<path{STOPPED} d="M', ",", 'h5.4v5.4h-5.4z"/>', 2.7, 2.7
     live = " is-live" if state in ("running", "stopping") else ""
-    return f'<circle class="dot{live}" cx="{at_x}" cy="{at_y}" r="{radius:g}"/>'
+    return f'<circle class="dot{live}" cx="', '" cy="', f'" r="{radius:g}"/>', 0.0, 0.0
 
 
 def thinned(marks: Sequence[TrialMark], most: int, *, best: Collection[int] = ()) -> list[TrialMark]:
     """Return at most `most` marks at equal distances, including the last one, and those numbered `best`."""
     if len(marks) <= most:
         return list(marks)
-    step = (len(marks) - 1) / (most - 1)
-    places = {round(step * place) for place in range(most)}
+    span, steps = len(marks) - 1, most - 1
+    places = {(span * place + steps // 2) // steps for place in range(most)}
     return [mark for place, mark in enumerate(marks) if place in places or mark.number in best]
 
 

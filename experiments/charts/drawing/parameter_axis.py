@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from sys import float_info
 
 from experiments.charts.drawing.scale import Category, Linear, Log, Tick, finite, power
 from experiments.charts.drawing.svg import clip
@@ -13,6 +14,7 @@ from experiments.charts.drawing.svg import clip
 MOST_CHOICES = 40  # on an axis; the last place is for all others
 OTHERS = "others"
 LONGEST_CHOICE = 24  # characters of a label
+MOST = float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,17 @@ class Parameter:
     def covering(self, values: Iterable[object]) -> Parameter:
         """Return the parameter with its range or choices extended to these values, which may be of earlier
         revisions."""
+        values = list(values)
+        kinds = set(map(type, values))
+        if len(kinds) == 1 and kinds <= {str, int, float, bool}:  # each of them once
+            values = list(set(values))
         if self.choices is not None:
             unknown_values = sorted({text_of(value) for value in values} - set(self.choices))
             every = [*self.choices, *unknown_values]
             if len(every) > MOST_CHOICES:
                 every = [*every[: MOST_CHOICES - 1], OTHERS]
             return replace(self, choices=tuple(every))
-        numbers = [number for value in values if (number := number_of(value)) is not None]
+        numbers = _numbers_of(values)
         ends = [*numbers, *(end for end in (self.low, self.high) if end is not None)]
         if not ends:
             return replace(self, low=0.0, high=1.0, is_log=False)
@@ -77,12 +83,36 @@ class ParameterScale:
             return None
         return self.scale.at(number)
 
+    def all_at(self, values: Sequence[object]) -> list[float | None]:
+        """Return the pixel of each value, in a fraction of the time of `at`."""
+        kinds = set(map(type, values))
+        if isinstance(self.scale, Category):
+            if kinds <= {str} or kinds <= {int}:
+                places = {value: self.at(value) for value in set(values)}
+                return [places[value] for value in values]
+            return [self.at(value) for value in values]
+        if not kinds <= {int, float}:
+            return [self.at(value) for value in values]
+        numbers = _numbers_of(values)
+        if len(numbers) < len(values) or (isinstance(self.scale, Log) and min(numbers, default=1.0) <= 0):
+            return [self.at(value) for value in values]
+        return list(self.scale.all_at(numbers))
+
     def ends(self) -> tuple[str, str]:
         """Return the labels of the low and the high end."""
         if isinstance(self.scale, Category):
             names = [tick.label for tick in self.ticks]
             return (names[0], names[-1]) if names else ("", "")
         return short(self.parameter.low or 0.0), short(self.parameter.high or 0.0)
+
+
+def _numbers_of(values: Sequence[object]) -> list[float]:
+    """Return the values that are finite numbers, as `number_of` does."""
+    return [
+        value if value.__class__ is float and -MOST <= value <= MOST else number
+        for value in values
+        if (value.__class__ is float and -MOST <= value <= MOST) or (number := number_of(value)) is not None
+    ]
 
 
 def number_of(value: object) -> float | None:

@@ -57,6 +57,11 @@ class Linear:
         """Return the pixel of a value, which may be outside the scale."""
         return self.start + (value / 2 - self.low / 2) * self._pixels_per_half
 
+    def all_at(self, values: Iterable[float]) -> list[float]:
+        """Return the pixel of each value."""
+        start, low, pixels = self.start, self.low / 2, self._pixels_per_half
+        return [start + (value / 2 - low) * pixels for value in values]
+
     def text(self, value: float) -> str:
         """Return a value with a few more digits than the ticks."""
         return self._numbers.long(value)
@@ -83,6 +88,13 @@ class Log:
         """Return the pixel of a value; zero and negative values are far below the low end."""
         exponent = math.log10(value) if value > 0 else -400.0
         return self.start + (exponent - self._low) * self._pixels
+
+    def all_at(self, values: Iterable[float]) -> list[float]:
+        """Return the pixel of each value."""
+        start, low, pixels = self.start, self._low, self._pixels
+        if min(values := list(values), default=0.0) > 0:
+            return [start + (exponent - low) * pixels for exponent in map(math.log10, values)]
+        return [self.at(value) for value in values]
 
     def text(self, value: float) -> str:
         """Return a value with four digits, or as many as the scale's span needs."""
@@ -187,9 +199,11 @@ class Numbers:
         """Return `long` of each value, in half the time if nearly all are plain fractions."""
         if self.largest < 1e-3:
             return [self.long(value) for value in values]
-        written, least = f",.{self.more_decimals}f", 10.0**-self.more_decimals
+        decimals, least = self.more_decimals, 10.0**-self.more_decimals
         return [
-            format(value, written) if least <= abs(value) < 1e6 and value % 1 else self.long(value)
+            f"{value:,.{decimals}f}"
+            if (least <= value < 1e6 or -1e6 < value <= -least) and value % 1
+            else self.long(value)
             for value in values
         ]
 
@@ -203,13 +217,15 @@ def linear_or_log(
     Otherwise it is linear, and outliers are outside (to be drawn at the border) when that makes the rest at least
     `gain` times as tall. The values in `keep` are always inside.
     """
-    if min(values) > 0:
+    keep = list(keep)
+    every = [*values, *keep]
+    if min(values) > 0 and max(every) > 0.99 * 10.0**DECADES_FOR_LOG * min(every):
         logs = [math.log10(value) for value in values]
         low, high = _without_outliers(logs, [math.log10(value) for value in keep], gain)
         if high - low > DECADES_FOR_LOG:
             inside = [value for value, log in zip(values, logs, strict=True) if low <= log <= high]
             return min(inside), max(inside), True
-    low, high = _without_outliers(values, list(keep), gain)
+    low, high = _without_outliers(values, keep, gain)
     return low, high, False
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 from experiments.charts import FRONT_TITLES, TITLES
 from experiments.charts.drawing.axes import HALF_WIDTHS
+from experiments.charts.drawing.marks import tuples
 from experiments.charts.drawing.svg import clip
 from experiments.charts.hypervolume import hypervolume
 from experiments.charts.pareto import Objective, ParetoMark, pareto
 from experiments.messages import precise
-from experiments.models import Experiment, Hypervolume, TrialState
+from experiments.models import Experiment, Hypervolume
 
 from .panels import PANELS
-from .trial_sample import Row
 from .view import ChartView, Panel
 
 NO_RESULTS = "No trial has a result yet."
@@ -27,11 +27,13 @@ def pareto_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     y = names.index(view.options.front_y) if view.options.front_y in names else 0
     x = names.index(view.options.front_x) if view.options.front_x in names else (1 if y == 0 else 0)
     front = view.best
-    marks = [
-        ParetoMark(view.mark(row), values, is_front=row.number in front)
-        for row in view.all_objectives.rows
-        if row.state == TrialState.SUCCEEDED and (values := values_of(row))
-    ]
+    rows = [row for row in view.all_objectives.rows if row.state == "succeeded"]
+    valued = [(row, (row[2], *row[9])) for row in rows]
+    valued = [(row, values) for row, values in valued if None not in values]
+    trial_marks = view.marks_of([row for row, _ in valued])
+    are_front = [row.number in front for row, _ in valued]
+    columns = (trial_marks, [values for _, values in valued], are_front)
+    marks = tuples(ParetoMark, zip(*columns, strict=True))
     problem = "" if marks else NO_RESULTS
     if x == y:
         problem = "The axes need two different objectives."
@@ -40,12 +42,6 @@ def pareto_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:
     on_front = sum(mark.is_front for mark in marks)
     about += f"{on_front:,} on the front, {view.about(len(marks), 'results')}" if marks else "no results"
     return Panel("pareto", "Pareto front", about, [chart], problem=problem)
-
-
-def values_of(row: Row) -> tuple[float, ...] | None:
-    """Return the values of all objectives of a trial; None unless it has all of them."""
-    values = (row.value, *row.further)
-    return tuple(value for value in values if value is not None) if None not in values else None
 
 
 def hypervolume_panel(view: ChartView, widths: Sequence[int] = HALF_WIDTHS) -> Panel:

@@ -24,6 +24,7 @@ from experiments.web.trial.filter_controls import line_of, state_chips
 from experiments.web.trial.trial_query import TrialQuery, note_filter_fault, without
 from experiments.web.ui import fragments
 from experiments.web.ui.fragments import Live
+from experiments.web.ui.middleware import compressed_fast
 from experiments.web.ui.query_checks import faults_of, takes
 from experiments.web.ui.requests import SignedInRequest
 
@@ -53,20 +54,21 @@ def index(request: SignedInRequest, workspace_slug: str, public_id: str) -> Http
     brush.note_faults(request, experiment)
     if "range" in request.GET and not faults_of(request):
         return HttpResponseRedirect(brush.address(request, experiment))
-    live = _live(request, experiment, panels_for(experiment))
+    version = version_of(experiment)
+    live = _live(request, experiment, panels_for(experiment), version)
     if live.is_unchanged:
         return live.not_modified()
-    context = frame(request, experiment, tab="experiment-charts")
+    context = _frame(request, experiment, live)
     if live.shows("view", "panels"):
         selected = selected_trials(request, experiment)
-        view = view_of(request, experiment, selected)
+        view = view_of(request, experiment, selected, version)
         panels = [panel_of(key, view) for key in panels_for(experiment)]
         context |= _context(request, view, selected) | {
             "panels": panels,
             "pause": SLOW_POLL_S if experiment.last_number > MANY else POLL_S,
             "selected": _selected(view, panels),
         }
-    return live.draw("charts/index.html", context)
+    return compressed_fast(live.draw("charts/index.html", context))
 
 
 @login_required
@@ -77,13 +79,14 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, chart: s
     experiment = get_experiment(request, workspace_slug, public_id)
     if chart not in panels_for(experiment):
         raise Http404
-    live = _live(request, experiment, [chart])
+    version = version_of(experiment)
+    live = _live(request, experiment, [chart], version)
     if live.is_unchanged:
         return live.not_modified()
-    context = frame(request, experiment, tab="experiment-charts")
+    context = _frame(request, experiment, live)
     if live.shows("view", "panels"):
         selected = selected_trials(request, experiment)
-        view = view_of(request, experiment, selected)
+        view = view_of(request, experiment, selected, version)
         panel = panel_of(chart, view)
         context |= _context(request, view, selected) | {
             "panels": [panel],
@@ -91,7 +94,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str, chart: s
             "tables": [(each, each.rows[:MOST_ROWS]) for each in panel.charts] if live.shows("view") else [],
             "is_alone": True,
         }
-    return live.draw("charts/show.html", context)
+    return compressed_fast(live.draw("charts/show.html", context))
 
 
 @login_required
@@ -130,21 +133,36 @@ def selected_trials(request: SignedInRequest, experiment: Experiment) -> TrialQu
     return selected
 
 
-def view_of(request: SignedInRequest, experiment: Experiment, selected: TrialQuery) -> ChartView:
+def view_of(
+    request: SignedInRequest, experiment: Experiment, selected: TrialQuery, version: Version | None = None
+) -> ChartView:
     """Return the trials of the experiment under the options in the URL."""
     names = list(axes_of(experiment.settings.space))
     options = options_of(request, experiment, names, selected)
-    return ChartView(experiment, options, url=url_of(experiment, "experiment-trials"))
+    return ChartView(experiment, options, url=url_of(experiment, "experiment-trials"), version=version)
 
 
-def _live(request: SignedInRequest, experiment: Experiment, charts: Collection[str]) -> Live:
+def _live(
+    request: SignedInRequest, experiment: Experiment, charts: Collection[str], version: Version
+) -> Live:
     is_clocked = TIMELINE in charts and experiment.alive_count or request.GET.get("filter")
     return Live(
         request,
         fragments={"head", "view", "panels"},
-        version=(experiment.is_pinned, version_of(experiment)),
+        version=(experiment.is_pinned, version),
         clocked={"panels"} if is_clocked else (),
     )
+
+
+def _frame(request: SignedInRequest, experiment: Experiment, live: Live) -> dict[str, Any]:
+    """Return the context of the head of the page; of the panels alone, only what they need."""
+    if live.shows("view", "head"):
+        return frame(request, experiment, tab="experiment-charts")
+    return {
+        "experiment": experiment,
+        "workspace": experiment.workspace,
+        "every": 2 if experiment.is_active else None,
+    }
 
 
 def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> Panel:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from experiments.charts.contour import contour
 from experiments.charts.drawing.axes import FULL_WIDTHS, HALF_WIDTHS
-from experiments.charts.drawing.marks import WORDS, some_of, trials
+from experiments.charts.drawing.marks import WORDS, some_of, trials, tuples
 from experiments.charts.drawing.parameter_axis import number_of
 from experiments.charts.drawing.svg import clip
 from experiments.charts.durations import Ended, durations, span
@@ -46,16 +46,15 @@ def history_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel
     experiment = view.experiment
     rows = [row for row in view.dense_sample.rows if row.state not in NOT_DRAWN]
     notes = {failure: Failure(failure).label for failure in {row.failure for row in rows} if failure}
-    points = [
-        HistoryPoint(
-            row.number,
-            row.last_value if row.value is None and row.state in status.TRIAL_ALIVE else row.value,
-            row.state,
-            notes.get(row.failure, ""),
-            params,
-        )
-        for row, params in zip(rows, view.params_texts(rows), strict=True)
-    ]
+    values = [row[3] if row[2] is None and row[1] in status.TRIAL_ALIVE else row[2] for row in rows]
+    columns = (
+        [row.number for row in rows],
+        values,
+        [row.state for row in rows],
+        [notes[row.failure] if row.failure else "" for row in rows],
+        view.params_texts([row.params for row in rows]),
+    )
+    points = tuples(HistoryPoint, zip(*columns, strict=True))
     is_filtered = view.options.condition is not None
     has_best = not experiment.is_multi_objective  # with several objectives, the front is highlighted instead
     chart = history(
@@ -85,7 +84,7 @@ def parallel_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
     names = [name for name in view.ordered_names if name not in options.having("hide")]
     shown = names[:AXES] + [name for name in options.having("show") if name in names[AXES:]]
     behind = (
-        [view.mark(row) for row in view.by_objective(background_of(experiment)) if has_result(row)]
+        view.marks_of([row for row in view.by_objective(background_of(experiment)) if has_result(row)])
         if options.condition is not None
         else []
     )
@@ -268,22 +267,23 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
     if view.options.condition is not None:
         started = started.filter(view.options.condition)
     fields = ("number", "worker__name", "started_at", "ended_at", "state", "value")
-    local = timezone.localtime
+    zone = timezone.get_current_timezone()
     runs = []
     for number, worker, begun, ended, state, value in started.order_by("-started_at").values_list(*fields)[
         :RUNS
     ]:
         took = span(max(0.0, ((ended or view.now) - begun).total_seconds()))
-        end = f"{local(ended):%H:%M:%S}" if ended else "now"
-        facts = [f"#{number}", f"{local(begun):%H:%M:%S} – {end}", took, WORDS.get(state, state)]
+        started_at, ended_at = begun.astimezone(zone), ended.astimezone(zone) if ended else None
+        end = f"{ended_at:%H:%M:%S}" if ended_at else "now"
+        facts = [f"#{number}", f"{started_at:%H:%M:%S} – {end}", took, WORDS.get(state, state)]
         if value is not None:
             facts.insert(1, format_value(value, view.places))
         runs.append(
             Run(
                 number=number,
                 worker=worker or "deleted worker",
-                started_at=local(begun),
-                ended_at=local(ended) if ended else None,
+                started_at=started_at,
+                ended_at=ended_at,
                 state=state,
                 tooltip=", ".join(facts),
                 href=view.href(number),
@@ -292,10 +292,10 @@ def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Pane
     revisions = experiment.revisions.filter(number__gt=1).order_by("-number").values_list("number", "at")[:20]
     chart = timeline(
         runs,
-        now=local(view.now),
+        now=view.now.astimezone(zone),
         best=view.best,
         total=max(total, len(runs)),
-        edits={number: local(at) for number, at in revisions},
+        edits={number: at.astimezone(zone) for number, at in revisions},
         widths=widths,
     )
     latest = "latest " if len(runs) == RUNS else ""

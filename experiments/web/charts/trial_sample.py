@@ -8,15 +8,19 @@ every second one of its even part, because drawing or computing all of them woul
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
+from sys import float_info
 from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
+from pydantic_core import from_json
 
-from experiments.charts.drawing.marks import AtLeast
+from experiments.charts.drawing.marks import AtLeast, tuples
 from experiments.models import Experiment, FrontTrial, Trial, status
 from experiments.models.plain_sql import read_rows
 from experiments.models.trial.base import is_number
@@ -28,6 +32,7 @@ LATEST = 300
 BEHIND = 120
 MOST_ON_FRONT = 500  # trials of the Pareto front that are always drawn, the best of the first objective first
 PROBE = 400  # evenly spaced trials that show which share matches a filter
+MOST_FLOAT = float_info.max
 CANDIDATES = 2 * MOST  # evenly spaced trials that are checked against a filter with many matches
 
 Columns = tuple[Any, ...]
@@ -210,8 +215,8 @@ def front_numbers(experiment: Experiment) -> set[int]:
 def _spaced(first: int, last: int, count: int) -> set[int]:
     if last - first < count:
         return set(range(first, last + 1))
-    step = (last - first) / (count - 1)
-    return {first + round(step * place) for place in range(count)}
+    span, steps = last - first, count - 1
+    return {first + (span * place + steps // 2) // steps for place in range(count)}
 
 
 def _listed(experiment: Experiment, numbers: set[int]) -> QuerySet[Trial]:
@@ -229,31 +234,48 @@ def _columns(experiment: Experiment, trials: QuerySet[Trial], with_params: bool)
 
 
 def _rows(experiment: Experiment, columns: list[Columns], even: set[int], *, with_params: bool) -> list[Row]:
-    params: list[dict[str, object]] = [{}] * len(columns)
+    if not columns:
+        return []
+    numbers, states, values, last_values, failures, revisions, durations, *documents = zip(
+        *columns, strict=True
+    )
+    params: Iterable[dict[str, object]] = repeat({})
     if with_params:
-        params = _parsed([row[-1] for row in columns])
+        params = _parsed(documents[-1])
         if experiment.settings.space.is_nested:
             params = [flat(each) for each in params]
-    values_of_further: list[tuple[float | None, ...]] = [()] * len(columns)
+    values_of_further: Iterable[tuple[float | None, ...]] = repeat(())
     if further := tuple(experiment.further_objectives):
-        metrics = _parsed([row[7] for row in columns])
-        values_of_further = [tuple([number_or_none(each.get(name)) for name in further]) for each in metrics]
-    return [
-        Row(number, state, value, last_value, failure, own, revision, duration_s, number in even, values)
-        for (number, state, value, last_value, failure, revision, duration_s, *_), own, values in zip(
-            columns, params, values_of_further, strict=True
-        )
-    ]
+        metrics = _parsed(documents[0])
+        by_name = [_numbers_or_none([each.get(name) for each in metrics]) for name in further]
+        values_of_further = zip(*by_name, strict=True)
+    are_even = [number in even for number in numbers]
+    fields = (numbers, states, values, last_values, failures, params, revisions, durations, are_even)
+    return tuples(Row, zip(*fields, values_of_further))  # noqa: B905  # some repeat forever
 
 
 def _marked(row: Row, is_even: bool) -> Row:
     return row if row.is_even is is_even else row._replace(is_even=is_even)
 
 
-def _parsed(documents: list[str]) -> list[dict[str, Any]]:
-    """Return the JSON documents of all trials. Parsing them together takes half as long as parsing each."""
-    parsed: list[dict[str, Any]] = json.loads(f"[{','.join(documents)}]")
+def _parsed(documents: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the JSON documents of all trials. Parsing them together takes half as long as parsing each, and with the
+    parser of pydantic, which does not accept lone surrogates, half of that."""
+    together = f"[{','.join(documents)}]"
+    parsed: list[dict[str, Any]]
+    try:
+        parsed = from_json(together)
+    except ValueError:
+        parsed = json.loads(together)
     return parsed
+
+
+def _numbers_or_none(values: list[object]) -> list[float | None]:
+    """Return `number_or_none` of each value."""
+    return [
+        value if value.__class__ is float and -MOST_FLOAT <= value <= MOST_FLOAT else number_or_none(value)
+        for value in values
+    ]
 
 
 def number_or_none(value: object) -> float | None:

@@ -7,16 +7,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 from experiments import database_clock
-from experiments.charts.drawing.marks import WORDS, TrialMark, some_of
+from experiments.charts.drawing.marks import WORDS, TrialMark, some_of, tuples
 from experiments.charts.drawing.parameter_axis import Parameter, text_of
 from experiments.charts.drawing.svg import Chart, clip
 from experiments.messages import decimals_of
 from experiments.messages import value as format_value
 from experiments.models import Experiment, Hypervolume, Importance, TrialState, status
-from experiments.models.plain_sql import Statement
+from experiments.models.plain_sql import RowStatement, Statement
 from experiments.web.experiment.charts import address
 from experiments.web.experiment.page import alive_version
 
@@ -77,6 +78,11 @@ _importance_computed_at, _hypervolume_computed_at = (
     )
     for model in (Importance, Hypervolume)
 )
+_importance = RowStatement(
+    Importance,
+    lambda experiment: Importance.objects.filter(experiment=experiment).order_by(),
+    experiment=-1_000_000_007,
+)
 
 
 class ChartView:
@@ -94,10 +100,14 @@ class ChartView:
         self.experiment, self.options, self.url = experiment, options, url
         self.version = version_of(experiment) if version is None else version
         self.href = address(url)
-        self.now = now or database_clock.now()
+        self._now = now
         self.objective = options.objective or experiment.metric
         self.direction = experiment.objectives[self.objective]
         self._tooltips: dict[tuple[int, float | None], str] = {}
+
+    @cached_property
+    def now(self) -> datetime:
+        return self._now or database_clock.now()
 
     @cached_property
     def axes(self) -> dict[str, Parameter]:
@@ -112,7 +122,8 @@ class ChartView:
 
     @cached_property
     def importance(self) -> Importance | None:
-        return Importance.objects.filter(experiment=self.experiment, epoch=self.experiment.epoch).first()
+        row = _importance.object(experiment=self.experiment.pk)
+        return row if row and row.epoch == self.experiment.epoch else None
 
     @cached_property
     def names(self) -> list[str]:
@@ -193,7 +204,7 @@ class ChartView:
     @cached_property
     def marks(self) -> list[TrialMark]:
         """The ended trials with a value."""
-        return [self.mark(row) for row in self.sample.rows if has_result(row)]
+        return self.marks_of([row for row in self.sample.rows if has_result(row)])
 
     @cached_property
     def even_marks(self) -> list[TrialMark]:
@@ -206,55 +217,57 @@ class ChartView:
         return self._even_marks(self.values)
 
     def _even_marks(self, sample: Sample) -> list[TrialMark]:
-        return [self.mark(row) for row in sample.rows if row.is_even and has_result(row)]
+        return self.marks_of([row for row in sample.rows if row.is_even and has_result(row)])
 
     @cached_property
     def places(self) -> int | None:
         """The decimals of values in tooltips."""
         return decimals_of(row.value for row in self.values.rows)
 
-    def mark(self, row: Row) -> TrialMark:
-        return TrialMark(
-            number=row.number,
-            value=row.value,
-            state=row.state,
-            params=row.params,
-            describe=self.describe,
-            href=self.href(row.number),
-            revision=row.revision,
-        )
+    def marks_of(self, rows: Sequence[Row]) -> list[TrialMark]:
+        """Return the mark of each trial."""
+        if not rows:
+            return []
+        numbers, states, values, _, _, params, revisions, *_ = zip(*rows, strict=True)
+        hrefs = [f"{self.url}{number}/" for number in numbers]
+        fields = (numbers, values, states, params, repeat(""), hrefs, revisions, repeat(self.describe))
+        return tuples(TrialMark, zip(*fields))  # noqa: B905  # some repeat forever
 
-    def describe(self, mark: TrialMark) -> str:
-        """Return the tooltip of a trial: number, value, state if it did not succeed, parameters."""
-        key = mark.number, mark.value  # the value differs by objective
-        if (text := self._tooltips.get(key)) is None:
-            facts = [f"#{mark.number}"]
-            if mark.value is not None:
-                facts.append(format_value(mark.value, self.places))
-            if mark.state != TrialState.SUCCEEDED:
-                facts.append(WORDS.get(mark.state, mark.state))
-            params = self.params_text(mark.params)
-            text = f"{', '.join(facts)}; {params}" if params else ", ".join(facts)
-            self._tooltips[key] = text
-        return text
+    def describe(self, marks: Sequence[TrialMark]) -> list[str]:
+        """Return the tooltip of each trial: number, value, state if it did not succeed, parameters."""
+        written, decimals = self._tooltips, self.places
+        keys = [(mark.number, mark.value) for mark in marks]  # the value differs by objective
+        new = [mark for mark, key in zip(marks, keys, strict=True) if key not in written]
+        texts = self.params_texts([mark.params for mark in new])
+        for mark, params in zip(new, texts, strict=True):
+            number, value, state = mark[:3]
+            if (
+                value.__class__ is float and 0.01 <= value < 10**6 and decimals
+            ):  # most, as `format_value` writes them
+                text = f"#{number}, {value:.{decimals}f}"
+            else:
+                text = f"#{number}" if value is None else f"#{number}, {format_value(value, decimals)}"
+            if state != "succeeded":
+                text += f", {WORDS.get(state, state)}"
+            written[number, value] = f"{text}; {params}" if params else text
+        return [written[key] for key in keys]
 
     def params_text(self, params: Mapping[str, object]) -> str:
         shown = [f"{label} {_cell(params[name])}" for name, label in self._in_tooltip if name in params]
         more = len(params) - len(shown)
         return ", ".join([*shown, f"{more} more"] if more > 0 else shown)
 
-    def params_texts(self, rows: Sequence[Row]) -> list[str]:
-        """Return `params_text` of the parameters of many trials, by column, which takes half the time."""
-        params = [row.params for row in rows]
+    def params_texts(self, params: Sequence[Mapping[str, object]]) -> list[str]:
+        """Return `params_text` of the parameters of many trials, by column, which takes a fraction of the time."""
         try:
             columns = [_cells(label, [each[name] for each in params]) for name, label in self._in_tooltip]
         except KeyError:  # nested choices: not every trial has every parameter
             return [self.params_text(each) for each in params]
         shown = len(columns)
-        texts = [", ".join(cells) for cells in zip(*columns, strict=True)] if columns else [""] * len(params)
+        texts = list(map(", ".join, zip(*columns, strict=True))) if columns else [""] * len(params)
         return [
-            text if len(each) <= shown else f"{text}, {len(each) - shown} more"
-            for text, each in zip(texts, params, strict=True)
+            text if count <= shown else f"{text}, {count - shown} more"
+            for text, count in zip(texts, map(len, params), strict=True)
         ]
 
     @cached_property
@@ -275,18 +288,16 @@ def has_result(row: Row) -> bool:
 
 def _cells(label: str, values: Sequence[object]) -> list[str]:
     """Return the text of each value of a parameter, with its label."""
-    written: dict[object, str] = {}  # choices and integers, which repeat
-    cells = []
-    for value in values:
-        if type(value) is str or type(value) is int:
-            if (cell := written.get(value)) is None:
-                cell = written[value] = f"{label} {_cell(value)}"
-        elif type(value) is float and 1e-4 <= value < 9_999:  # most fractions, as `_cell` writes them
-            cell = f"{label} {value:.4g}"
-        else:
-            cell = f"{label} {_cell(value)}"
-        cells.append(cell)
-    return cells
+    kinds = set(map(type, values))
+    if kinds <= {str} or kinds <= {int}:  # most choices and integers, which repeat
+        cells = {value: f"{label} {_cell(value)}" for value in set(values)}
+        return [cells[value] for value in values]
+    return [
+        f"{label} {value:.4g}"
+        if value.__class__ is float and 1e-4 <= value < 9_999  # as `_cell` writes them
+        else f"{label} {_cell(value)}"
+        for value in values
+    ]
 
 
 def _cell(value: object) -> str:
