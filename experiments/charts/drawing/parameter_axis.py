@@ -108,11 +108,10 @@ class ParameterScale:
 
 def _numbers_of(values: Sequence[object]) -> list[float]:
     """Return the values that are finite numbers, as `number_of` does."""
-    return [
-        value if value.__class__ is float and -MOST <= value <= MOST else number
-        for value in values
-        if (value.__class__ is float and -MOST <= value <= MOST) or (number := number_of(value)) is not None
+    numbers = [
+        value if value.__class__ is float and -MOST <= value <= MOST else number_of(value) for value in values
     ]
+    return [number for number in numbers if number is not None]
 
 
 def number_of(value: object) -> float | None:
