@@ -299,7 +299,7 @@ def test_wandb_runs_of_the_api_are_imported(lab: Workspace, bob: User) -> None:
     ("data", "sentence"),
     [
         (
-            gzip.compress(b"a,b"),
+            gzip.compress(b"a,b", mtime=0),
             "Only ZIP archives can be read. Unpack this one, then pack its folder as ZIP.",
         ),
         (b"\0" * 257 + b"ustar" + b"\0" * 250, "Only ZIP archives can be read."),
