@@ -49,7 +49,8 @@ class Users(UserManager["User"]):
     def get(self, *args: Any, **kwargs: Any) -> User:
         """Return a user by their key with a statement that is compiled once, as every request of a session does;
         otherwise as Django does."""
-        if args or kwargs.keys() != {"pk"} or type(kwargs["pk"]) is not int:
+        # The managers of relations, such as the members of a workspace, are subclasses, and look among fewer users.
+        if type(self) is not Users or args or kwargs.keys() != {"pk"} or type(kwargs["pk"]) is not int:
             return super().get(*args, **kwargs)
         user = _by_key.object(**kwargs)
         if user is None:

@@ -144,6 +144,12 @@ def test_a_changed_account_counts_at_once(bob, lab):
     assert client.get("/account/").status_code == 302, "the session was begun with the old password"
 
 
+def test_among_the_people_of_a_workspace_only_they_have_a_key(lab, bob, dave):
+    assert lab.people.get(pk=bob.pk) == bob
+    with pytest.raises(User.DoesNotExist):
+        lab.people.get(pk=dave.pk)
+
+
 def test_a_user_is_read_by_key_as_by_anything_else(bob, django_assert_num_queries):
     with django_assert_num_queries(1):
         user = User.objects.get(pk=bob.pk)
