@@ -50,15 +50,16 @@ def pipelined() -> Iterator[None]:
         yield
 
 
-def execute(sql: str, values: Sequence[Any]) -> tuple[Any, bool]:
-    """Execute a statement. Return its cursor, and whether the database is SQLite."""
+def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tuple[Any, bool]:
+    """Execute a statement. Return its cursor, and whether the database is SQLite. `is_repeated`: its text, without the
+    values, will be executed again, so that preparing it pays."""
     if raw := _sqlite_connection():
         with raw.wrap_database_errors:
             return raw.connection.execute(_with_question_marks(sql), values), True
     if raw := _preparing_connection():
         cursor = _cursor(raw.connection)
         with raw.wrap_database_errors:
-            cursor.execute(sql, values, prepare=True)
+            cursor.execute(sql, values, prepare=is_repeated)
         return cursor, False
     cursor = connection.cursor()
     cursor.execute(sql, values)

@@ -44,8 +44,8 @@ Row = TypeVar("Row", bound=models.Model)
 class Answer:
     """The pending rows of an executed statement. Within `pipelined`, reading them waits for the server."""
 
-    def __init__(self, sql: str, values: Sequence[Any]) -> None:
-        self._cursor, is_sqlite = driver.execute(sql, values)
+    def __init__(self, sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> None:
+        self._cursor, is_sqlite = driver.execute(sql, values, is_repeated=is_repeated)
         # Read now: SQLite would continue the read while other statements write.
         self._rows: list[tuple] | None = driver.fetch_all(self._cursor) if is_sqlite else None
 
@@ -62,7 +62,7 @@ def read_rows(values: models.QuerySet) -> list[tuple]:
         sql, parameters = values.query.sql_with_params()
     except EmptyResultSet:
         return []
-    return Answer(sql, parameters).rows()
+    return Answer(sql, parameters, is_repeated=False).rows()
 
 
 def ask_insert(model: type[Row], **values: Any) -> tuple[Row, Answer]:
@@ -258,7 +258,7 @@ class RowStatement(Statement, Generic[Row]):
 
 
 class KeyedRows(Generic[Row]):
-    """Rows of a model by their keys, with a statement that is compiled once for each number of keys.
+    """Rows of a model by their keys, with a statement that is compiled once for 1, 2, 4, 8 and more keys.
 
     `build` makes the queryset of the rows with these keys; the others are as for `RowStatement`.
     """
@@ -283,13 +283,15 @@ class KeyedRows(Generic[Row]):
                 **marks,
             )
 
-        self._compiled = lru_cache(maxsize=128)(compiled)
+        self._compiled = lru_cache(compiled)
 
     def objects(self, keys: Sequence[int]) -> list[Row]:
         """Return the rows with these keys, in any order."""
         if not keys:
             return []
-        return self._compiled(len(keys)).objects(**{f"key_{place}": key for place, key in enumerate(keys)})
+        count = 1 << (len(keys) - 1).bit_length()
+        padded = [*keys, *[keys[-1]] * (count - len(keys))]
+        return self._compiled(count).objects(**{f"key_{place}": key for place, key in enumerate(padded)})
 
 
 class _Part:

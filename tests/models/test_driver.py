@@ -63,6 +63,29 @@ def test_a_statement_is_prepared_once_and_has_its_constants_in_its_text(
         )
 
 
+def test_a_statement_for_one_use_is_not_prepared(draft: Callable[..., Experiment]) -> None:
+    """It would be parsed twice, and take the place of one that is used again."""
+    experiment = draft()
+    numbers = ", ".join(map(str, range(1000)))
+    rows = Experiment.objects.filter(pk=experiment.pk).extra(where=[f"id NOT IN ({numbers})", "1 = 1"])
+    assert len(plain_sql.read_rows(rows.values_list("pk"))) <= 1
+    if connection.vendor == "postgresql":
+        assert not [text for text in prepared() if "NOT IN" in text]
+
+
+def test_rows_by_keys_need_few_statements(running: Callable[..., Experiment]) -> None:
+    """One for each power of two, not one for each number of keys."""
+    trials = running(concurrency=7, max_trials=10).trials.order_by("number")
+    read = plain_sql.KeyedRows(Trial, lambda keys: Trial.objects.filter(pk__in=keys))
+    for count in range(8):
+        chosen = list(trials[:count])
+        assert len(chosen) == count
+        assert sorted(read.objects([trial.pk for trial in chosen]), key=lambda trial: trial.number) == chosen
+    assert read._compiled.cache_info().currsize == 4  # 1, 2, 4 and 8
+    if connection.vendor == "postgresql":
+        assert len([text for text in prepared() if "experiments_trial" in text]) == 4
+
+
 @pytest.mark.parametrize("way", ["someone looks", "behind a pooler", "not asked for"])
 def test_otherwise_djangos_cursors_execute(
     way: str, draft: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
