@@ -3,7 +3,7 @@
     python -m benchmarks.pages [--trials 10000 100000] [--pg] [--repeats 15] [--only overview trials] [--json]
 
 The rows are written straight into the database (benchmarks.rows), 200 further experiments beside the large one, and
-the database has looked at its tables (ANALYZE). The pages come from a web server as `up` starts it, over HTTP and
+the database has analyzed its tables (ANALYZE). The pages come from a web server as `up` starts it, over HTTP and
 compressed. Times are processor time of the web server, in milliseconds, which depends less than elapsed time on what
 else the machine does:
 

@@ -29,7 +29,7 @@ def query_times() -> Iterator[list[Timed]]:
     connection.make_cursor = lambda cursor: _TimedCursor(cursor, connection, queries)  # type: ignore[method-assign]
     try:
         with connection.execute_wrapper(lambda execute, *arguments: execute(*arguments)):
-            yield queries  # while somebody looks, plain statements use Django's cursors, too
+            yield queries  # with an execute wrapper, plain statements use Django's cursors, too
     finally:
         connection.make_cursor = before  # type: ignore[method-assign]
 

@@ -46,14 +46,14 @@ def warn_of_faults() -> None:
 
 
 def import_pages() -> None:
-    """Import the pages, which the first request would do."""
+    """Import the pages; otherwise, the first request would do so."""
     from django.urls import get_resolver
 
     get_resolver().url_patterns  # noqa: B018 (imports the views)
 
 
 def prepare_statements() -> None:
-    """Have PostgreSQL plan the plain statements of pages once per connection."""
+    """Have the plain statements of pages prepared on PostgreSQL."""
     from experiments.models import driver
 
     driver.prepare_here()
@@ -63,4 +63,4 @@ if "granian" in sys.modules:
     warn_of_faults()
     import_pages()
     prepare_statements()
-    exempt_loaded_code()  # drawing a chart creates so many objects that Python collects garbage
+    exempt_loaded_code()  # charts create enough objects to trigger collections

@@ -298,13 +298,13 @@ def clock(moment: datetime | None, since: datetime | None = None) -> str:
 
 
 def time_of_day(moment: datetime) -> SafeString:
-    """Return the time of an instant below the heading of its day: `13:40`."""
+    """Return the time of day of an instant that is listed under its date: `13:40`."""
     at = moment.astimezone(timezone.get_current_timezone())
     return _time(at, f"{at:%H:%M}")
 
 
 def second_of_day(moment: datetime) -> SafeString:
-    """Return the time of an instant below the heading of its day, to the second: `13:40:02`."""
+    """Return the time of day of an instant that is listed under its date, to the second: `13:40:02`."""
     at = moment.astimezone(timezone.get_current_timezone())
     return _time(at, f"{at:%H:%M:%S}")
 

@@ -30,7 +30,7 @@ BANDWIDTH = 0.07  # of each axis: the standard deviation of the kernel
 FEWEST = 3  # trials for a surface
 MOST_PINS = {510: 400, 320: 200}
 EDGES = (0.2, 0.4, 0.6, 0.8, 0.95)  # of the values, by rank: more contrast is better
-WHOLE = re.compile(r"\.0(?=[,LHMvz])")  # the decimal of whole coordinates
+WHOLE = re.compile(r"\.0(?=[,LHMvz])")  # the decimal place of whole coordinates
 THIN = 0.35  # of a trial's weight: the surface stays blank where the density is lower
 
 
@@ -73,7 +73,7 @@ def contour(
 
     def draw(width: int) -> Drawing:
         if not having:
-            return empty("No trials with both parameters yet", width, 280)
+            return empty("No results with both parameters yet", width, 280)
         narrow = is_narrow(width)
         height = 280.0 if narrow else 320.0
         labels = [tick.label for tick in y.scale(start=0, end=1).ticks]

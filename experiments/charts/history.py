@@ -197,7 +197,7 @@ class _Drawing:
         return Linear(start, end, start=self.first_x, end=self.last_x, count=count, whole=True)
 
     def _drawn(self, best: int | None) -> tuple[list[Point], list[float], list[float]]:
-        """Return the points that have a place, but the best one, and their places in pixels."""
+        """Return the points that have a position, except for the best one, and their positions in pixels."""
         y, lanes = (
             self.y,
             {state: self._lane_at(LANES[state]) for state in LANES if LANES[state] in self.lanes},

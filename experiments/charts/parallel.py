@@ -162,7 +162,7 @@ class _Plot:
         return parameter.scale(start=start, end=end)
 
     def paths(self, marks: Sequence[TrialMark]) -> list[str]:
-        """Return the path of each trial through its parameters to its value, by axis: without calls for each trial."""
+        """Return the path of each trial through its parameters to its value. Built by axis, which saves calls."""
         top, bottom = self.box.top, self.box.bottom
         params = [mark.params for mark in marks]
         sides = [spread(mark.number) for mark in marks]

@@ -104,7 +104,7 @@ def _slice(
         height = HEIGHTS.get(width, 164.0)
         values = [mark.value for mark in having if mark.value is not None]
         if not values:
-            return empty("No trials yet", width, height)
+            return empty("No results yet", width, height)
         keep = [mark.value for mark in having if mark.number in best and mark.value is not None]
         box = Box(0, width, 10, height - 26)
         scale, low, high = value_scale(values, box, keep=keep, is_log=is_log, count=3)

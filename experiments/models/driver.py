@@ -1,9 +1,9 @@
 """Execute plain statements by the database's driver directly: Django's cursors cost more than some statements.
 
 On PostgreSQL, a process that calls `prepare_here`, or opens its connections with the options of `preparing`, also has
-its statements prepared: the server parses and plans
-each one once per connection, not each time, which takes longer than most of them. If somebody looks at the statements
-(tests, a debugger), Django's cursors execute them.
+its statements prepared: the server parses each one once per connection and, usually from the sixth execution on,
+reuses its plan. Parsing and planning take longer than executing most of them. If statements are observed (by an
+execute wrapper or Django's query log), Django's cursors execute them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 
-ON_REQUEST = 2**31  # as psycopg's `prepare_threshold`: only statements whose cursor asks for it
+ON_REQUEST = 2**31  # psycopg's `prepare_threshold`: only statements executed with `prepare=True`
 
-# psycopg's connections, with whether statements that are prepared on them stay with them.
+# For each of psycopg's connections, whether statements that are prepared on it stay available to it.
 _keeps_statements: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 
 
 def preparing(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return these options of a connection to PostgreSQL, so that plain statements are prepared on it. For connections
-    that stay open for many statements."""
+    """Return the options of a connection to PostgreSQL, changed so that plain statements are prepared on it. This pays
+    for connections that stay open for many statements."""
     return {**options, "prepare_threshold": ON_REQUEST}
 
 
@@ -45,14 +45,14 @@ def pipelined() -> Iterator[None]:
         yield
         return
     connection.ensure_connection()
-    _preparing_connection()  # it may ask the server, which would end the first message
+    _preparing_connection()  # may query the server, which would flush the pipeline early
     with connection.wrap_database_errors, connection.connection.pipeline():
         yield
 
 
 def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tuple[Any, bool]:
-    """Execute a statement. Return its cursor, and whether the database is SQLite. `is_repeated`: its text, without the
-    values, will be executed again, so that preparing it pays."""
+    """Execute a statement. Return its cursor, and whether the database is SQLite. `is_repeated`: the same text will
+    be executed again with other values, so that preparing it pays."""
     if raw := _sqlite_connection():
         with raw.wrap_database_errors:
             return raw.connection.execute(_with_question_marks(sql), values), True
@@ -87,8 +87,8 @@ def fetch_all(cursor: Any) -> list[tuple]:
 
 
 def literal(value: Any) -> str:
-    """Return a constant of a statement as text of it, so that the server can plan with it; "" if it must stay a value
-    beside the statement."""
+    """Return a constant as SQL text, so that a prepared statement is planned with it; "" if it must be passed as a
+    value."""
     raw = _preparing_connection()
     if raw is None:
         return ""
@@ -130,8 +130,8 @@ def _preparing_connection() -> Any:
 
 
 def _keeps_them(raw: Any) -> bool:
-    """Return whether this connection is one to the server itself. PgBouncer's may lead to another process with each
-    transaction, and has a process ID of its own."""
+    """Return whether this connection leads to the server itself. Behind PgBouncer, each transaction may reach another
+    server process, and the connection reports a process ID of PgBouncer's own."""
     from psycopg import Cursor
     from psycopg.types.numeric import Int8Dumper
 
@@ -152,5 +152,5 @@ def _cursor(raw: Any) -> Any:
 
 @lru_cache
 def _with_question_marks(sql: str) -> str:
-    """Return a statement with the marks of SQLite's driver in the place of values."""
+    """Return a statement with the placeholders of SQLite's driver."""
     return FORMAT_QMARK_REGEX.sub("?", sql).replace("%%", "%")

@@ -86,6 +86,6 @@ class Listed(models.Lookup):
         column, params = self.process_lhs(compiler, connection)
         listed = ",".join(map(str, map(int, numbers)))
         if connection.vendor == "postgresql":
-            # As a subquery: PostgreSQL would look up each number in its statistics, which takes longer than the rows.
+            # In a subquery: otherwise, PostgreSQL looks up each number in its statistics, which takes longer.
             return f"{column} = ANY((SELECT '{{{listed}}}'::bigint[])::bigint[])", params
         return f"{column} IN ({listed})", params

@@ -193,8 +193,8 @@ class Statement:
 def _with_literals(
     sql: str, parameters: Sequence[tuple[str | None, Any]]
 ) -> tuple[str, list[tuple[str | None, Any]]]:
-    """Return the statement with its constants in its text where a server plans it once: a condition of a partial index
-    must be known then."""
+    """Return the statement with its constants in its text if it will be prepared: a generic plan can use a partial
+    index only if the condition of the index is in the text."""
     texts = ["" if name else driver.literal(constant) for name, constant in parameters]
     pieces = _PLACE.split(sql)
     joined = zip(pieces, [*(text or "%s" for text in texts), ""], strict=True)
@@ -203,7 +203,7 @@ def _with_literals(
     ]
 
 
-_PLACE = re.compile(r"(?<!%)%s")  # Django writes no %% before a place
+_PLACE = re.compile(r"(?<!%)%s")  # Django writes no %% before a placeholder
 
 
 class RowStatement(Statement, Generic[Row]):
@@ -258,7 +258,7 @@ class RowStatement(Statement, Generic[Row]):
 
 
 class KeyedRows(Generic[Row]):
-    """Rows of a model by their keys, with a statement that is compiled once for 1, 2, 4, 8 and more keys.
+    """Rows of a model by their keys, with one compiled statement for each power of two: 1, 2, 4, 8, … keys.
 
     `build` makes the queryset of the rows with these keys; the others are as for `RowStatement`.
     """
@@ -310,7 +310,7 @@ class _Part:
             convert(value) if convert and value is not None else value
             for convert, value in zip(self._converters, values, strict=False)
         ]
-        # As `Model.from_db`, which takes ten times longer: columns that were not read are read when they are used.
+        # Like `Model.from_db`, which takes ten times as long. Columns that were not read are loaded when they are used.
         row = self._model.__new__(self._model)
         row.__dict__.update(zip(self.columns, read, strict=True))
         row._state = ModelState()

@@ -32,7 +32,7 @@ _number = attrgetter("number")
 
 
 class SettledTrials:
-    """The settled trials of one experiment by number. They are kept in this order, so that a proposal sorts nothing."""
+    """The settled trials of one experiment by number. They are kept in this order, so that proposals need not sort."""
 
     def __init__(self) -> None:
         self.ordinals: set[int | None] = set()
@@ -46,14 +46,14 @@ class SettledTrials:
         return self._trials[place] if is_settled else None
 
     def add(self, trial: PastTrial) -> None:
-        """Add a trial, or replace the one of this number."""
+        """Add a trial, or replace the one with its number."""
         place = self._place(trial.number)
         is_new = place == len(self._trials) or self._trials[place].number != trial.number
         self._trials[place : place if is_new else place + 1] = [trial]
         self.ordinals.add(trial.ordinal)
 
     def with_others(self, others: Iterable[PastTrial]) -> list[PastTrial]:
-        """Return the settled trials by number, and among them these trials, except for those that are settled."""
+        """Return the settled trials and these others, except for those that are settled, by number."""
         trials = self._trials.copy()
         for trial in others:
             if self.get(trial.number) is None:

@@ -46,7 +46,7 @@ class MemoizedNode(Node):
         return html
 
     def _render_alone(self, context: Context, values: list[Any]) -> SafeString:
-        """Render the block with these values alone: nothing else of the page can be in its HTML."""
+        """Render the block with these values only, so that its HTML can contain nothing else of the page."""
         alone: dict[str, Any] = {}
         for path, value in zip(self._paths, values, strict=True):
             *objects, name = path.split(".")
@@ -66,8 +66,8 @@ def memoized(parser: Parser, token: Token) -> MemoizedNode:
     """Render a block once for each combination of values: `{% memoized nav user.username %} ... {% endmemoized %}`.
 
     Within the block, only these variables exist, under the same names: there is no request, no user and no CSRF token.
-    They are text, whole numbers, True, False or None. The tags of the block depend on nothing else but the
-    installation: they show no times and make no queries.
+    They are text, whole numbers, True, False or None. Apart from them, tags in the block may depend only on the
+    installation: they must not show times or make queries.
     """
     name, *paths = token.split_contents()
     if wrong := [path for path in paths if not PATH.fullmatch(path)]:

@@ -56,8 +56,8 @@ def feed_entry(entry: FeedEntry, trials_url: str) -> SafeString:
 
 @register.simple_tag
 def folded_entries(entries: Iterable[FeedEntry], trials_url: str, *, has_times: bool = False) -> SafeString:
-    """Return folded entries as items of a list, if asked with their times of the day. Written in Python because a page
-    has up to a hundred of them."""
+    """Return folded entries as items of a list, with `has_times` each with its time of day. Written in Python because a
+    page has up to a hundred of them."""
     url = escape(trials_url)
     items = [
         f"<li>{_entry(entry, url)}{time_of_day(entry.event.at) if has_times else ''}</li>"
@@ -79,12 +79,12 @@ def _entry(entry: FeedEntry, trials_url: str) -> str:
 
 
 def html_of(value: Any) -> str:
-    """Return a value as HTML, escaped unless it is safe: as `conditional_escape`, which takes five times longer."""
+    """Return a value as HTML, escaped unless it is safe: like `conditional_escape`, which takes five times as long."""
     return html.escape(value) if type(value) is str else conditional_escape(value)
 
 
 class TabLink(Protocol):
-    """A tab: a link, which is the current page or not."""
+    """A tab: a link that may be the current page."""
 
     @property
     def label(self) -> str: ...
@@ -112,7 +112,7 @@ def tab_links(tabs: Iterable[TabLink]) -> SafeString:
 
 
 class StateChip(Protocol):
-    """A state of a filter; an empty one means all."""
+    """A state to filter by; empty means all."""
 
     @property
     def state(self) -> str: ...
@@ -145,7 +145,7 @@ def _chip(chip: StateChip) -> str:
 
 
 class FilterField(Protocol):
-    """A field of the filter's language."""
+    """A field of the filter language."""
 
     @property
     def name(self) -> str: ...

@@ -99,7 +99,7 @@ def status(state: object, label: str = "") -> SafeString:
     return _status(str(state)) if not label else _status_with(str(state), label)
 
 
-@cache  # a list has dozens of states, and there are twenty
+@cache  # a list shows dozens of states, of only twenty kinds
 def _status(name: str) -> SafeString:
     return _status_with(name, STATES[name].label if name in STATES else name)
 

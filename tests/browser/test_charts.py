@@ -86,7 +86,7 @@ def test_a_range_drawn_along_an_axis_is_a_condition(
     assert (start, end) == pytest.approx(ends, rel=0.1)
 
 
-# The gaps between the texts of one line of a chart, in pixels; below zero they lie on each other.
+# The gaps between the texts of one line of a chart, in pixels; negative where they overlap.
 GAPS = """() => [...document.querySelectorAll("#parallel .chart")].filter((chart) => chart.checkVisibility())
     .flatMap((chart) => {
         const names = [...chart.querySelectorAll("text.mono")].map((text) => text.getBoundingClientRect())
@@ -99,7 +99,7 @@ GAPS = """() => [...document.querySelectorAll("#parallel .chart")].filter((chart
 def test_long_names_of_neighboring_axes_keep_apart(
     open_as: Callable[..., Page], draft: Callable[..., Experiment], bob: User, viewport: dict
 ) -> None:
-    """TD-C1, in the font that the page has. The outer names begin at the chart's edges and have the least space."""
+    """TD-C1, in the page's font. The outer names begin at the chart's edges and have the least space."""
     names = [f"{letter}_parameter_with_a_long_name" for letter in "abcdefghi"]
     space = {name: {"_type": "uniform", "_value": [0, 1]} for name in names}
     experiment = draft(space_document=space, command="python train.py", metric="validation/top1_accuracy")

@@ -66,7 +66,7 @@ def test_a_click_on_a_value_offers_its_conditions(open_as, running, bob, broker)
     completions = page.get_by_role("option")
     expect(completions.first).to_be_visible()
     page.keyboard.press("Escape")
-    expect(completions.first).to_be_hidden()  # they would lie over the cell
+    expect(completions.first).to_be_hidden()  # they would cover the cell
     cell = page.locator(f'.cell-btn[value="lr={high}"]')
     menu = page.locator("#cell-menu")
     cell.click()

@@ -23,7 +23,7 @@ worker_ready.send(sender=None)
     "process", [READY, "import granian; import console.wsgi"], ids=["worker and control", "web"]
 )
 def test_a_collection_does_not_visit_loaded_code(process: str, migrated: dict[str, str]) -> None:
-    """It would take 0.1 s in the middle of a request, or of the claim of a trial."""
+    """Otherwise, it would take 0.1 s in the middle of a request, or of the claim of a trial."""
     run = [sys.executable, "-c", f"{process}\n{COUNTED}"]
     printed = subprocess.run(run, env=migrated, capture_output=True, text=True, check=True, timeout=60).stdout
     exempt, threshold = map(int, printed.split())

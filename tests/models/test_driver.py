@@ -1,4 +1,4 @@
-"""Plain statements that PostgreSQL prepares: which, on which connections, and that constants are part of them."""
+"""Which plain statements are prepared on PostgreSQL, on which connections, and with constants in their text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def statement() -> plain_sql.Statement:
 def test_a_statement_is_prepared_once_and_has_its_constants_in_its_text(
     draft: Callable[..., Experiment],
 ) -> None:
-    """A partial index is of use only where its condition is known when the statement is planned."""
+    """A generic plan can use a partial index only if the condition of the index is in the text."""
     experiment, waiting = draft(), statement()
     for number, least in enumerate((1, 40_000, 3_000_000_000), start=1):
         Trial(experiment=experiment, revision=experiment.revision, number=number, detail="50%").save()
@@ -86,12 +86,12 @@ def test_rows_by_keys_need_few_statements(running: Callable[..., Experiment]) ->
         assert len([text for text in prepared() if "experiments_trial" in text]) == 4
 
 
-@pytest.mark.parametrize("way", ["someone looks", "behind a pooler", "not asked for"])
+@pytest.mark.parametrize("way", ["captured", "behind a pooler", "not asked for"])
 def test_otherwise_djangos_cursors_execute(
     way: str, draft: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pooler's connection leads to another process of the server with each transaction, which knows nothing of what
-    the last one has prepared."""
+    """Behind a pooler, each transaction may reach another server process, which does not have the statements that were
+    prepared before."""
     if connection.vendor != "postgresql":
         assert driver.literal(1) == ""
         return
@@ -102,7 +102,7 @@ def test_otherwise_djangos_cursors_execute(
         monkeypatch.setitem(connection.settings_dict, "OPTIONS", {**options, "prepare_threshold": None})
     if way == "behind a pooler":
         monkeypatch.setattr("psycopg.ConnectionInfo.backend_pid", property(lambda info: 77))
-    if way == "someone looks":
+    if way == "captured":
         with CaptureQueriesContext(connection) as queries:
             assert waiting.rows(experiment=experiment.pk, least=0) == []
         assert len(queries) == 1
@@ -112,7 +112,7 @@ def test_otherwise_djangos_cursors_execute(
 
 
 def test_a_fault_is_one_of_djangos(running: Callable[..., Experiment]) -> None:
-    """As callers expect it, also where the answer is read later, and the connection can be used afterwards."""
+    """Callers expect Django's exceptions, also when the answer is read later, and the connection must stay usable."""
     from django.db import IntegrityError, transaction
 
     experiment = running(taken=1)

@@ -460,7 +460,7 @@ def test_a_keeper_below_a_keeper_goes_with_its_owner(keeper, tmp_path, token):
     ids=["plain", "umask", "cores", "libraries", "preloaded", "by name"],
 )
 def test_main_processes_die_with_the_keeper(tmp_path, how, is_forked):
-    """PAI-X2, whichever way they are started, and setpriv is no more than the way: the shell has its PID."""
+    """PAI-X2, however they are started. setpriv executes the shell in its own process, so the PID stays the same."""
     keeper = Keeper(installation="tests")
     os.mkfifo(tmp_path / "fifo")
     order = {"argv": [BASH], "cores": (), "cgroup": "", "env": ENV} | how

@@ -1,4 +1,4 @@
-"""A past that is kept between proposals is what a new process would make of the same trials."""
+"""A past that is kept between proposals equals what a new process would make of the same trials."""
 
 from dataclasses import replace
 from random import Random

@@ -1,4 +1,4 @@
-"""The proposals of algorithms that use Optuna's samplers are those of Optuna for a study made anew."""
+"""The proposals of algorithms that use Optuna's samplers equal those of Optuna for a new study."""
 
 from copy import copy
 from dataclasses import replace
@@ -30,7 +30,7 @@ class Plain(optuna.storages.InMemoryStorage):
 
 
 def plain_tpe(search, history, ordinal, arguments):
-    """TPE as anybody would call it: Optuna's sampler, on a study of all informing trials."""
+    """TPE as a user of Optuna would call it: Optuna's sampler, on a study of all informing trials."""
     storage, seed = Plain(), seed_of(search.seed, ordinal)
     study = optuna.create_study(
         storage=storage,
@@ -178,7 +178,7 @@ DISTRIBUTIONS = (
 @pytest.mark.parametrize("kernels", [0, 1, 40, 3000])
 @pytest.mark.parametrize("parameters", [1, 6, 7, 9, 13, 24, 200, 280])
 def test_the_densities_are_optunas_to_the_last_bit(kernels, parameters):
-    """All sums have the same order, so that no tie is decided otherwise. At the bounds, and outside of them."""
+    """All sums have the same order, so ties are decided in the same way; also at and outside the bounds."""
     kernels = min(kernels, 120_000 // parameters)
     rng = numpy.random.default_rng(kernels + parameters)
     kinds = DISTRIBUTIONS if parameters < 200 else DISTRIBUTIONS[:2]

@@ -1,4 +1,4 @@
-"""TD-X7: no page reads a large table as a whole, also when the database has looked at its tables (ANALYZE)."""
+"""TD-X7: no page reads a large table as a whole, not even after ANALYZE."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _walk(plan: object, read_whole: list[str]) -> None:
 
 
 def large_among_small(draft) -> Experiment:
-    """One large experiment among many small ones, at which the database has looked."""
+    """One large experiment among many small ones, after ANALYZE."""
     experiment = draft("large")
     many(experiment, TRIALS)
     Trial.objects.filter(experiment=experiment, number__in=(2, 3)).update(
@@ -138,7 +138,7 @@ def test_no_page_reads_all_trials(draft, bob):
 
 
 def test_no_plan_for_any_values_reads_all_trials(draft, bob):
-    """PostgreSQL plans a prepared statement once, without knowing the values: partial indexes must stay usable."""
+    """PostgreSQL may plan a prepared statement without knowing its values: partial indexes must stay usable."""
     import experiments.tasks  # noqa: F401  (imports the worker and the scheduler)
 
     experiment = large_among_small(draft)

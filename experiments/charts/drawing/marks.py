@@ -58,14 +58,14 @@ def titles(marks: Sequence[TrialMark]) -> list[str]:
 
 
 class Frames:
-    """What is written before and after the shape of a trial: its link and its tooltip. It is written once for all
-    drawings of a chart, and for many trials together."""
+    """The markup around the shapes of trials: their links and tooltips. It is written once for all widths of a chart,
+    and for many trials together."""
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[str, str]] = {}
 
     def around(self, marks: Sequence[TrialMark], drawn: Sequence[str], *, stop: int | None = 0) -> Svg:
-        """Return the marks of these trials, whose shapes are `drawn`. `stop` is the place of the one that is a tab
+        """Return the marks of these trials, whose shapes are `drawn`. `stop` is the index of the mark that is a tab
         stop."""
         frames = self._of
         if missing := [mark for mark in marks if mark.number not in frames]:
@@ -119,8 +119,8 @@ def shapes(
     *,
     best: Iterable[bool] = (),
 ) -> list[str]:
-    """Return the shape of each trial, in its state and at its place, in pixels with a decimal. `outside` is 1 or -1 for
-    a value above or below the axis. `best`: which of them are the best; none by default."""
+    """Return the shape of each trial for its state and position, in pixels with one decimal place. `outside` is 1 or -1
+    for a value above or below the axis. `best`: whether each is one of the best; none by default."""
     frames = {state: _frame(state, radius) for state in set(states)}
     drawn = [
         f"{head}{x - by:.1f}{between}{y - down:.1f}{tail}" if not side else _arrow(state, x, y, side)

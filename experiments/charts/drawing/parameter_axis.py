@@ -33,7 +33,7 @@ class Parameter:
         revisions."""
         values = list(values)
         kinds = set(map(type, values))
-        if len(kinds) == 1 and kinds <= {str, int, float, bool}:  # each of them once
+        if len(kinds) == 1 and kinds <= {str, int, float, bool}:  # without duplicates
             values = list(set(values))
         if self.choices is not None:
             unknown_values = sorted({text_of(value) for value in values} - set(self.choices))
@@ -84,7 +84,7 @@ class ParameterScale:
         return self.scale.at(number)
 
     def all_at(self, values: Sequence[object]) -> list[float | None]:
-        """Return the pixel of each value, in a fraction of the time of `at`."""
+        """Return the pixel of each value. Takes a fraction of the time of a call of `at` for each."""
         kinds = set(map(type, values))
         if isinstance(self.scale, Category):
             if kinds <= {str} or kinds <= {int}:

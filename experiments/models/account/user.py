@@ -44,12 +44,12 @@ administrator.
 
 
 class Users(UserManager["User"]):
-    """The manager of users. In migrations, it is Django's."""
+    """The manager of users. Migrations use Django's."""
 
     def get(self, *args: Any, **kwargs: Any) -> User:
-        """Return a user by their key with a statement that is compiled once, as every request of a session does;
-        otherwise as Django does."""
-        # The managers of relations, such as the members of a workspace, are subclasses, and look among fewer users.
+        """Return the user with this key by a statement that is compiled once, because every request with a session does
+        this. For other conditions, use Django's query."""
+        # Related managers, such as a workspace's members, are subclasses and must search among their own users only.
         if type(self) is not Users or args or kwargs.keys() != {"pk"} or type(kwargs["pk"]) is not int:
             return super().get(*args, **kwargs)
         user = _by_key.object(**kwargs)
@@ -57,7 +57,7 @@ class Users(UserManager["User"]):
             raise self.model.DoesNotExist(f"There is no user {kwargs['pk']}.")
         return user
 
-    # Equal to the manager in the migrations, which would otherwise need a new one that changes nothing.
+    # Equal to the manager in the migrations: otherwise, Django would require a migration that changes nothing.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UserManager)
 

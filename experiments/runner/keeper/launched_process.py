@@ -134,12 +134,13 @@ def enter(cgroup: str) -> int:
 
 
 def program_that_binds(order: dict) -> str:
-    """Return the program that binds the process to the life of the keeper and then becomes it; "" when `prepare` must.
+    """Return the program that has the process killed when the keeper ends, and then executes it; "" if `prepare` must.
 
-    Without a function of ours to run in the child, Python starts it by vfork instead of by copying the keeper's memory,
-    which takes a third of the time. The program is loaded with the environment of the process, which must not change
-    how, and reports a missing program as output of the process, so `prepare` handles what is not certain to start.
-    If the keeper is killed before the program has run, in less than a millisecond, its owner's sweep ends the process.
+    Without a Python function to run in the child, Python starts it by vfork instead of copying the keeper's memory. The
+    program itself is loaded with the environment of the process, which therefore must not affect how programs are
+    loaded. If it cannot execute the command, its error message is output of the process, so `prepare` handles whatever
+    may not be executable. If the keeper is killed before the program has run, which takes less than a millisecond, the
+    sweep of its owner ends the process.
     """
     program = order["argv"][0]
     is_plain = not (order["cores"] or order["cgroup"]) and not any(map(_LINKER.match, order["env"]))
@@ -152,7 +153,7 @@ _LINKER = re.compile(r"LD_|GLIBC_TUNABLES")
 
 @lru_cache
 def _setpriv() -> str:
-    """Return the path of util-linux's setpriv; "" when this machine has none that can set the signal."""
+    """Return the path of util-linux's setpriv; "" if this machine has none with `--pdeathsig`."""
     null = subprocess.DEVNULL
     for path in (f"{folder}/setpriv" for folder in os.defpath.split(os.pathsep)):
         command = [path, "--pdeathsig=KILL", "--", path, "--version"]

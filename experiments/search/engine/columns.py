@@ -1,5 +1,5 @@
 """The informing trials as columns of numbers, for TPE. They grow by appending, so that a proposal after 10,000 trials
-looks at those that are new. Only the standard library: `tpe_sampler` makes numpy arrays of them."""
+processes only new ones. This module needs only the standard library; `tpe_sampler` makes numpy arrays of them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Shape:
 class Columns:
     """The informing trials in number order: `states`, and `results` row by row (0.0 unless the trial is done).
 
-    `with_parts`: trials that fit the space partly inform too. `derived` is for whoever derives something from all of
-    it: it is emptied when a trial is added or dropped.
+    `with_parts`: trials that fit the space partly inform too. `derived` is a cache for what callers compute from all
+    trials; it is emptied when a trial is added or dropped.
     """
 
     def __init__(self, space: Space, *, with_parts: bool, objectives: int) -> None:

@@ -1,7 +1,7 @@
 """The past trials as they fit the current space, cached between proposals.
 
-Of a past that is almost that of the proposal before, only the trials that are new or changed are looked at. Whoever
-uses a cached past takes it out of the cache until the end, so that no lock is held while an algorithm runs.
+Between two proposals, only new and changed trials are processed. A caller takes a cached past out of the cache while
+using it, so that no lock is held while an algorithm runs.
 """
 
 import json
@@ -73,7 +73,7 @@ class FittedPast:
         self._columns: dict[tuple[bool, int], Columns] = {}
 
     def update(self, past: Sequence[PastTrial]) -> None:
-        """Make these the past trials, in whatever order."""
+        """Make these the past trials, in any order."""
         kept = _common(self._past, past)
         rest = sorted(past[kept:], key=_order)
         if kept and rest and _order(rest[0]) < _order(past[kept - 1]):
@@ -158,8 +158,8 @@ _cache_lock = Lock()
 
 @contextmanager
 def fitted_past(space: Space, past: Sequence[PastTrial], cache_key: str | None) -> Iterator[FittedPast]:
-    """Fit the past trials to the space; with a `cache_key`, reuse the results of earlier calls. Trials that are
-    appended meanwhile are dropped in the end."""
+    """Fit the past trials to the space; with a `cache_key`, reuse the results of earlier calls. Trials that
+    are appended within the block are dropped at its end."""
     fitted = None
     if cache_key is not None:
         with _cache_lock:

@@ -1,9 +1,10 @@
 """Optuna's Parzen estimator with a faster `log_pdf`, whose results are equal to the last bit.
 
 Optuna computes all candidates × kernels × continuous parameters in arrays of that shape, ten of them. Here the same
-operations run in the same order, block by block in buffers that fit the processor's cache. What the order of a sum of
-several parameters is, is numpy's pairwise summation; see `_sum_terms`. Without Optuna's check of bounds for each
-kernel: a sample within the bounds is within the bounds of all kernels, because rounding is monotonic.
+operations run in the same order, block by block in buffers that fit the processor's cache. The
+terms of several parameters are added in the order of numpy's pairwise summation; see `_sum_terms`. Optuna's check of
+bounds for each kernel is omitted: a sample within the bounds is within those of all kernels, because rounding is
+monotonic.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Term = Callable[[int], np.ndarray]
 
 
 class PastParzenEstimator(_ParzenEstimator):
-    """An estimator that may be asked several times."""
+    """An estimator that can be used several times."""
 
     def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
         samples = self._transform(samples_dict)

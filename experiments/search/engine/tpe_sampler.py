@@ -152,7 +152,7 @@ class PastTPESampler(TPESampler):
         return {name: spaces[0][name] for name in sorted(set.intersection(*map(set, spaces)))}
 
     def _grouped(self) -> _SearchSpaceGroup:
-        """Return the groups of parameters that occur together: trials of the same shape change nothing."""
+        """Return the groups of parameters that occur together. More trials of the same shape change nothing."""
         group = _SearchSpaceGroup()
         for shape in self._shapes():
             group.add_distributions(self._distributions_of(shape.paths))

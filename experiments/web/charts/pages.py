@@ -155,7 +155,7 @@ def _live(
 
 
 def _frame(request: SignedInRequest, experiment: Experiment, live: Live) -> dict[str, Any]:
-    """Return the context of the head of the page; of the panels alone, only what they need."""
+    """Return the context of the page's head; for a poll of the panels, only what they need."""
     if live.shows("view", "head"):
         return frame(request, experiment, tab="experiment-charts")
     return {

@@ -243,7 +243,7 @@ class ChartView:
             number, value, state = mark[:3]
             if (
                 value.__class__ is float and 0.01 <= value < 10**6 and decimals
-            ):  # most, as `format_value` writes them
+            ):  # most values, written as by `format_value`
                 text = f"#{number}, {value:.{decimals}f}"
             else:
                 text = f"#{number}" if value is None else f"#{number}, {format_value(value, decimals)}"
@@ -289,12 +289,12 @@ def has_result(row: Row) -> bool:
 def _cells(label: str, values: Sequence[object]) -> list[str]:
     """Return the text of each value of a parameter, with its label."""
     kinds = set(map(type, values))
-    if kinds <= {str} or kinds <= {int}:  # most choices and integers, which repeat
+    if kinds <= {str} or kinds <= {int}:  # most choices and integers, whose values repeat
         cells = {value: f"{label} {_cell(value)}" for value in set(values)}
         return [cells[value] for value in values]
     return [
         f"{label} {value:.4g}"
-        if value.__class__ is float and 1e-4 <= value < 9_999  # as `_cell` writes them
+        if value.__class__ is float and 1e-4 <= value < 9_999  # written as by `_cell`
         else f"{label} {_cell(value)}"
         for value in values
     ]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .index_table import Row
 
 ID, NAME = "\ue000", "\ue001"  # private-use characters, in no page of ours
-ANY_ID = "00000000"  # no experiment's
+ANY_ID = "00000000"  # of no experiment
 TAGS = 2  # the others are in a hint
 TICKING = (ExperimentState.RUNNING, ExperimentState.PAUSED, ExperimentState.STOPPING)
 
@@ -106,7 +106,7 @@ class RowWriter:
         )
 
     def _url_of(self, e: Experiment) -> str:
-        """Return the URL of an experiment. Those of a workspace differ in the ID only."""
+        """Return the URL of an experiment. The URLs of a workspace differ only in the ID."""
         slug = e.workspace.slug
         if slug not in self._urls:
             self._urls[slug] = reverse("experiment", args=[slug, ANY_ID])

@@ -97,5 +97,5 @@ def _spaced(trial: int, ends: Ends, metric: str, most: int) -> list[int]:
 
 
 def _marks(values: Sequence[int]) -> str:
-    """Return the marks of these values in a list of a statement."""
+    """Return the placeholders of these values for a list in a statement."""
     return ", ".join(["%s"] * len(values))

@@ -129,7 +129,7 @@ def best_trial(experiment: Experiment) -> Trial | None:
 
 
 def alive_version(experiment: Experiment) -> object:
-    """Return a version that changes with every trial that a worker holds. At most one query."""
+    """Return a version that changes when a trial that a worker holds changes. At most one query."""
     return _alive_version.rows(experiment=experiment.pk) if experiment.alive_count else None
 
 

@@ -1,4 +1,4 @@
-"""The running trials of Overview as HTML. Written in Python: a template took four times longer, for each of them."""
+"""The running trials of Overview as HTML. Written in Python, because a template took four times as long."""
 
 from __future__ import annotations
 

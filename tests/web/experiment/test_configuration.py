@@ -62,7 +62,7 @@ def test_what_holds_now_is_readable_in_sections(running, carol):
 
 
 def test_a_nested_search_space_is_readable(draft, carol):
-    """TD-X1: a row per parameter, those of a choice after it, in the form in which they are typed."""
+    """TD-X1: a row per parameter, those of a nested choice after it, with values as users type them."""
     space = {
         "optimizer": {
             "_type": "choice",
