@@ -288,7 +288,7 @@ def clock(moment: datetime | None, since: datetime | None = None) -> str:
     if moment is None:
         return DASH
     zone = timezone.get_current_timezone()
-    at, today = moment.astimezone(zone), timezone.now().astimezone(zone)
+    at, today = moment.astimezone(zone), database_clock.now().astimezone(zone)
     days = abs((today.date() - at.date()).days)
     if days == 0 or (since and days < 7 and at.date() == timezone.localtime(since).date()):
         return _time(at, f"{at:%H:%M}")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.models import Session
-from django.utils import timezone
 
+from experiments import database_clock
 from experiments.models.plain_sql import RowStatement
 
 _unexpired = RowStatement(
@@ -22,7 +22,7 @@ class SessionStore(DatabaseStore):
     """Django's store in the database (`SESSION_ENGINE`)."""
 
     def _get_session_from_db(self) -> Session | None:
-        session = _unexpired.object(key=self.session_key, now=timezone.now())
+        session = _unexpired.object(key=self.session_key, now=database_clock.now())
         if session is None:
             self._session_key = None
         return session

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
-from experiments import messages
+from experiments import database_clock, messages
 from experiments.models import Experiment
 from experiments.scheduler.estimate import Estimate
 from experiments.templatetags import ui
@@ -258,7 +258,7 @@ def test_an_estimate_of_more_than_a_year_is_no_number(end_s, ends, note, short):
 def test_the_day_of_a_range_is_written_once_and_is_the_readers(end_s, ends, monkeypatch):
     """TD-C2, TD-C6"""
     now = datetime(2026, 11, 30, 15, 0, tzinfo=UTC)
-    monkeypatch.setattr(timezone, "now", lambda: now)
+    monkeypatch.setattr(database_clock, "now", lambda: now)
     with timezone.override("Asia/Kathmandu"):
         shown = estimates.ends(Estimate(end_s=end_s), now)
     assert re.sub("<[^>]*>", "", str(shown)) == ends
