@@ -3,9 +3,13 @@
 import ctypes
 import multiprocessing
 import os
+import select
 import signal
+import threading
+import time
 
 PR_SET_PDEATHSIG = 1
+GRACE_S = 10.0  # for requests that are being answered when the server is killed
 
 
 def end_with_the_server() -> None:
@@ -25,3 +29,19 @@ def end_with_the_server() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent.pid:  # it ended before that
             raise SystemExit("The web server ended while this worker started.")
+        threading.Thread(
+            target=_end_after, args=[parent.pid], name="end with the server", daemon=True
+        ).start()
+
+
+def _end_after(server: int) -> None:
+    """Kill this worker some time after its server has ended: granian loses a SIGTERM that arrives in the milliseconds
+    between setting its handlers and serving."""
+    try:
+        select.select([os.pidfd_open(server)], [], [])
+    except ProcessLookupError:
+        pass  # it has just ended
+    except (AttributeError, OSError):
+        return  # this system has no descriptors of processes
+    time.sleep(GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)

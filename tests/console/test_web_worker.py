@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from console.web_worker import GRACE_S
 from tests.support.processes import ROOT, free_port, processes_of
 from tests.support.waiting import eventually
 
@@ -71,3 +72,16 @@ def test_a_worker_ends_when_its_web_server_is_killed(migrated: dict[str, str], s
     eventually(lambda: server.has_said("Started worker"), within=60, what="the web server")
     server.process.kill()
     eventually(server.has_left_nothing, within=20, what="the end of its worker")
+
+
+def test_a_worker_that_does_not_heed_a_signal_ends_after_its_killed_web_server(
+    fresh: dict[str, str], tmp_path: Path, servers: list[Server]
+) -> None:
+    """TD-S2: as one that gets the signal before granian waits for it."""
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLOW.format(folder=tmp_path)
+    (tmp_path / "slow_settings.py").write_text(deaf)
+    env = {**fresh, "PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "slow_settings"}
+    servers.append(server := Server(env, "wsgi"))
+    eventually((tmp_path / "loading").exists, within=30, what="a worker that loads the console")
+    server.process.kill()
+    eventually(server.has_left_nothing, within=GRACE_S + 20, what="the end of its worker")
