@@ -25,7 +25,7 @@ from experiments.web.charts.options import Options
 from experiments.web.charts.pages import panel_of
 from experiments.web.charts.view import ChartView
 from experiments.web.compute import utilization
-from experiments.web.experiment import index_table
+from experiments.web.experiment import index_rows, index_table
 from experiments.web.experiment.page import url_of
 from experiments.web.trial.table_order import NEWEST, Order
 from experiments.web.ui import descriptions
@@ -204,7 +204,7 @@ def _view(tile: Tile, audience: Audience, now: datetime) -> Drawing:
 
 
 def _experiment_row(experiment: Experiment) -> dict[str, object]:
-    bar = index_table.bar_of(experiment)
+    bar = index_rows.bar_of(experiment)
     return {"experiment": experiment, "bar": bar, "best": experiment.best_value}
 
 

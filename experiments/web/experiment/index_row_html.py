@@ -30,7 +30,7 @@ from experiments.templatetags.ui import experiment_status, icon
 from experiments.web.ui.requests import SignedInRequest
 
 if TYPE_CHECKING:
-    from .index_table import Row
+    from .index_rows import Row
 
 ID, NAME = "\ue000", "\ue001"  # private-use characters, in no page of ours
 ANY_ID = "00000000"  # of no experiment

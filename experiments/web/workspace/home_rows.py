@@ -12,7 +12,7 @@ from experiments.messages import difference, failures_of, value
 from experiments.models import Baseline, Experiment, ExperimentState, User, status
 from experiments.models.experiment.queryset import ExperimentQuerySet
 from experiments.scheduler.wait_reasons import Compute
-from experiments.web.experiment import charts, index_table
+from experiments.web.experiment import charts, index_rows
 from experiments.web.experiment.action_buttons import Button, button
 
 from .needs_attention import load_rows
@@ -28,7 +28,7 @@ class HomeRow:
     """A row of the list: why the experiment waits, paused or ended; when it will end, as text or blank; and its
     difference from the baseline, with its color role."""
 
-    row: index_table.Row
+    row: index_rows.Row
     note: str
     ends: str
     delta: str
@@ -66,11 +66,11 @@ def context(seen: ExperimentQuerySet, user: User, compute: Compute) -> dict[str,
     }
     shown = {row.pk: row for row in load_rows([pk for pks in keys.values() for pk in pks])}
     lists = {name: [shown[pk] for pk in pks if pk in shown] for name, pks in keys.items()}
-    ends = index_table.ends_of(lists["active"], compute)
+    ends = index_rows.ends_of(lists["active"], compute)
     baselines = _baselines(seen, [*lists["active"], *lists["ended"]])
 
     def home_row(experiment: Experiment) -> HomeRow:
-        row = index_table.row(experiment, user=user, compute=compute)
+        row = index_rows.row(experiment, user=user, compute=compute)
         delta, role = _delta(experiment, baselines)
         note = failures_of(experiment) or ("" if experiment.state == ExperimentState.RUNNING else row.note)
         return HomeRow(row, note, ends.get(experiment.pk, ""), delta, role)
