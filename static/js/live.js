@@ -20,7 +20,8 @@ document.addEventListener("htmx:configRequest", (event) => {
   headers["If-None-Match"] = `"${tag}"`;
 });
 
-document.addEventListener("htmx:afterRequest", ({ target, detail: { successful } }) => {
+document.addEventListener("htmx:afterRequest", ({ target, detail: { successful, xhr } }) => {
+  if (xhr.status === 304 && target.dataset.live) target.dataset.tag = xhr.getResponseHeader("ETag").replace(/^W\/|"/g, ""); // the same, by a newer version
   Object.assign(pollOf(target), successful ? { failures: 0, heardAt: Date.now() } : { failures: pollOf(target).failures + 1 });
   say();
 });
@@ -62,5 +63,4 @@ function tick() {
   say();
 }
 
-setInterval(tick, 1000);
-tick();
+setInterval(tick, 1000); tick();

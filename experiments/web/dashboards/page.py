@@ -24,10 +24,11 @@ from experiments.web.ui.controls import Tab
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
+from experiments.web.workspace.data_version import data_version
 from experiments.web.workspace.index import get_workspace
 
 from .audience import Audience
-from .tile_content import Drawing, drawing_of
+from .tile_content import drawing_of
 
 POLL_S = 10
 COLUMNS = (
@@ -133,20 +134,19 @@ def show(request: SignedInRequest, workspace_slug: str, dashboard_pk: int) -> Ht
 @takes()
 def tile(request: SignedInRequest, workspace_slug: str, dashboard_pk: int, tile_pk: int) -> HttpResponse:
     """Render one tile again, if it has changed. A tile has no page outside of its dashboard."""
+    workspace = get_workspace(request, workspace_slug)
+    workspace.require_automl()
+    data = data_version(request.user, workspace, has_tiles=True)
+    key = f"tile-{tile_pk}"
+    live = Live(request, fragments={key}, version=data.text, clocked={key} if data.is_active else ())
+    if live.is_unchanged:
+        return live.not_modified()
     dashboard = get_dashboard(request, workspace_slug, dashboard_pk)
     if not request.htmx:
         return redirect(f"{_url(dashboard)}#tile-{tile_pk}")
-    drawing = drawing_of(get_tile(dashboard, tile_pk), Audience.member(request.user, dashboard.workspace))
-    return draw_tile(
-        request, drawing, {"workspace": dashboard.workspace, "dashboard": dashboard, "every": POLL_S}
-    )
-
-
-def draw_tile(request: SignedInRequest, drawing: Drawing, context: dict[str, Any]) -> HttpResponse:
-    """Return a tile as a fragment with its own entity tag."""
-    html = render_to_string("dashboards/_tile.html", {**context, "drawing": drawing}, request)
-    live = Live(request, fragments={drawing.key}, version=html)
-    return live.not_modified() if live.is_unchanged else live.send(html)
+    drawing = drawing_of(get_tile(dashboard, tile_pk), Audience.member(request.user, workspace))
+    context = {"workspace": workspace, "dashboard": dashboard, "every": POLL_S, "drawing": drawing}
+    return live.send_changed(render_to_string("dashboards/_tile.html", context, request))
 
 
 @login_required

@@ -63,17 +63,18 @@ class Live:
     @property
     def is_unchanged(self) -> bool:
         """Only fragments are compared: a full page also shows messages and when it was rendered."""
-        request_etag = self.request.headers.get("If-None-Match", "").removeprefix(
-            "W/"
-        )  # weak, because it was sent compressed
-        return (
-            bool(self.fragment) and not self.beside and self._is_same(self.fragment, request_etag.strip('"'))
-        )
+        return bool(self.fragment) and not self.beside and self._is_same(self.fragment, self._known_tag)
+
+    @property
+    def _known_tag(self) -> str:
+        """The tag of the fragment that the browser has. Weak, if that was sent compressed."""
+        return self.request.headers.get("If-None-Match", "").removeprefix("W/").strip('"')
 
     def _is_same(self, name: str, tag: str) -> bool:
-        if name in self._clocked:
-            return tag == self.tag
-        return tag.partition(".")[0] == self.tag.partition(".")[0]
+        version, _, minute_of_tag = tag.partition(".")
+        own_version, _, own_minute = self.tag.partition(".")
+        is_current = name not in self._clocked or minute_of_tag == own_minute
+        return is_current and version.partition("-")[0] == own_version
 
     def _beside(self, fragments: Collection[str]) -> Iterator[str]:
         """Yield the changed fragments that were requested along with the target."""
@@ -83,6 +84,10 @@ class Live:
                 yield name
 
     def not_modified(self) -> HttpResponse:
+        known_version, _, _ = self._known_tag.partition(".")
+        version, _, minute_of_tag = self.tag.partition(".")
+        if known_version.partition("-")[0] == version:  # with the digest of what the browser has
+            self.tag = f"{known_version}.{minute_of_tag}"
         return self._tagged(HttpResponseNotModified())
 
     def draw(self, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
@@ -94,6 +99,15 @@ class Live:
             html = render_to_string(f"{template}#{beside}", {**context, "is_beside": True}, self.request)
             response.write(html)
         return push_url(response, self._address) if self.fragment == "view" else response
+
+    def send_changed(self, html: str) -> HttpResponse:
+        """Return an already rendered fragment if its HTML differs from what the browser has. Otherwise the 304 has the
+        new entity tag, so that the next poll need not render it."""
+        digest = hashlib.sha256(html.encode()).hexdigest()[:12]
+        known_digest = self._known_tag.partition(".")[0].partition("-")[2]
+        version, _, minute_of_tag = self.tag.partition(".")
+        self.tag = f"{version}-{digest}.{minute_of_tag}"
+        return self.not_modified() if self.fragment and digest == known_digest else self.send(html)
 
     def send(self, html: str) -> HttpResponse:
         """Return an already rendered fragment, with its entity tag."""

@@ -16,7 +16,6 @@ from experiments.messages import DASH, amount, duration, percent, plural
 from experiments.models import Experiment, Queue, Usage, Worker, Workspace
 from experiments.permissions import learn_roles, may, visible_workers
 from experiments.reports import usage
-from experiments.runner.machine import full_disk_percent
 from experiments.scheduler.wait_reasons import Compute
 from experiments.web.compute import utilization
 from experiments.web.experiment import index_table
@@ -26,6 +25,7 @@ from experiments.web.ui.requests import SignedInRequest
 from experiments.web.ui.summaries import Fact
 
 from . import home_rows
+from .data_version import data_version
 from .index import get_workspace
 from .needs_attention import dismissals, needs
 from .projects import ProjectCard, Sums, cards
@@ -67,7 +67,15 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
 def _draw(
     request: SignedInRequest, workspaces: Collection[Workspace], *, workspace: Workspace | None
 ) -> HttpResponse:
-    user, now = request.user, database_clock.now()
+    user = request.user
+    data = data_version(user, workspace)
+    version = (data.text, [(each.pk, each.name, each.slug) for each in workspaces])
+    live = Live(
+        request, fragments={"home"}, version=version, clocked={"home"} if data.is_active else ()
+    )  # active pages show estimates
+    if live.is_unchanged:
+        return live.not_modified()
+    now = database_clock.now()
     compute = Compute(workers=visible_workers(user))
     learn_roles(user, workspaces)
     seen = Experiment.objects.visible_to(user).filter(workspace__in=workspaces)
@@ -81,41 +89,14 @@ def _draw(
     week = usage.last_days(workspaces, now, days=DAYS)
     project_cards = cards(user, workspaces)
     dismissed = dismissals(user)
-    version = (
-        sorted(dismissed.items()),
-        compute.losing,
-        [
-            (card.project.name, card.project.description, card.project.destination, card.sums)
-            for card in project_cards
-        ],
-        [
-            (
-                w.name,
-                w.slots,
-                w.takes_no_trials,
-                _busy(w, compute),
-                descriptions.lateness(w, now),
-                full_disk_percent(w.machine),
-            )
-            for w in workers
-        ],
-        [(row.queue.name, row.queue.is_paused, row.length, row.has_no_worker) for row in queues],
-        (day[-1:], week),
-        [(w.pk, w.name, may(user, "create", w)) for w in workspaces],
-        list(user.pins.values_list("experiment", flat=True)),
-    )
     sums = sum((card.sums for card in project_cards), start=Sums())
-    is_active = bool(sums.alive or sums.waiting)  # active pages show estimates
-    live = Live(request, fragments={"home"}, version=version, clocked={"home"} if is_active else ())
-    if live.is_unchanged:
-        return live.not_modified()
     need_rows = needs(seen, compute, workers, now, dismissed)
     context = {
         "workspace": workspace,
         "nav": "workspace" if workspace else "home",
         "workspaces": workspaces,
         "may_create": workspace is not None and may(user, "create", workspace),
-        "every": WHILE_ACTIVE_S if is_active else OTHERWISE_S,
+        "every": WHILE_ACTIVE_S if data.is_active else OTHERWISE_S,
         "facts": _facts(sums, week, compute, workers),
         "total": sums.total,
         "needs": need_rows.rows,

@@ -32,8 +32,8 @@ DAY = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Need:
-    """A worker, experiment or cause that needs a user's action. `others` have the same cause. `keys` identify it in a
-    dismissal."""
+    """A worker, experiment or cause that needs a user's action. `heard_at` is the last heartbeat of a silent worker.
+    `others` have the same cause. `keys` identify it in a dismissal."""
 
     key: str
     glyph: str
@@ -43,6 +43,7 @@ class Need:
     url: str
     detail: str
     action: str
+    heard_at: datetime | None = None
     others: list[Need] = field(default_factory=list)
 
     @property
@@ -83,7 +84,7 @@ def needs(
     full = [worker for worker in workers if full_disk_percent(worker.machine)]
     by_worker: list[tuple[Need, datetime]] = []
     if late:
-        by_worker.append((_unresponsive(late, compute, now), max(worker.heard_at for worker in late)))
+        by_worker.append((_unresponsive(late, compute), max(worker.heard_at for worker in late)))
     if full:
         by_worker.append((_disk_full(full), now - DAY))
     if compute.losing:
@@ -132,15 +133,14 @@ def dismiss(request: SignedInRequest) -> HttpResponse:
     return redirect(return_url if is_ours else reverse("home"))
 
 
-def _unresponsive(late: list[Worker], compute: Compute, now: datetime) -> Need:
+def _unresponsive(late: list[Worker], compute: Compute) -> Need:
     running = plural(sum(compute.busy.get(worker.pk, 0) for worker in late), "running trial")
-    age = descriptions.heartbeat_age(max(late, key=lambda worker: worker.heard_at), now)
+    heard_at = max(worker.heard_at for worker in late)
     heading, name, url = "Worker unresponsive", late[0].name, reverse("worker", args=[late[0].name])
     if len(late) > 1:
         heading, name, url = f"{len(late):,} workers unresponsive", "Workers", reverse("workers")
-    detail = f"{running}, last heartbeat {age}"
     action = "View worker" if len(late) == 1 else "View workers"
-    return Need("unresponsive", "warning", "paused", heading, name, url, detail, action)
+    return Need("unresponsive", "warning", "paused", heading, name, url, running, action, heard_at=heard_at)
 
 
 def _losing(compute: Compute) -> Need:

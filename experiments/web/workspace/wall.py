@@ -27,7 +27,6 @@ from experiments.messages import (
     clock,
     count,
     difference,
-    duration_short,
     set_best_decimals,
     value,
 )
@@ -48,6 +47,7 @@ from experiments.web.ui.query_checks import takes
 from experiments.web.ui.requests import SignedInRequest
 
 from . import wall_rotation
+from .data_version import data_version
 from .index import get_workspace
 from .needs_attention import needs
 
@@ -81,6 +81,11 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     dashboards on the wall; `hold` stays on one. A fixed number of queries, besides those of a dashboard's tiles."""
     workspace = get_workspace(request, workspace_slug)
     workspace.require_automl()
+    data = data_version(request.user, workspace, has_tiles=True)
+    version = (data.text, wall_rotation.moment(request, PAGES, seconds=TURN_S))
+    live = Live(request, fragments={"wall"}, version=version, clocked={"wall"})
+    if live.is_unchanged:
+        return live.not_modified()
     turns = wall_rotation.turns_of(request, workspace, PAGES)
     turn, is_held = wall_rotation.current(request, turns, seconds=TURN_S)
     now, compute = database_clock.now(), Compute(workers=visible_workers(request.user))
@@ -101,22 +106,6 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
     dashboard_html = (
         render_to_string("wall/_dashboard.html", {"drawings": drawings}, request) if drawings else ""
     )
-    version = (
-        workspace.name,
-        (turn.key, is_held, [each.key for each in turns], dashboard_html),
-        [(experiment.pk, experiment.version, experiment.name) for experiment in runs],
-        [(experiment.pk, experiment.version, experiment.name) for experiment in leaders],
-        [
-            (w.name, w.slots, w.takes_no_trials, compute.busy.get(w.pk), descriptions.lateness(w, now))
-            for w in workers
-        ],
-        need_rows,
-        (more_runs, waits),
-        day[-1:],
-    )
-    live = Live(request, fragments={"wall"}, version=version, clocked={"wall"})
-    if live.is_unchanged:
-        return live.not_modified()
     slots = utilization.slots_now(workers, compute.busy, now)
     context = {
         "workspace": workspace,
@@ -144,7 +133,7 @@ def show(request: SignedInRequest, workspace_slug: str) -> HttpResponse:
                 "worker": worker,
                 "busy": compute.busy.get(worker.pk, 0),
                 "is_late": descriptions.is_late(worker, now),
-                "silent_for": duration_short(now - worker.heard_at),
+                "silent_for": now - worker.heard_at,
             }
             for worker in _by_importance(workers, compute, now)[:WORKERS]
         ],

@@ -95,7 +95,18 @@ def current(request: SignedInRequest, turns: Sequence[Turn], *, seconds: float) 
         for turn in turns:
             if turn.key == held:
                 return turn, True
-    return turns[int(time.time() // seconds) % len(turns)], False
+    return turns[_turn(seconds) % len(turns)], False
+
+
+def moment(request: SignedInRequest, pages: Mapping[str, str], *, seconds: float) -> int | None:
+    """Return a number that changes when another page may be shown; None while the URL holds one of `pages`."""
+    names = [name for name in request.GET.getlist("page") if name in pages]
+    is_shown = request.GET.get("hold") in (names or pages)
+    return None if is_shown and (names or not any(request.GET.getlist("dashboard"))) else _turn(seconds)
+
+
+def _turn(seconds: float) -> int:
+    return int(time.time() // seconds)
 
 
 def _dashboards(
