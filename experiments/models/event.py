@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Event(models.Model):
     """An entry of the history. Never changed, and deleted only with its experiment."""
 
-    experiment = models.ForeignKey("Experiment", models.CASCADE, related_name="events")
+    experiment = models.ForeignKey("Experiment", models.CASCADE, related_name="events", db_index=False)
     trial = models.ForeignKey("Trial", models.CASCADE, null=True, related_name="events")
     verb = models.CharField(max_length=32)
-    by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="events")
+    by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="events", db_index=False)
     token = models.CharField(max_length=100, blank=True)  # name of the token, if a program did it
     at = StampField()
     before = models.CharField(max_length=16, blank=True)
@@ -40,6 +40,8 @@ class Event(models.Model):
                 fields=["experiment", "-id"], name="event_by_people", condition=models.Q(by__isnull=False)
             ),
             models.Index(fields=["experiment", "verb", "-id"], name="event_by_verb"),
+            # Most events have no person.
+            models.Index(fields=["by"], name="event_by_person", condition=models.Q(by__isnull=False)),
         ]
 
     def __str__(self) -> str:

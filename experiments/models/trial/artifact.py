@@ -57,8 +57,8 @@ class Artifact(models.Model):
     `destination` is where it is stored; empty: only on the worker's machine. `sha256` is empty until it was computed.
     """
 
-    trial = models.ForeignKey(Trial, models.CASCADE, related_name="artifacts")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="artifacts")
+    trial = models.ForeignKey(Trial, models.CASCADE, related_name="artifacts", db_index=False)
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="artifacts", db_index=False)
     worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="artifacts")
     name = models.CharField(max_length=LONGEST_NAME)
     size = models.BigIntegerField()

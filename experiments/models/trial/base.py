@@ -57,7 +57,7 @@ class TrialBase(models.Model):
         revision_number: int
         rerun_of_number: int | None
 
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="trials")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="trials", db_index=False)
     revision = models.ForeignKey(Revision, models.PROTECT, related_name="trials")
     number = models.IntegerField()
     ordinal = models.IntegerField(null=True)  # of its proposal; None if the algorithm did not propose it
@@ -82,7 +82,7 @@ class TrialBase(models.Model):
         default=False
     )  # stopped with its experiment, which retries it on resume
 
-    worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="trials")
+    worker = models.ForeignKey(Worker, models.SET_NULL, null=True, related_name="trials", db_index=False)
     boot = models.UUIDField(null=True)  # of the worker that claimed it
     pid = models.IntegerField(null=True)
     gpus = models.JSONField(default=list)  # its reserved devices

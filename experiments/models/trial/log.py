@@ -16,7 +16,7 @@ PIECE_BYTES = 64 * 1024
 class LogPiece(models.Model):
     """Consecutive bytes of a trial's output. `offset` counts from its start; a gap means that bytes were dropped."""
 
-    trial = models.ForeignKey("Trial", models.CASCADE, related_name="log_pieces")
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="log_pieces", db_index=False)
     offset = models.BigIntegerField()
     size = models.IntegerField()
     data = models.BinaryField()

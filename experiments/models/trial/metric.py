@@ -37,7 +37,7 @@ class Point(models.Model):
     `text` then holds. Steps are numbered by the trial, from 0. `elapsed_s`: seconds from the start of the trial to the
     report; None where that is not known."""
 
-    trial = models.ForeignKey("Trial", models.CASCADE, related_name="points")
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="points", db_index=False)
     name = models.CharField(max_length=MAX_NAME)
     step = models.BigIntegerField()
     value = models.FloatField(null=True)

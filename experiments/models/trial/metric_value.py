@@ -20,8 +20,8 @@ class MetricValue(models.Model):
     """The last value of a metric other than the objective. `number` is None when it is not a finite number; `is_final`:
     it was part of the final result, not an intermediate one."""
 
-    trial = models.ForeignKey("Trial", models.CASCADE, related_name="metric_values")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="metric_values", db_index=False)
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
     name = models.CharField(max_length=MAX_NAME)
     number = models.FloatField(null=True)
     is_final = models.BooleanField(default=False)

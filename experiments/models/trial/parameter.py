@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class TrialParameter(models.Model):
     """A parameter's value as a typed row, for sorting and filtering."""
 
-    trial = models.ForeignKey("Trial", models.CASCADE, related_name="parameters")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")
+    trial = models.ForeignKey("Trial", models.CASCADE, related_name="parameters", db_index=False)
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_index=False)
     name = models.CharField(max_length=MAX_COLUMN)  # nested: layer/kernel_size
     number = models.FloatField(null=True)
     text = models.CharField(max_length=100, blank=True)

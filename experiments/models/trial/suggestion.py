@@ -12,8 +12,8 @@ from experiments.models.revision import Revision
 class Suggestion(models.Model):
     """A proposal that is computed before a slot is free. It belongs to the revision with which it was made."""
 
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="suggestions")
-    revision = models.ForeignKey(Revision, models.PROTECT, related_name="+")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="suggestions", db_index=False)
+    revision = models.ForeignKey(Revision, models.PROTECT, related_name="+", db_index=False)
     ordinal = models.IntegerField()
     params = ExactJSONField()
     raw = ExactJSONField()
