@@ -36,7 +36,7 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
     Of more than 1000 trials it shows evenly spaced ones.
     """
     numbers, is_all = _numbers(experiment)
-    rows = experiment.trials.filter(number__in=numbers).values_list(
+    rows = experiment.trials.filter(number__listed=numbers).values_list(
         "number", "value", "last_value", "state", "failure"
     )
     points = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ from experiments.web.charts.options import PARAMETERS, Options, objective_of
 from experiments.web.charts.pages import drawn_once, panel_of
 from experiments.web.charts.view import ChartView, Version, version_of
 from experiments.web.trial import failures
-from experiments.web.ui import descriptions, summaries
+from experiments.web.ui import descriptions, fragments, summaries
 from experiments.web.ui.estimates import compute_so_far, trial_progress
 from experiments.web.ui.form_fields import field_of
 from experiments.web.ui.fragments import Live
@@ -45,6 +45,7 @@ from .running_row_html import RunningTrial, running_rows
 
 MOST_SHOWN = 12  # running trials
 FIGURES_POLL_S = 15.0  # of the charts of parameters
+MANY_SETTLED = 1000  # trials, after which a further one does not change the estimate at once
 LINES = 8  # of the activity
 MOST_EVENTS = 60  # folded into these lines
 
@@ -144,8 +145,7 @@ def _head_context(
         serving = [worker for worker in Worker.objects.serving() if queue.name in worker.queues]
     expected = Estimate()
     if finished:
-        workers = {queue.pk: serving} if queue else {}
-        expected = estimates([experiment], serving=workers, finished=finished)[experiment.pk]
+        expected = _estimate(experiment, finished, {queue.pk: serving} if queue else {}, now)
     counts = {state: experiment.count(state) for state in status.TRIAL_STATES}
     callout = summaries.experiment_callout(experiment, held, url=url)
     waits = "" if callout else descriptions.hold_text(held, experiment)
@@ -171,6 +171,28 @@ def _head_context(
         ],
         "rest": f"{budget_left:,} remaining" if budget_left else "",
     }
+
+
+def _estimate(
+    experiment: Experiment, finished: dict[int, Finished], serving: dict[int, list[Worker]], now: datetime
+) -> Estimate:
+    """Return the estimate, which all readers share for a minute. Each trial that ends counts at once, until there are
+    so many that one more hardly matters."""
+    changes = experiment.version if experiment.settled_count < MANY_SETTLED else None
+    capacity = sorted((worker.pk, worker.slots, worker.boot) for rows in serving.values() for worker in rows)
+    settings = (experiment.revision_id, experiment.state, experiment.max_trials)
+    expected, at = drawn_once(
+        experiment,
+        lambda: (estimates([experiment], serving=serving, finished=finished)[experiment.pk], now),
+        "estimate",
+        capacity,
+        fragments.minute(),
+        version=(changes, settings),
+    )
+    age_s = (now - at).total_seconds()
+    if expected.end_s is None:
+        return expected
+    return replace(expected, end_s=(max(0.0, expected.end_s[0] - age_s), max(0.0, expected.end_s[1] - age_s)))
 
 
 def _history_context(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from django.urls import reverse
 
 from experiments.messages import value as format_value
-from experiments.models import Experiment, status
+from experiments.models import Experiment, Trial, status
 from experiments.models.trial.failure_groups import LOOKED_AT, groups_of
 from experiments.permissions import may
 from experiments.search.advice import Region, exclude
@@ -51,10 +52,10 @@ class CauseRow:
 def causes_of(experiment: Experiment) -> tuple[list[Cause], int]:
     """Return the causes with the most failures, and how many more there are. Two queries."""
     groups, ungrouped = groups_of(experiment)
-    other_params = [flat(trial.params) for trial in ungrouped]
+    other_params = _flat_params(ungrouped)
     causes = []
     for group in groups[:MOST_GROUPS]:
-        region, condition = separating([flat(trial.params) for trial in group.trials], other_params)
+        region, condition = separating(_flat_params(group.trials), other_params)
         has_region = bool(region and exclude(experiment.settings.space_document, region))
         causes.append(
             Cause(group.key, len(group.trials), group.cause, group.detail, condition, has_region=has_region)
@@ -92,10 +93,13 @@ def region_of(experiment: Experiment, key: str) -> Region | None:
     group = next((group for group in groups if group.key == key), None)
     if group is None:
         return None
-    failed, other_params = (
-        [flat(trial.params) for trial in trials] for trials in (group.trials, other_trials)
-    )
-    return separating(failed, other_params)[0]
+    return separating(_flat_params(group.trials), _flat_params(other_trials))[0]
+
+
+def _flat_params(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return the parameters of these trials. Only nested ones are copied."""
+    params = [trial.params for trial in trials]
+    return [flat(each) if dict in map(type, each.values()) else each for each in params]
 
 
 # --- distinguishing conditions
@@ -142,16 +146,15 @@ def _candidates(
         candidates.append(
             (sum(identity(value) == same for value in other_values), Region(name, "=", failed_values[0]))
         )
-    if all(_is_number(value) for value in failed_values):
+    if {*map(type, failed_values)} <= _NUMBERS:
         low, high = min(failed_values), max(failed_values)
-        numbers = [value for value in other_values if _is_number(value)]
-        candidates.append((sum(value >= low for value in numbers), Region(name, ">=", low)))
-        candidates.append((sum(value <= high for value in numbers), Region(name, "<=", high)))
+        numbers = sorted(value for value in other_values if type(value) in _NUMBERS)
+        candidates.append((len(numbers) - bisect_left(numbers, low), Region(name, ">=", low)))
+        candidates.append((bisect_right(numbers, high), Region(name, "<=", high)))
     return candidates
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+_NUMBERS = {int, float}
 
 
 def _value_text(value: object) -> str:

@@ -99,9 +99,10 @@ class TrialQuery:
     @cached_property
     def counts(self) -> dict[str, int] | None:
         """The number of trials that the filter selects, by state; None if there are more than `EXACT_TO`. One query
-        with a filter."""
-        if not self.selection.applied:
-            return {state: self.experiment.count(state) for state in status.TRIAL_STATES}
+        with a filter, except for one by state alone."""
+        states = _states(self.selection.condition) if self.selection.applied else set(status.TRIAL_STATES)
+        if states is not None:
+            return {state: self.experiment.count(state) for state in status.TRIAL_STATES if state in states}
         some = self.selection.trials.order_by().values("state")[: EXACT_TO + 1]
         try:
             sql, parameters = some.query.sql_with_params()
@@ -158,6 +159,22 @@ class TrialQuery:
         """The group of failures that the filter names; one query, if it does."""
         match = _GROUP.search(self.selection.applied)
         return failure_groups.group_of(self.experiment, match[1]) if match else None
+
+
+def _states(condition: Q) -> set[str] | None:
+    """Return the states that a filter selects if it has no other condition; the experiment counts its trials by
+    state."""
+    if condition.negated or not (condition.connector == Q.OR or len(condition.children) == 1):
+        return None
+    states: set[str] = set()
+    for child in condition.children:
+        of_child = _states(child) if isinstance(child, Q) else None
+        if isinstance(child, tuple) and child[0] == "state":
+            of_child = {child[1]}
+        if of_child is None:
+            return None
+        states |= of_child
+    return states
 
 
 def note_filter_fault(request: SignedInRequest, query: TrialQuery) -> None:

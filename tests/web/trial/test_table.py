@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from django.db.models import Count
+from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -450,3 +452,38 @@ def test_new_rows_wait_and_shown_ones_stay_where_they_are(running, bob):
 @pytest.mark.parametrize("place", ["shown=a,b&upto=x", "shown=1,2", "shown=99999999999&upto=1", "upto=-1"])
 def test_a_bad_place_is_answered(hundred, bob, place):
     assert table(bob, hundred, f"?{place}").status_code in (200, 400)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "state:failed",
+        "state=Failed",
+        "state:failed,succeeded",
+        "state:failed or state:stopped",
+        "state:stopped",
+    ],
+)
+def test_a_filter_by_state_is_counted_by_the_experiment(draft, text):
+    """Reading thousands of trials only to count them would take longer than reading the page."""
+    experiment = draft()
+    many(experiment, 60)
+    experiment.refresh_from_db()
+    query = trial_query.TrialQuery.of(QueryDict(f"filter={text}"), experiment)
+    with CaptureQueriesContext(connection) as queries:
+        counts = {state: number for state, number in query.counts.items() if number}
+    assert not queries
+    by_state = query.selection.trials.order_by().values_list("state")
+    assert counts == dict(by_state.annotate(Count("pk"))) and query.total == (sum(counts.values()), True)
+
+
+@pytest.mark.parametrize(
+    "text", ["not state:failed", "state!=failed", "state:failed value>0", "state:failed number<9"]
+)
+def test_a_filter_by_more_than_the_state_is_counted(draft, text):
+    experiment = draft()
+    many(experiment, 60)
+    query = trial_query.TrialQuery.of(QueryDict(f"filter={text}"), experiment)
+    with CaptureQueriesContext(connection) as queries:
+        total, _ = query.total
+    assert len(queries) == 1 and total == query.selection.trials.count()
