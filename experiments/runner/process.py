@@ -191,7 +191,7 @@ class Keeper:
             argv=[str(argument) for argument in argv],
             cwd=str(cwd),
             env={**env, INSTALLATION_MARK: self._installation} if self._installation else dict(env),
-            log=str(Path(log).absolute()),
+            log=os.path.abspath(log),  # noqa: PTH100
             log_below=str(log_below.absolute()) if log_below else "",
             cap_bytes=cap_bytes,
             rotate=rotate,
@@ -235,7 +235,7 @@ class Keeper:
         self._order(do="close", grace_s=grace_s)
         self._reader.join(grace_s + GIVE_UP_S + 10)
         if self._reader.is_alive():
-            self._child.kill()  # the keeper hangs; PDEATHSIG ends the main processes with it
+            self._child.kill()  # the keeper hangs; the main processes are bound to it
             self._reader.join()
 
     def __enter__(self) -> "Keeper":

@@ -1,5 +1,6 @@
 """The keeper, with real processes: each test looks for its processes in /proc by a number of its own."""
 
+import errno
 import os
 import random
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from experiments.runner import lease
-from experiments.runner.keeper import launched_process
+from experiments.runner.keeper import binding, launched_process
 from experiments.runner.keeper import processes as keeping
 from experiments.runner.output.log import LogReader
 from experiments.runner.process import Exit, Keeper, KeeperDied, LaunchError, Process, await_orphans, sweep
@@ -313,13 +314,13 @@ def test_what_cannot_start_says_why(keeper, tmp_path, broken, sentence):
     assert ended(run(keeper, tmp_path, "exit 8")).code == 8  # and harms nothing
 
 
-def test_no_secret_of_the_keeper_and_no_descriptor_reaches_the_process(keeper, tmp_path):
+def test_no_secret_of_the_keeper_and_no_descriptor_but_the_binding_reaches_the_process(keeper, tmp_path):
     process = run(keeper, tmp_path, "env; ls /proc/self/fd | tr '\\n' ' '; read line; echo $?")
     ended(process)
     lines = output(process).splitlines()
     names = {line.partition("=")[0] for line in lines if "=" in line}
     assert names <= {"PATH", "PWD", "SHLVL", "_", "TRIALDECK_LAUNCH", "TRIALDECK_INSTALLATION"}
-    assert lines[-1] == "0 1 2 3 1"  # 3 is ls's own; stdin is at its end
+    assert lines[-1] == f"0 1 {binding.FIRST} 2 3 1"  # 3 is ls's own; stdin is at its end
 
 
 def test_close_ends_everything(tmp_path, token):
@@ -448,31 +449,55 @@ def test_a_keeper_below_a_keeper_goes_with_its_owner(keeper, tmp_path, token):
 
 
 @pytest.mark.parametrize(
-    ("how", "is_forked"),
+    "how",
     [
-        ({}, False),
-        ({"umask": 0o027}, False),
-        ({"cores": [min(os.sched_getaffinity(0))]}, True),
-        ({"env": ENV | {"LD_LIBRARY_PATH": "/nowhere"}}, True),
-        ({"env": ENV | {"LD_PRELOAD": ""}}, True),
-        ({"argv": ["bash"]}, True),
+        {},
+        {"umask": 0o027},
+        {"cores": [min(os.sched_getaffinity(0))]},
+        {"env": ENV | {"LD_LIBRARY_PATH": "/nowhere"}},
+        {"argv": ["bash"]},
     ],
-    ids=["plain", "umask", "cores", "libraries", "preloaded", "by name"],
+    ids=["plain", "umask", "cores", "libraries", "by name"],
 )
-def test_main_processes_die_with_the_keeper(tmp_path, how, is_forked):
-    """PAI-X2, however they are started. setpriv executes the shell in its own process, so the PID stays the same."""
+def test_main_processes_die_with_the_keeper(tmp_path, how):
+    """PAI-X2, however they are started."""
     keeper = Keeper(installation="tests")
     os.mkfifo(tmp_path / "fifo")
-    order = {"argv": [BASH], "cores": (), "cgroup": "", "env": ENV} | how
-    assert bool(launched_process.program_that_binds(order)) is not is_forked
-    argv = [*order["argv"], "-c", "umask; echo $$; trap '' TERM; read < fifo"]
+    argv = [*how.get("argv", [BASH]), "-c", "umask; echo $$; trap '' TERM; read < fifo"]
     process = run(keeper, tmp_path, "", **{**how, "argv": argv})
     eventually(lambda: output(process).split()[1:] == [str(process.pid)])
     assert output(process).startswith("0027" if "umask" in how else "00")
     assert list(os.sched_getaffinity(process.pid)) == how.get("cores", sorted(os.sched_getaffinity(0)))
     os.kill(keeper.pid, signal.SIGKILL)
     assert ended(process).lost
-    eventually(lambda: (seen := keeping.stat(process.pid)) is None or seen.is_gone, what="PDEATHSIG")
+    eventually(
+        lambda: (seen := keeping.stat(process.pid)) is None or seen.is_gone, what="end with the keeper"
+    )
+
+
+def test_only_reserved_cores_and_memory_need_a_function_in_the_child(tmp_path):
+    """With a function, Python copies the keeper's memory for each process."""
+    assert launched_process.prepare([], None) is None
+    assert launched_process.prepare([0], None)
+    assert launched_process.prepare([], os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
+
+
+def test_a_process_that_cannot_be_bound_does_not_run(tmp_path, monkeypatch):
+    pids = []
+
+    def refuse(_, pid):
+        pids.append(pid)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(binding.Binding, "bind", refuse)
+    before = os.listdir("/proc/self/fd")
+    order = {"argv": [BASH, "-c", "trap '' TERM; while true; do :; done"], "cwd": str(tmp_path), "env": ENV}
+    order |= {"log": str(tmp_path / "log"), "log_below": "", "cap_bytes": 1 << 20, "rotate": False}
+    with pytest.raises(launched_process.StartError, match="could not be started: Invalid argument"):
+        launched_process.start(order | {"cores": [], "cgroup": "", "umask": None}, "mark")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pids[0], os.WNOHANG)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, token):
@@ -489,7 +514,9 @@ def test_when_the_keeper_is_killed_its_processes_are_lost_and_swept(tmp_path, to
         assert not keeper.alive
         with pytest.raises(KeeperDied):
             run(keeper, tmp_path, "true")
-        eventually(lambda: (seen := keeping.stat(process.pid)) is None or seen.is_gone, what="PDEATHSIG")
+        eventually(
+            lambda: (seen := keeping.stat(process.pid)) is None or seen.is_gone, what="end with the keeper"
+        )
 
         left = sleepers(token)
         assert len(left) == 4

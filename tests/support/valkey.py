@@ -7,8 +7,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from console.web_worker import PR_SET_PDEATHSIG
 from experiments import broker, dispatch
-from experiments.runner.keeper.launched_process import PR_SET_PDEATHSIG
 from tests.support.waiting import eventually
 
 _libc = ctypes.CDLL(None)

@@ -1,19 +1,15 @@
 """A process launched by the keeper: how it is started, and its state until its process tree is gone."""
 
-import ctypes
 import os
-import re
-import signal
 import subprocess
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
+from experiments.runner.keeper.binding import Binding
 from experiments.runner.keeper.logs import CappedLog, RotatingLog
 from experiments.runner.keeper.processes import LAUNCH_MARK, stat
 
-PR_SET_PDEATHSIG = 1
 FIRST_LOOK_S = 0.5  # delay before a running tree is scanned for the first time
 # Of the grace period, before its end: the latest time at which helpers are signaled.
 LATE_SHARE, LATE_MOST_S = 0.2, 2.0
@@ -26,12 +22,20 @@ class StartError(Exception):
 class KeeperProcess:
     """One launched process, from start to the end of its tree."""
 
-    def __init__(self, order: dict, mark: str, log: CappedLog | RotatingLog, pipe: int, pid: int) -> None:
+    def __init__(
+        self,
+        order: dict,
+        mark: str,
+        log: CappedLog | RotatingLog,
+        pipe: int,
+        binding: Binding,
+        pid: int,
+    ) -> None:
         self.id: int = order["id"]
         self.leftover_grace_s: float = order["leftover_grace_s"]
         self.last: list[str] = order["last"]
         self.env: dict[str, str] = order["env"]
-        self.mark, self.log, self.pipe, self.pid = mark, log, pipe, pid
+        self.mark, self.log, self.pipe, self.binding, self.pid = mark, log, pipe, binding, pid
         self.pipe_name = f"pipe:[{os.fstat(pipe).st_ino}]"
         process = stat(pid)  # our own unreaped child, so it always exists
         self.ticks = process.ticks if process else 0
@@ -73,31 +77,39 @@ class KeeperProcess:
         return is_first
 
 
-def start(order: dict, mark: str, libc: ctypes.CDLL) -> KeeperProcess:
+def start(order: dict, mark: str) -> KeeperProcess:
     """Start the process of a `launch` order, with its output in a pipe. Raise StartError; then nothing is left
     behind."""
     log = open_output(order)
     pipes: list[int] = []
-    cgroup_fd = None
+    cgroup_fd = binding = None
     try:
         if order["cgroup"]:
             cgroup_fd = enter(order["cgroup"])
+        binding = Binding()
         pipes += os.pipe()
-        setpriv = program_that_binds(order)
-        umask = -1 if order["umask"] is None else order["umask"]
         child = subprocess.Popen(  # noqa: S603
-            [setpriv, "--pdeathsig=KILL", "--", *order["argv"]] if setpriv else order["argv"],
+            order["argv"],
             cwd=order["cwd"],
             env={**order["env"], LAUNCH_MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=pipes[1],
             stderr=pipes[1],
+            pass_fds=[binding.descriptor],
             start_new_session=True,
-            umask=umask,
-            preexec_fn=None if setpriv else prepare(libc, order["cores"], cgroup_fd),
+            umask=-1 if order["umask"] is None else order["umask"],
+            preexec_fn=prepare(order["cores"], cgroup_fd),
         )
+        try:
+            binding.bind(child.pid)
+        except OSError:
+            child.kill()
+            child.wait()
+            raise
     except (StartError, OSError, ValueError, subprocess.SubprocessError) as error:
         log.close()
+        if binding:
+            binding.close()
         for end in pipes[:1]:
             os.close(end)
         if isinstance(error, StartError):
@@ -110,7 +122,7 @@ def start(order: dict, mark: str, libc: ctypes.CDLL) -> KeeperProcess:
             os.close(cgroup_fd)
     child.returncode = 0  # the keeper reaps it; this keeps Popen from trying
     os.set_blocking(pipes[0], False)
-    return KeeperProcess(order, mark, log, pipes[0], child.pid)
+    return KeeperProcess(order, mark, log, pipes[0], binding, child.pid)
 
 
 def open_output(order: dict) -> CappedLog | RotatingLog:
@@ -133,47 +145,14 @@ def enter(cgroup: str) -> int:
         raise StartError(f"The control group {cgroup} cannot be entered: {error.strerror}.") from error
 
 
-def program_that_binds(order: dict) -> str:
-    """Return the program that has the process killed when the keeper ends, and then executes it; "" if `prepare` must.
-
-    Without a Python function to run in the child, Python starts it by vfork instead of copying the keeper's memory. The
-    program itself is loaded with the environment of the process, which therefore must not affect how programs are
-    loaded. If it cannot execute the command, its error message is output of the process, so `prepare` handles whatever
-    may not be executable. If the keeper is killed before the program has run, which takes less than a millisecond, the
-    sweep of its owner ends the process.
-    """
-    program = order["argv"][0]
-    is_plain = not (order["cores"] or order["cgroup"]) and not any(map(_LINKER.match, order["env"]))
-    is_program = program.startswith("/") and Path(program).is_file() and os.access(program, os.X_OK)
-    return _setpriv() if is_plain and is_program else ""
-
-
-_LINKER = re.compile(r"LD_|GLIBC_TUNABLES")
-
-
-@lru_cache
-def _setpriv() -> str:
-    """Return the path of util-linux's setpriv; "" if this machine has none with `--pdeathsig`."""
-    null = subprocess.DEVNULL
-    for path in (f"{folder}/setpriv" for folder in os.defpath.split(os.pathsep)):
-        command = [path, "--pdeathsig=KILL", "--", path, "--version"]
-        try:
-            subprocess.run(command, stdin=null, stdout=null, stderr=null, timeout=10, check=True)  # noqa: S603
-        except (OSError, subprocess.SubprocessError):
-            continue  # busybox's, or none
-        return path
-    return ""
-
-
-def prepare(libc: ctypes.CDLL, cores: list[int], cgroup_fd: int | None) -> Callable[[], None]:
-    """Return the function that runs in the child before exec. It requests a SIGKILL for when the keeper ends, even by
-    SIGKILL, and sets the cores and the control group, which the child's own children inherit."""
-    keeper_pid = os.getpid()
+def prepare(cores: list[int], cgroup_fd: int | None) -> Callable[[], None] | None:
+    """Return the function that runs in the child before exec, if it has to. It sets the cores and the control group,
+    which the child's own children inherit. Without such a function, Python starts the child by vfork, which takes half
+    the time."""
+    if not cores and cgroup_fd is None:
+        return None
 
     def before_exec() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != keeper_pid:
-            os._exit(127)
         if cores:
             os.sched_setaffinity(0, cores)
         if cgroup_fd is not None:

@@ -38,8 +38,7 @@ MAX_BACKGROUND = 10  # processes that are listed
 
 class Keeper:
     def __init__(self, owner: int) -> None:
-        self.libc = ctypes.CDLL(None, use_errno=True)
-        self.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.pid = os.getpid()
         outer = os.environ.get(LAUNCH_MARK)  # marks of a keeper below a keeper are paths
         self.mark = f"{outer}/" if outer else ""
@@ -160,7 +159,7 @@ class Keeper:
             message = "The process supervisor is shutting down."
             return self.emit(event="refused", id=order["id"], message=message)
         try:
-            run = start(order, mark, self.libc)
+            run = start(order, mark)
         except StartError as error:
             return self.emit(event="refused", id=order["id"], message=str(error))
         self.runs[run.id] = run
@@ -348,6 +347,7 @@ class Keeper:
         if run.pipe in self.selector.get_map():
             self.selector.unregister(run.pipe)
         os.close(run.pipe)
+        run.binding.close()
         run.log.close()
         del self.runs[run.id]
 
