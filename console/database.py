@@ -11,7 +11,9 @@ SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA mmap_size=134217728;"
-    "PRAGMA cache_size=-32000;PRAGMA journal_size_limit=67108864;PRAGMA temp_store=MEMORY;",
+    "PRAGMA cache_size=-32000;PRAGMA journal_size_limit=67108864;PRAGMA temp_store=MEMORY;"
+    # Pages in the log before they are copied into the database and synced: most pages are written by each transaction.
+    "PRAGMA wal_autocheckpoint=4000;",
 }
 
 # A worker must notice a dead database connection within its lease. The server ends a transaction whose process hangs
