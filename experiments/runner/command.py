@@ -7,6 +7,7 @@ for the shell, so a placeholder is allowed only where a shell word is: not in qu
 
 import difflib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -98,10 +99,15 @@ def argv(script: str, *, pipefail: bool = True) -> list[str]:
 
     `pipefail`: a pipe fails when any of its programs does, not only the last one.
     """
-    bash = shutil.which("bash")
-    if bash:
+    if bash := _program("bash", os.environ.get("PATH")):
         return [bash, "-e", *(["-o", "pipefail"] if pipefail else []), "-c", script]
     return ["sh", "-e", "-c", PIPEFAIL_IF_KNOWN + script if pipefail else script]
+
+
+@lru_cache
+def _program(name: str, path: str | None) -> str | None:
+    """Return the path of a program, which does not move while a worker runs."""
+    return shutil.which(name, path=path)
 
 
 def text_of(value: object) -> str:

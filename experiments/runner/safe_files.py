@@ -43,12 +43,17 @@ class NotRegular(FileNotFoundError):
 class OpenFolder:
     """A folder that stays open, as a root for the functions below: they need not enter its parent folders each time,
     and it remains the same folder whatever happens to its name. Thread-safe. Once closed, it is like any other path
-    below its own root. Raises the same errors as `opened_folder`."""
+    below its own root. Raises the same errors as `opened_folder`. `parent` is a descriptor of the folder above it, if
+    there is one."""
 
-    def __init__(self, path: Path, *, below: Path) -> None:
+    def __init__(self, path: Path, *, below: Path, parent: int | None = None) -> None:
         self.path, self.below = path, below
         self._lock = threading.Lock()  # so that no descriptor is used after it was closed
-        self._number: int | None = _open_folder(_names(path, below), below, create=False)
+        self._number: int | None = (
+            _open_folder(_names(path, below), below, create=False)
+            if parent is None
+            else enter_folder(parent, path.name)
+        )
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)
@@ -78,13 +83,13 @@ class OpenFolder:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def add_folder(self, path: Path) -> None:
+    def add_folder(self, path: Path | str) -> None:
         """Create a folder below this one unless it exists. Use it only while nobody else can write here: parent folders
         are entered by name, and must exist."""
         with self._lock, suppress(FileExistsError):
             os.mkdir(self._name(path), dir_fd=self._number)
 
-    def add_file(self, path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+    def add_file(self, path: Path | str, data: str | bytes, *, mode: int = 0o666) -> None:
         """Create a file below this folder; use it only while nobody else can write here, like `add_folder`. Raise
         FileExistsError. `mode` is subject to the umask."""
         with self._lock:

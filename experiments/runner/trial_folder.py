@@ -9,9 +9,17 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from experiments.runner.safe_files import OpenFolder, OutsideFolder, Root, opened_folder, write_new
+from experiments.runner.safe_files import (
+    OpenFolder,
+    OutsideFolder,
+    Root,
+    opened_folder,
+    remove_tree,
+    write_new,
+)
 
 _PROJECT = Path(__file__).resolve().parents[2]
+_PACKAGE = f"{_PROJECT}/trialdeck"
 
 
 def inside(folder: Path, *names: str | int) -> Path:
@@ -47,8 +55,8 @@ class TrialFolder:
         """Raise OutsideFolder when the experiment ID is invalid."""
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", experiment_id):
             raise OutsideFolder(f"{experiment_id!r} is not an experiment ID.")
-        self.root = Path(root).absolute()
-        self.path = self.root / experiment_id / str(int(number))
+        self.root = root if root.is_absolute() else root.absolute()
+        self.path = self.root.joinpath(experiment_id, str(int(number)))
         self._opened: OpenFolder | None = None
 
     # Each path is created on access, because most callers need only a few.
@@ -65,13 +73,23 @@ class TrialFolder:
 
     @property
     def below(self) -> Root:
-        """The root for `safe_files`: the open folder itself after `open`, else the root of all trials."""
+        """The root for `safe_files`: the open folder itself after `make`, else the root of all trials."""
         return self._opened or self.root
 
-    def open(self) -> None:
-        """Keep the folder open until `close`, because many of its files will be used soon. Raise OutsideFolder,
-        OSError."""
-        self._opened = OpenFolder(self.path, below=self.root)
+    def make(self) -> None:
+        """Create the folders, without what an earlier attempt has left in them. Keep the trial's open until `close`,
+        because many of its files will be used soon. Raise OutsideFolder, OSError."""
+        experiment, name = os.path.split(self.path)
+        if not os.path.isdir(self.root):  # noqa: PTH112  pathlib takes as long as the call
+            self.root.mkdir(parents=True, exist_ok=True)
+        with opened_folder(experiment, below=self.root, create=True) as number:
+            try:
+                os.mkdir(name, dir_fd=number)
+            except FileExistsError:
+                remove_tree(self.path, below=self.root)
+                os.mkdir(name, dir_fd=number)
+            self._opened = OpenFolder(self.path, below=self.root, parent=number)
+        self._opened.add_folder(self.output)
 
     @property
     def was_removed(self) -> bool:
@@ -82,7 +100,7 @@ class TrialFolder:
             return True
 
     def close(self) -> None:
-        """Close the folder that `open` opened. Idempotent."""
+        """Close the folder that `make` opened. Idempotent."""
         if self._opened:
             self._opened.close()
             self._opened = None
@@ -98,7 +116,7 @@ class TrialFolder:
         except (OSError, OutsideFolder):
             return None
 
-    def add_folder(self, path: Path) -> None:
+    def add_folder(self, path: Path | str) -> None:
         """Create a folder below this one. Use it only before the trial starts."""
         if self._opened and self._opened.is_own():
             self._opened.add_folder(path)
@@ -106,7 +124,7 @@ class TrialFolder:
             with opened_folder(path, below=self.root, create=True):
                 pass
 
-    def add_file(self, path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+    def add_file(self, path: Path | str, data: str | bytes, *, mode: int = 0o666) -> None:
         """Create a file below this folder. Use it only before the trial starts."""
         if self._opened and self._opened.is_own():
             self._opened.add_file(path, data, mode=mode)
@@ -163,15 +181,18 @@ def environment(
 
 def package_folder(root: Path) -> str:
     """Return a folder that contains the `trialdeck` package (a link to it) and nothing else."""
-    link = root / ".package" / "trialdeck"
-    target = _PROJECT / "trialdeck"
-    if not link.is_symlink() or link.readlink() != target:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        # Create it elsewhere and rename: another worker may do the same now, and trials may be importing it.
-        fresh = root / f".package-{uuid.uuid4().hex}"
-        fresh.symlink_to(target, target_is_directory=True)
-        fresh.replace(link)
-    return str(link.parent)
+    folder = f"{root}/.package"
+    try:
+        if os.readlink(f"{folder}/trialdeck") == _PACKAGE:  # noqa: PTH115  for each trial
+            return folder
+    except OSError:
+        pass  # created below
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    # Create it elsewhere and rename: another worker may do the same now, and trials may be importing it.
+    fresh = root / f".package-{uuid.uuid4().hex}"
+    fresh.symlink_to(_PACKAGE, target_is_directory=True)
+    fresh.replace(f"{folder}/trialdeck")
+    return folder
 
 
 def _is_project(entry: str) -> bool:

@@ -112,10 +112,7 @@ class TrialRun:
 
     def _make_folder(self) -> None:
         try:
-            self.folder.root.mkdir(parents=True, exist_ok=True)
-            remove_tree(self.folder.path, below=self.folder.root)
-            self.folder.create()
-            self.folder.open()
+            self.folder.make()
         except OSError as error:
             raise SetupFailed(f"The trial's folder cannot be created: {error.strerror}.") from error
         except OutsideFolder as error:

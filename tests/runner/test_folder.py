@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,13 +54,41 @@ def test_the_folder_has_its_places(tmp_path):
     assert {folder.parameters.parent, folder.metrics.parent, folder.log.parent} == {folder.path}
 
 
+def test_a_new_attempt_starts_with_an_empty_folder(tmp_path):
+    """TD-Z1: also when something else, or a link, is in its place."""
+    folder, elsewhere = TrialFolder(tmp_path / "root", "7f3k2m9q", 3), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    for leave in (
+        lambda: (folder.path / "deep").mkdir(parents=True),
+        lambda: folder.path.write_text("a file"),
+        lambda: folder.path.symlink_to(elsewhere),
+    ):
+        folder.make()
+        assert [path.name for path in folder.path.iterdir()] == ["output"] and not folder.path.is_symlink()
+        (folder.path / "stale").touch()
+        folder.make()
+        assert [path.name for path in folder.path.iterdir()] == ["output"]
+        folder.close()
+        shutil.rmtree(folder.path)
+        leave()
+    folder.make()
+    folder.close()
+    assert (elsewhere / "kept").exists()
+    folder.path.parent.rename(tmp_path / "moved")
+    folder.path.parent.symlink_to(tmp_path / "moved")
+    with pytest.raises(OutsideFolder):
+        folder.make()
+
+
 @pytest.mark.parametrize("is_open", [False, True])
 def test_files_are_added_with_their_mode(tmp_path, is_open):
     """TD-Z2"""
     folder = TrialFolder(tmp_path, "7f3k2m9q", 3)
-    folder.create()
     if is_open:
-        folder.open()
+        folder.make()
+    else:
+        folder.create()
     folder.add_folder(folder.path / "nni")
     folder.add_folder(folder.path / "nni")
     folder.add_file(folder.path / "nni" / "x", "ü")
@@ -74,8 +103,7 @@ def test_files_are_added_with_their_mode(tmp_path, is_open):
 def test_what_another_user_may_have_put_into_the_folder_is_not_followed(tmp_path, monkeypatch):
     """TD-Z1, TD-Z2: with `--run-as`, the folder belongs to an account, of which other processes may run."""
     folder = TrialFolder(tmp_path / "root", "7f3k2m9q", 3)
-    folder.create()
-    folder.open()
+    folder.make()
     (tmp_path / "elsewhere").mkdir()
     (folder.path / "nni").symlink_to(tmp_path / "elsewhere")
     monkeypatch.setattr(os, "geteuid", lambda: folder.path.stat().st_uid + 1)

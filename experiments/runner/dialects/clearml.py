@@ -6,6 +6,7 @@ override those of the script. It appends scalars to `metrics.jsonl` in the same 
 """
 
 import json
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -141,7 +142,8 @@ def remove_task(folder: TrialFolder, trial_id: str) -> None:
 
 
 def listen(context: RunContext) -> "ScalarReader":
-    return ScalarReader(_session(context) / "metrics.jsonl", context.objective, below=context.folder.below)
+    path = f"{_session(context)}/metrics.jsonl"
+    return ScalarReader(path, context.objective, below=context.folder.below)
 
 
 def declared(context: RunContext) -> dict[str, dict[str, dict[str, str]]]:
@@ -216,7 +218,7 @@ class ScalarReader(LineReader):
 
     max_line = MAX_LINE
 
-    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
+    def __init__(self, path: Path | str, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
         self._last: dict[str, Report] = {}
 
@@ -329,8 +331,8 @@ def _config(context: RunContext) -> str:
     """Return the user's own settings, with the reporting subprocess disabled, because it delays the end of every
     trial."""
     home = context.environment.get("HOME") or "/"
-    own = Path(context.environment.get("CLEARML_CONFIG_FILE") or Path(home, "clearml.conf"))
-    included = f"include {json.dumps(str(own), ensure_ascii=False)}\n" if own.is_file() else ""
+    own = context.environment.get("CLEARML_CONFIG_FILE") or os.path.join(home, "clearml.conf")  # noqa: PTH118
+    included = f"include {json.dumps(own, ensure_ascii=False)}\n" if os.path.isfile(own) else ""  # noqa: PTH113
     return included + CONFIG
 
 

@@ -34,7 +34,7 @@ class MetricsReader(LineReader):
 
     max_line = MAX_LINE
 
-    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
+    def __init__(self, path: Path | str, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
         self._full: set[bytes] = set()  # prefixes of lines of full series, so that they need no parsing
 

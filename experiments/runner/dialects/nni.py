@@ -26,7 +26,7 @@ _PYTHON_OBJECT = "A Python object"
 def prepare(context: RunContext) -> dict[str, str]:
     """Write the parameters where NNI's package reads them."""
     folder = reports_folder(context.folder)
-    for path in (folder, folder / ".nni"):
+    for path in (folder, f"{folder}/.nni"):
         context.folder.add_folder(path)
     record = {
         "parameter_id": context.number - 1,
@@ -34,7 +34,7 @@ def prepare(context: RunContext) -> dict[str, str]:
         "parameters": context.params,
         "parameter_index": 0,
     }
-    context.folder.add_file(folder / "parameter.cfg", json.dumps(record))
+    context.folder.add_file(f"{folder}/parameter.cfg", json.dumps(record))
     return {
         "NNI_PLATFORM": "local",
         "REUSE_MODE": "false",  # any value but "true" keeps the package from redirecting standard output
@@ -43,20 +43,20 @@ def prepare(context: RunContext) -> dict[str, str]:
         "NNI_EXP_ID": context.experiment_id,
         "NNI_TRIAL_JOB_ID": context.trial_id,
         "NNI_TRIAL_SEQ_ID": str(context.number - 1),
-        "NNI_SYS_DIR": str(folder),
+        "NNI_SYS_DIR": folder,
         "NNI_OUTPUT_DIR": str(context.folder.output),
         "NNI_CODE_DIR": str(context.cwd),
     }
 
 
 def listen(context: RunContext) -> "FrameReader":
-    path = reports_folder(context.folder) / ".nni" / "metrics"
+    path = f"{reports_folder(context.folder)}/.nni/metrics"
     return FrameReader(path, context.objective, below=context.folder.below)
 
 
-def reports_folder(folder: TrialFolder) -> Path:
+def reports_folder(folder: TrialFolder) -> str:
     """Return the folder that NNI's package writes to."""
-    return folder.path / "nni"
+    return f"{folder.path}/nni"  # as text: pathlib takes as long as the system calls
 
 
 class FrameReader(Reader):
@@ -64,7 +64,7 @@ class FrameReader(Reader):
 
     unit = "frames"
 
-    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
+    def __init__(self, path: Path | str, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
         self._offset = 0  # of the first byte of _torn in the file
         self._is_lost = False  # no valid frame since the last fault

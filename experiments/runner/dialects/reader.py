@@ -17,10 +17,10 @@ class Reader:
 
     unit = "lines"  # what is skipped when it is invalid
 
-    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
+    def __init__(self, path: Path | str, objective: str, *, below: Root | None = None) -> None:
         """No link in the folder `below` is followed; by default, that is the file's own folder."""
-        self.path, self.objective = Path(path), objective
-        self.below = below or self.path.parent
+        self.path, self.objective = os.fspath(path), objective  # as text: each trial has several readers
+        self.below = below or Path(path).parent
         self.position = 0
         self.dropped = 0  # points beyond MAX_POINTS of a series or MAX_SERIES
         self.faults = 0  # number of invalid lines or frames
@@ -138,7 +138,7 @@ class LineReader(Reader):
 
     max_line: int
 
-    def __init__(self, path: Path, objective: str, *, below: Root | None = None) -> None:
+    def __init__(self, path: Path | str, objective: str, *, below: Root | None = None) -> None:
         super().__init__(path, objective, below=below)
         self._is_skipping = False  # inside a line that is too long
         self._lines = 0

@@ -1,5 +1,6 @@
 """Read the logs that `keeper.CappedLog` writes, while they are written, and render them as a terminal would."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ class LogReader:
     """
 
     def __init__(self, prefix: Path, *, below: Root | None = None) -> None:
-        self.prefix = Path(prefix)
-        self.below = below or self.prefix.parent
+        self._folder, self._name = os.path.split(prefix)
+        self.below = below or Path(self._folder)
         self.position = 0
         self.total = 0  # bytes written so far, as of the last call
         self.dropped = 0  # bytes that were dropped before this reader reached them
@@ -72,19 +73,19 @@ class LogReader:
                 continue  # dropped or replaced meanwhile
         return size
 
-    def _segments(self) -> list[tuple[int, Path]]:
+    def _segments(self) -> list[tuple[int, str]]:
         segments = []
         for name in self._listed():
-            suffix = name.removeprefix(self.prefix.name + ".")
+            suffix = name.removeprefix(f"{self._name}.")
             if suffix == "head" or (suffix.isdecimal() and len(suffix) <= MAX_DIGITS):
-                segments.append((0 if suffix == "head" else int(suffix), self.prefix.with_name(name)))
+                segments.append((0 if suffix == "head" else int(suffix), f"{self._folder}/{name}"))
         segments.sort()
         ends = [start for start, _ in segments[1:]] + [self.position + 1]
         return [segment for segment, end in zip(segments, ends, strict=False) if end > self.position]
 
     def _listed(self) -> list[str]:
         try:
-            return list_names(self.prefix.parent, below=self.below)
+            return list_names(self._folder, below=self.below)
         except (OSError, OutsideFolder):
             return []  # no log yet
 

@@ -346,7 +346,7 @@ class Setup:
         folder, cwd = self.folder, place.cwd
         for file in (folder.progress, folder.packages, folder.metrics):
             write_new(file, b"", below=folder.root)
-        writable = {folder.output, nni.reports_folder(folder), clearml.reports_folder(folder)}
+        writable = {folder.output, Path(nni.reports_folder(folder)), clearml.reports_folder(folder)}
         writable |= {path for path in (folder.code, folder.work) if cwd.is_relative_to(path)}
         for path in writable:
             with opened_folder(path, below=folder.root, create=True):
