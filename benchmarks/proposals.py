@@ -1,10 +1,16 @@
 """The CPU time of a proposal after many past trials.
 
     python -m benchmarks.proposals [--trials 100 1000 10000] [--algorithms TPE Random] [--json]
+    python -m benchmarks.proposals --first-look 1000 10000 100000 [--algorithms TPE CMA-ES] [--pg] [--json]
 
 Eight parameters of all types. The past is known to the process, as control knows it after its first look at an
 experiment; each proposal is for one new trial. Beside it Optuna's own `study.ask()` on an in-memory study that is kept,
 which never has to fit what the search space of the past was.
+
+`--first-look`: a new process reads so many finished trials from a database of its own, and makes its first proposal,
+for which all trials must be fitted to the search space, and then the next one, when they are known. Processor times of
+these steps, memory that is kept without the pages of files, and the peak of the process. The last column is what early
+stopping (Medianstop) reads in addition, with five results per trial.
 """
 
 from __future__ import annotations
@@ -18,6 +24,9 @@ from collections.abc import Callable
 
 import optuna
 
+from benchmarks import first_look
+from benchmarks.rows import settle_in
+from benchmarks.stage import machine, stage
 from experiments.search.engine import PastTrial, Problem, propose
 from experiments.search.space import Space, parse
 
@@ -38,7 +47,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--algorithms", nargs="+", default=["TPE", "Random"])
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--first-look", type=int, nargs="+", help="numbers of finished trials in a database")
+    parser.add_argument("--pg", action="store_true", help="PostgreSQL (an embedded one) for the first look")
     options = parser.parse_args()
+    if options.first_look:
+        first_looks(options.first_look, options.algorithms, uses_postgres=options.pg, as_json=options.json)
+        return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = parse(SPACE)
     if not options.json:
@@ -60,6 +74,29 @@ def main() -> None:
             else:
                 print(
                     f"{algorithm:12}{count:8,}{ours:7.1f} ms{theirs:7.1f} ms{ours / theirs:8.2f}", flush=True
+                )
+
+
+def first_looks(counts: list[int], algorithms: list[str], *, uses_postgres: bool, as_json: bool) -> None:
+    with stage(uses_postgres=uses_postgres):
+        if not as_json:
+            print(machine(uses_postgres=uses_postgres))
+            print(
+                f"{'algorithm':12}{'trials':>9}{'read':>10}{'first':>10}{'next':>10}{'kept':>10}{'peak':>10}{'peers':>11}"
+            )
+        for count in counts:
+            experiment = first_look.seed(SPACE, count)
+            settle_in()
+            for algorithm in algorithms:
+                figures = first_look.measure(experiment, algorithm)
+                if as_json:
+                    print(json.dumps(figures), flush=True)
+                    continue
+                print(
+                    f"{algorithm:12}{count:9,}{figures['read_cpu_ms']:7,.0f} ms{figures['first_cpu_ms']:7,.0f} ms"
+                    f"{figures['next_cpu_ms']:7,.0f} ms{figures['kept_mib']:6,} MiB{figures['peak_mib']:6,} MiB"
+                    f"{figures['early_stopping_cpu_ms']:8,.0f} ms",
+                    flush=True,
                 )
 
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from functools import cached_property
+from itertools import groupby
 
 from django.db import transaction
 from django.db.models import F, Q
 
-from experiments.models import Experiment, Point, Trial, TrialState, status
+from experiments.models import Experiment, Point, Trial, TrialState, plain_sql, status
 from experiments.scheduler.experiment_cache import EarlyStoppingCache
 from experiments.search import early_stopping
+
+CHUNK = 5000  # trials whose points are read together
+_KEY, _OTHER_KEY = -1_000_000_007, -1_000_000_009
+_RANK, _STATE = 2, 3
+_settled = plain_sql.Statement(
+    lambda experiment, last_rank: (
+        Trial.objects.filter(experiment=experiment, settled_rank__gt=last_rank)
+        .order_by("settled_rank")
+        .values_list("pk", "number", "settled_rank", "state", "value")[:CHUNK]
+    ),
+    experiment=_KEY,
+    last_rank=_OTHER_KEY,
+)
 
 
 def apply_early_stopping(experiment: Experiment, cache: EarlyStoppingCache) -> None:
@@ -75,17 +90,18 @@ class Peers:
     @cached_property
     def finished(self) -> list[early_stopping.Peer]:
         experiment, cache = self.experiment, self.cache
-        new = experiment.trials.filter(settled_rank__gt=cache.last_rank).order_by("settled_rank")
-        for trial in new.only("number", "settled_rank", "state", "value").iterator(chunk_size=2000):
-            if trial.state in status.TRIAL_INFORMS:
-                cache.finished[trial.pk] = early_stopping.Peer(
-                    trial.number,
-                    early_stopping.Curve(_points(trial.pk, experiment.metric)),
-                    has_succeeded=trial.state == TrialState.SUCCEEDED,
-                    value=trial.value,
-                )
-            cache.last_rank = trial.settled_rank or cache.last_rank
-        return list(cache.finished.values())
+        while True:
+            rows = _settled.rows(experiment=experiment.pk, last_rank=cache.last_rank)
+            informing = [row for row in rows if row[_STATE] in status.TRIAL_INFORMS]
+            curves = _curves({row[0] for row in informing}, experiment.metric)
+            for pk, number, _, state, value in informing:
+                curve = curves.get(pk) or early_stopping.Curve(())
+                has_succeeded = state == TrialState.SUCCEEDED
+                cache.finished[pk] = early_stopping.Peer(number, curve, has_succeeded, value)
+            if rows:
+                cache.last_rank = rows[-1][_RANK]
+            if len(rows) < CHUNK:
+                return list(cache.finished.values())
 
     @cached_property
     def succeeded(self) -> list[early_stopping.Peer]:
@@ -109,3 +125,19 @@ class Peers:
 def _points(trial_pk: int, metric: str) -> list[tuple[int, float | None]]:
     points = Point.objects.filter(trial=trial_pk, name=metric).order_by("step")
     return list(points.values_list("step", "value"))
+
+
+def _curves(keys: set[int], metric: str) -> dict[int, early_stopping.Curve]:
+    """Return the curve of each of these trials that has points."""
+    points = Point.objects.filter(trial__pk__listed=keys, name=metric).order_by("trial_id", "step")
+    rows = plain_sql.read_rows(points.values_list("trial_id", "step", "value"))
+    if not rows:
+        return {}
+    trials, steps, read = zip(*rows, strict=True)
+    values = [math.nan if value is None else value for value in read] if None in read else read
+    curves, start = {}, 0
+    for pk, points_of_trial in groupby(trials):
+        end = start + sum(1 for _ in points_of_trial)
+        curves[pk] = early_stopping.Curve.in_order(steps[start:end], values[start:end])
+        start = end
+    return curves

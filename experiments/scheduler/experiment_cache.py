@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
 from experiments.models import Experiment
 from experiments.search import early_stopping
-from experiments.search.engine import PastTrial
+from experiments.search.engine import PastTrial, StoredTrial
 from experiments.search.space import Space
 
 
@@ -28,6 +28,7 @@ class EarlyStoppingCache:
     last_rank: int = 0
 
 
+FEW = 100  # trials that are inserted one by one
 _number = attrgetter("number")
 
 
@@ -36,29 +37,43 @@ class SettledTrials:
 
     def __init__(self) -> None:
         self.ordinals: set[int | None] = set()
-        self._trials: list[PastTrial] = []
+        self._trials: list[StoredTrial] = []
 
-    def get(self, number: int | None) -> PastTrial | None:
-        if number is None:
-            return None
+    def add(self, trials: Sequence[StoredTrial]) -> None:
+        """Add trials; one replaces the earlier one with its number."""
+        self.ordinals.update(trial.ordinal for trial in trials)
+        if len(trials) < FEW:
+            for trial in trials:
+                self._put(trial)
+            return
+        sorted_trials = sorted(trials, key=_number)
+        if not self._trials or self._trials[-1].number < sorted_trials[0].number:
+            self._trials += sorted_trials
+            return
+        by_number = {trial.number: trial for trial in [*self._trials, *sorted_trials]}
+        self._trials = sorted(by_number.values(), key=_number)
+
+    def note_retried(self, number: int) -> None:
+        """Note that a rerun of this trial has a result, so that its values are not infeasible after all."""
         place = self._place(number)
-        is_settled = place < len(self._trials) and self._trials[place].number == number
-        return self._trials[place] if is_settled else None
+        if self._has(number, place) and self._trials[place].state == "infeasible":
+            self._trials[place] = self._trials[place]._replace(is_retried=True)
 
-    def add(self, trial: PastTrial) -> None:
-        """Add a trial, or replace the one with its number."""
-        place = self._place(trial.number)
-        is_new = place == len(self._trials) or self._trials[place].number != trial.number
-        self._trials[place : place if is_new else place + 1] = [trial]
-        self.ordinals.add(trial.ordinal)
-
-    def with_others(self, others: Iterable[PastTrial]) -> list[PastTrial]:
+    def with_others(self, others: Iterable[StoredTrial]) -> list[StoredTrial]:
         """Return the settled trials and these others, except for those that are settled, by number."""
         trials = self._trials.copy()
         for trial in others:
-            if self.get(trial.number) is None:
+            if not self._has(trial.number, self._place(trial.number)):
                 insort(trials, trial, key=_number)
         return trials
+
+    def _put(self, trial: StoredTrial) -> None:
+        place = self._place(trial.number)
+        is_new = not self._has(trial.number, place)
+        self._trials[place : place if is_new else place + 1] = [trial]
+
+    def _has(self, number: int, place: int) -> bool:
+        return place < len(self._trials) and self._trials[place].number == number
 
     def _place(self, number: int) -> int:
         return bisect_left(self._trials, number, key=_number)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from .constrained_space import complete_point
-from .engine import Exhausted, PastTrial, Problem, Proposal
+from .engine import Exhausted, Past, PastTrial, Problem, Proposal, tried_keys
 from .engine import propose as propose_by_algorithm
 from .parameters import identity
 from .space import Space, parse, seed_of
@@ -45,7 +45,7 @@ def check_values(space: Space, values: Mapping[str, object]) -> tuple[dict, list
 
 def propose(
     problem: Problem,
-    past: Sequence[PastTrial],
+    past: Sequence[Past],
     ordinals: Sequence[int],
     *,
     points: Sequence[Mapping[str, object]],
@@ -59,7 +59,7 @@ def propose(
     """
     space, trials = problem.space, list(past)
     proposals: list[Proposal] = []
-    for point in _untried(points, space, past):
+    for point in _untried(points, space, past, cache_key):
         if len(proposals) == len(ordinals):
             break
         if any(
@@ -95,10 +95,12 @@ def propose(
         raise
 
 
-def _untried(points: Sequence[Mapping], space: Space, past: Sequence[PastTrial]) -> Iterator[Mapping]:
+def _untried(
+    points: Sequence[Mapping], space: Space, past: Sequence[Past], cache_key: str | None
+) -> Iterator[Mapping]:
     if not points:
         return
-    keys = {trial.key: None for trial in past if trial.number >= 0}  # a dict, to search the oldest first
+    keys = tried_keys(past, cache_key)
     for point in points:
         is_whole = len(point) == len(space.parameters)
         if space.key(point) in keys or not _fits(space, identity(dict(point))):

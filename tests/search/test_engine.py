@@ -3,6 +3,7 @@
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from random import Random
 from statistics import median
 
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from experiments.search.constrained_space import constrain
 from experiments.search.engine import (
     ALGORITHMS,
     Exhausted,
     PastTrial,
     Problem,
+    StoredTrial,
     check_algorithm,
     clear_caches,
     count_informing,
@@ -53,6 +56,22 @@ def nested(*bare, **objects):
 def past_of(space, raw, number, *, state="done", value=0.0, attrs=None):
     key = space.key(space.shown(raw))
     return PastTrial(number, number, raw, key, state, value if state == "done" else None, attrs or {})
+
+
+def stored(past):
+    """The trial as the database has it."""
+    raw, shown = json.dumps(past.raw), json.dumps(past.ran)
+    return StoredTrial(
+        past.ordinal,
+        past.number,
+        raw,
+        raw if raw == shown else shown,
+        past.state,
+        past.value,
+        json.dumps(past.attrs) if past.attrs else None,
+        past.is_retried,
+        past.further_values,
+    )
 
 
 def random_past(space, count, *, seed=5, value=lambda raw, rng: rng.random()):
@@ -521,9 +540,10 @@ def test_every_argument_reaches_the_sampler(name):
             assert propose(search_problem, past, [13])
 
 
-def test_random_does_not_look_at_the_past_of_an_endless_space():
+@pytest.mark.parametrize("name", ["Random", "Hyperband", "QMC"])
+def test_what_learns_nothing_does_not_look_at_the_past_of_an_endless_space(name):
     """What it proposes is the same, and costs the same with 10,000 trials behind it."""
-    endless = problem({"a": uniform(), "b": choice(1, 2)}, "Random")
+    endless = problem({"a": uniform(), "b": choice(1, 2)}, name)
     past = random_past(endless.space, 30)
 
     class Unread(list):
@@ -537,4 +557,10 @@ def test_random_does_not_look_at_the_past_of_an_endless_space():
 @pytest.mark.parametrize("name", NAMES)
 def test_in_a_finite_space_every_algorithm_needs_the_past(name):
     assert needs_past(problem({"a": choice(1, 2)}, name))
-    assert needs_past(problem({"a": uniform()}, name)) == (name != "Random")
+    assert needs_past(problem({"a": uniform()}, name)) == (name not in ("Random", "QMC"))
+
+
+def test_with_constraints_qmc_needs_the_past():
+    """The points of the sequence that broke them are not tried again."""
+    space = constrain(parse({"a": uniform()}), ["a < 0.5"])
+    assert needs_past(replace(problem({"a": uniform()}, "QMC"), space=space))

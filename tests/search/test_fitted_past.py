@@ -1,5 +1,7 @@
 """A past that is kept between proposals equals what a new process would make of the same trials."""
 
+import cProfile
+import json
 from dataclasses import replace
 from random import Random
 
@@ -7,14 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.search.engine import clear_caches
+from experiments.search.engine import StoredTrial, clear_caches
+from experiments.search.engine.bulk_fit import BLOCK, fit_block
 from experiments.search.engine.fitted_past import FittedPast, fitted_past
+from experiments.search.engine.fitted_trial import fit
 from experiments.search.space import parse
 
-from .test_engine import choice, nested, past_of, uniform
+from .spaces import documents
+from .test_engine import choice, nested, past_of, stored, uniform
 from .test_optuna_study import random_trial
 
 FINITE = parse({"kind": choice("a", "b", "c"), "layers": {"_type": "randint", "_value": [1, 4]}})
+ENDLESS = parse(
+    {"x": uniform(), "kind": choice("a", "b"), "q": {"_type": "quniform", "_value": [0, 1, 0.01]}}
+)
 NESTED = parse({"x": uniform(), "net": nested("none", conv={"k": choice(1, 2)}, dense={"units": uniform()})})
 
 
@@ -35,15 +43,21 @@ def state_of(fitted, *, with_parts=False):
 
 @pytest.mark.parametrize("space", [FINITE, NESTED], ids=["finite", "nested"])
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(1, 10_000), count=st.integers(0, 700), with_parts=st.booleans())
-def test_what_is_kept_is_what_a_new_process_makes(space, seed, count, with_parts):
+@given(
+    seed=st.integers(1, 10_000),
+    count=st.integers(0, 700),
+    with_parts=st.booleans(),
+    of_database=st.booleans(),
+)
+def test_what_is_kept_is_what_a_new_process_makes(space, seed, count, with_parts, of_database):
     """Trials change their state, vanish, join at the end, in the middle and at the beginning, and come in any order."""
     rng = Random(seed)
     other = FINITE if space is NESTED else NESTED
 
     def some(number):
         drawn_from = space if rng.random() < 0.9 else other
-        return random_trial(drawn_from, number, drawn_from.draw(rng), rng)
+        trial = random_trial(drawn_from, number, drawn_from.draw(rng), rng)
+        return stored(trial) if of_database else trial
 
     past = [some(number) for number in range(1, 2 * count, 2)]
     kept = FittedPast(space)
@@ -60,7 +74,7 @@ def test_what_is_kept_is_what_a_new_process_makes(space, seed, count, with_parts
                     past[place] = some(past[place].number)
                 case "equal" if past:
                     place = rng.randrange(len(past))
-                    past[place] = replace(past[place])
+                    past[place] = replaced(past[place])
                 case "drop" if past:
                     del past[rng.randrange(len(past))]
                 case "last":
@@ -71,6 +85,99 @@ def test_what_is_kept_is_what_a_new_process_makes(space, seed, count, with_parts
                         past.insert(rng.randrange(len(past) + 1), some(number))
                 case "first":
                     past.append(some(min((trial.number for trial in past), default=0) - 1))
+
+
+def replaced(trial):
+    """An equal trial."""
+    return trial._replace() if isinstance(trial, StoredTrial) else replace(trial)
+
+
+def seen_of(trial):
+    return (
+        trial.raw,
+        [type(value) for value in trial.raw.values()],
+        trial.is_whole,
+        trial.index,
+        trial.is_done,
+        trial.may_inform,
+        trial.attrs,
+    )
+
+
+def other_than(value, rng):
+    """A value that people or an earlier version of the space may have left in place of this one."""
+    if isinstance(value, dict) and "_name" in value:
+        name = rng.choice([name for name in value if name != "_name"] or ["_name"])
+        return {**value, name: other_than(value[name], rng)}
+    number = value if isinstance(value, int | float) else 1
+    others = [int(number), float(number), number + 1, -number, 1e17, -0.0, True, None, "a", [1], {"a": 1}]
+    return rng.choice([*others, {"_name": "none"}, {"_name": 7}])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    spaces=st.tuples(documents, documents), seed=st.integers(1, 10_000), share=st.sampled_from([0, 0.1, 0.7])
+)
+def test_trials_that_are_fitted_together_are_fitted_like_each_alone(spaces, seed, share):
+    """Of spaces of all types: trials of this space and of an edited one, values that were typed or changed, missing and
+    further ones, and such as were never drawn."""
+    rng = Random(seed)
+    space, other = map(parse, spaces)
+    trials = []
+    for number in range(1, 30):
+        drawn_from = other if rng.random() < share / 2 else space
+        raw = drawn_from.draw(rng)
+        shown = drawn_from.shown(raw)
+        for values in (raw, shown):
+            if rng.random() < share:
+                name = rng.choice([*values])
+                values[name] = other_than(values[name], rng)
+            if rng.random() < share / 4:
+                del values[rng.choice([*values])]
+            if rng.random() < share / 4:
+                values["further"] = 1
+        if rng.random() < share / 4:
+            raw = {}
+        state = rng.choice(["done", "running", "infeasible", "void"])
+        texts = json.dumps(raw), json.dumps(shown)
+        trials.append(
+            StoredTrial(
+                number, rng.choice([number, -number]), texts[0], texts[texts[0] != texts[1]], state, 0.5
+            )
+        )
+    block = fit_block(space, trials)
+    fitted = FittedPast(space)
+    fitted.update(sorted(trials, key=lambda trial: trial.number))
+    assert [bool(whole) for whole in block.is_whole] == [fit(space, trial).is_whole for trial in trials]
+    assert [seen_of(trial) for trial in fitted.trials] == [
+        seen_of(fit(space, trial)) for trial in sorted(trials, key=lambda trial: trial.number)
+    ]
+    for with_parts in (True, False):
+        alone = FittedPast(space)
+        alone.update([])
+        for trial in sorted(trials, key=lambda trial: trial.number):
+            alone.append(fit(space, trial), trial)
+        together = FittedPast(space)
+        together.update(sorted(trials, key=lambda trial: trial.number))
+        assert state_of(together, with_parts=with_parts) == state_of(alone, with_parts=with_parts)
+
+
+@pytest.mark.parametrize("space", [FINITE, NESTED, ENDLESS], ids=["finite", "nested", "endless"])
+def test_the_first_look_makes_few_calls_per_trial(space):
+    """Trials that fit as they are are checked together; only branches, and points of a finite space, one by one."""
+
+    def calls(count):
+        trials = [
+            stored(past_of(space, space.draw(Random(number)), number, value=0.5)) for number in range(count)
+        ]
+        fitted, profile = FittedPast(space), cProfile.Profile()
+        with profile:
+            fitted.update(trials)
+            fitted.columns(with_parts=False, objectives=1)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    most = {FINITE: 30, NESTED: 40, ENDLESS: 2}[space]
+    assert (calls(4 * BLOCK) - calls(2 * BLOCK)) / (2 * BLOCK) < most
 
 
 def test_proposals_in_between_leave_no_trace():

@@ -16,7 +16,7 @@ from experiments.search.engine.parzen import PastParzenEstimator
 from experiments.search.space import parse, seed_of
 
 from .spaces import documents
-from .test_engine import choice, past_of, problem, uniform
+from .test_engine import choice, past_of, problem, stored, uniform
 
 pytestmark = pytest.mark.once
 
@@ -64,8 +64,8 @@ def random_trial(
 
 @pytest.mark.parametrize("algorithm", ["TPE", "NSGA-II"])
 @settings(max_examples=40, deadline=None)
-@given(document=documents, seed=st.integers(1, 9), count=st.integers(0, 40))
-def test_proposals_are_optunas_own(algorithm, document, seed, count):
+@given(document=documents, seed=st.integers(1, 9), count=st.integers(0, 40), of_database=st.booleans())
+def test_proposals_are_optunas_own(algorithm, document, seed, count, of_database):
     """Whole trials and parts, running, infeasible and void ones, equal values, nested choices."""
     space, rng = parse(document), Random(seed)
     assume(space.size is None or space.size > count + 2)
@@ -74,7 +74,8 @@ def test_proposals_are_optunas_own(algorithm, document, seed, count):
         for number, raw in enumerate(space.draws(count, seed=seed), start=1)
     ]
     search = problem(document, algorithm, seed=seed)
-    kept = [propose(search, past, [count + 1, count + 2], cache_key="kept") for _ in range(2)]
+    seen = [stored(trial) for trial in past] if of_database else past
+    kept = [propose(search, seen, [count + 1, count + 2], cache_key="kept") for _ in range(2)]
     clear_caches()
     plain = proposals_of_optuna(search, past, [count + 1, count + 2])
     assert kept == [plain, plain]
@@ -100,8 +101,9 @@ TPE_ARGUMENTS = st.fixed_dictionaries(
     directions=st.lists(st.sampled_from(["minimize", "maximize"]), min_size=1, max_size=2),
     count=st.integers(0, 60),
     seed=st.integers(1, 10_000),
+    of_database=st.booleans(),
 )
-def test_tpe_proposes_the_same_while_trials_change(spaces, arguments, directions, count, seed):
+def test_tpe_proposes_the_same_while_trials_change(spaces, arguments, directions, count, seed, of_database):
     """Trials end, fail, are rerun, vanish and join in between, the space is edited and edited back: after each change,
     the proposals of a process that kept the past are those of a new process, and of Optuna."""
     rng = Random(seed)
@@ -126,10 +128,11 @@ def test_tpe_proposes_the_same_while_trials_change(spaces, arguments, directions
     for step in range(4):
         ordinal = 1000 + 10 * step
         search = of_spaces[0 if step != 2 else 1]
-        kept = propose(search, past, [ordinal, ordinal + 1], cache_key="kept")
+        seen = [stored(trial) for trial in past] if of_database else past
+        kept = propose(search, seen, [ordinal, ordinal + 1], cache_key="kept")
         if step % 2:
             clear_caches()
-            assert propose(search, past, [ordinal, ordinal + 1], cache_key="kept") == kept
+            assert propose(search, seen, [ordinal, ordinal + 1], cache_key="kept") == kept
         assert proposals_of_optuna(search, past, [ordinal, ordinal + 1]) == kept
         ended = [
             random_trial(parsed[0], trial.number, trial.raw, rng, objectives=len(directions))

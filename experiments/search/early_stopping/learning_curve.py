@@ -5,8 +5,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, compress
 
 Point = tuple[int, float | None]
 
@@ -18,12 +17,23 @@ class Curve:
     (16 bytes per point) because a process caches the curves of thousands of finished trials.
     """
 
-    __slots__ = ("__dict__", "steps", "values")
+    __slots__ = ("_finite", "_is_finite", "_sums", "steps", "values")
 
     def __init__(self, points: Iterable[Point]) -> None:
         by_step = dict(points)
         self.steps = array("q", sorted(by_step))
         self.values = array("d", (_number(by_step[step]) for step in self.steps))
+        self._is_finite: bool | None = None
+        self._finite: Curve | None = None  # unless it is the same
+        self._sums: array | None = None
+
+    @classmethod
+    def in_order(cls, steps: Sequence[int], values: Sequence[float]) -> "Curve":
+        """Return the curve of these values by ascending steps."""
+        curve = cls.__new__(cls)
+        curve.steps, curve.values = array("q", steps), array("d", values)
+        curve._is_finite = curve._finite = curve._sums = None
+        return curve
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -32,12 +42,19 @@ class Curve:
     def last_step(self) -> int:
         return self.steps[-1]
 
-    @cached_property
+    @property
     def finite(self) -> "Curve":
         """Return the curve of the finite points only."""
-        if all(map(math.isfinite, self.values)):
+        if self._is_finite is None:
+            # A sum of finite values may be infinite.
+            self._is_finite = math.isfinite(sum(self.values)) or all(map(math.isfinite, self.values))
+        if self._is_finite:
             return self
-        return Curve(pair for pair in zip(self.steps, self.values, strict=True) if math.isfinite(pair[1]))
+        if self._finite is None:
+            are_finite = [math.isfinite(value) for value in self.values]
+            steps, values = compress(self.steps, are_finite), compress(self.values, are_finite)
+            self._finite = Curve.in_order([*steps], [*values])
+        return self._finite
 
     def best(self, direction: str) -> float:
         """Return the best value. The curve must be finite and not empty."""
@@ -51,16 +68,16 @@ class Curve:
     def mean_at(self, step: int) -> float | None:
         """Return the mean of all values up to this step, or None when the trial did not reach it."""
         index = self._index(step)
-        return None if index is None else self._sums[index] / (index + 1)
+        if index is None:
+            return None
+        if self._sums is None:
+            self._sums = array("d", accumulate(self.values))
+        return self._sums[index] / (index + 1)
 
     def from_step(self, step: int) -> float | None:
         """Return the first value from this step on, or None when the trial did not reach it."""
         index = bisect_left(self.steps, step)
         return self.values[index] if index < len(self) else None
-
-    @cached_property
-    def _sums(self) -> array:
-        return array("d", accumulate(self.values))
 
     def _index(self, step: int) -> int | None:
         if not self.steps or self.steps[-1] < step:

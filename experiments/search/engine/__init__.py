@@ -8,7 +8,7 @@ saved with the rows. To add an algorithm, write a function and add an entry to A
 
 from .algorithm_choice import canonical, check_algorithm, received, received_names, written_names
 from .algorithms import ALGORITHMS, Algorithm
-from .problem import Exhausted, PastTrial, Problem, Proposal, inherited_attrs
+from .problem import Exhausted, Past, PastTrial, Problem, Proposal, StoredTrial, inherited_attrs
 from .proposals import (
     clear_caches,
     count_informing,
@@ -18,14 +18,17 @@ from .proposals import (
     needs_past,
     propose,
 )
+from .tried_keys import tried_keys
 
 __all__ = [
     "ALGORITHMS",
     "Algorithm",
     "Exhausted",
+    "Past",
     "PastTrial",
     "Problem",
     "Proposal",
+    "StoredTrial",
     "canonical",
     "check_algorithm",
     "clear_caches",
@@ -38,5 +41,6 @@ __all__ = [
     "propose",
     "received",
     "received_names",
+    "tried_keys",
     "written_names",
 ]

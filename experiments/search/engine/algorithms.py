@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.search.constrained_space import ConstrainedSpace
+from experiments.search.space import Space
 from experiments.search.validation import Argument
 
 from . import cma, evolution, model_free, optuna_study
@@ -22,18 +24,18 @@ class Algorithm:
 
     `suggest(problem, history, ordinal, arguments)` returns raw values and the attrs to store with them.
     `start_up(arguments)` returns the number of results needed before it learns; None for an algorithm that uses no
-    results. `uses_past`: its next proposal depends on earlier trials. `takes_parts`: until it has started up it learns
-    from partly fitting trials too. `for_nested`: supports nested choices. `for_several_objectives`: searches for the
-    Pareto front of several objectives, or uses no results. `is_light`: cheap enough to preview its first
-    proposals on a page. `redraws`: attempts to get a suggestion that meets the constraints. `early_stopping`: the rule
-    that the algorithm requires. `renamed` maps NNI's argument names to ours.
+    results. `uses_past(space)`: its next proposal in an infinite space depends on earlier trials. `takes_parts`: until
+    it has started up it learns from partly fitting trials too. `for_nested`: supports nested choices.
+    `for_several_objectives`: searches for the Pareto front of several objectives, or uses no results. `is_light`: cheap
+    enough to preview its first proposals on a page. `redraws`: attempts to get a suggestion that meets the constraints.
+    `early_stopping`: the rule that the algorithm requires. `renamed` maps NNI's argument names to ours.
     """
 
     summary: str
     suggest: Callable[[Problem, History, int, dict[str, Any]], Suggestion]
     arguments: tuple[Argument, ...] = ()
     start_up: Callable[[dict], int] | None = None
-    uses_past: bool = True
+    uses_past: Callable[[Space], bool] = lambda space: True
     takes_parts: bool = False
     for_nested: bool = True
     for_several_objectives: bool = False
@@ -66,7 +68,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "Random": Algorithm(
         "Draws every trial at random, independent of the results.",
         model_free.at_random,
-        uses_past=False,
+        uses_past=lambda space: False,
         is_light=True,
         for_several_objectives=True,
     ),
@@ -171,6 +173,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             ),
             Argument("scramble", bool, True, "Scramble the sequence with the seed."),
         ),
+        uses_past=lambda space: isinstance(space, ConstrainedSpace),  # the points skipped before
         aliases=("QuasiMonteCarlo", "QuasiRandom"),
         renamed={"qmc_type": "sequence"},
         for_several_objectives=True,
@@ -191,6 +194,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "Hyperband": Algorithm(
         "Random search with Hyperband early stopping, which spends most of the time on promising trials.",
         model_free.at_random,
+        uses_past=lambda space: False,
         is_light=True,
         early_stopping="Hyperband",
     ),

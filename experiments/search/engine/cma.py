@@ -18,7 +18,7 @@ from experiments.search.nested_choice import Parameter, Path
 from experiments.search.parameters import Choice
 from experiments.search.space import Space, seed_of
 
-from .fitted_past import FittedTrial
+from .fitted_trial import FittedTrial
 from .history import History
 from .problem import Problem, Suggestion
 
@@ -54,10 +54,10 @@ def by_cma_es(problem: Problem, history: History, ordinal: int, arguments: dict[
     # An infeasible trial with a successful rerun stays in the generation that it was judged in.
     own_trials = [
         trial
-        for trial in history.trials
+        for trial in history.with_attrs()
         if trial.is_whole
         and (trial.may_inform or trial.is_infeasible)
-        and trial.past.attrs.get("cma", {}).get("search") == stamp
+        and trial.attrs.get("cma", {}).get("search") == stamp
     ]
     start, generations = _generations(own_trials, size)
     if start is None:
@@ -66,7 +66,7 @@ def by_cma_es(problem: Problem, history: History, ordinal: int, arguments: dict[
     done = [
         trial
         for trial in own_trials
-        if (trial.is_done or trial.is_infeasible) and trial.past.attrs["cma"]["generation"] == generation
+        if (trial.is_done or trial.is_infeasible) and trial.attrs["cma"]["generation"] == generation
     ]
     if len(done) >= size:
         generations.append(done[:size])
@@ -107,7 +107,7 @@ def _generations(
     by_number = {trial.past.number: trial for trial in own_trials if trial.is_done or trial.is_infeasible}
     first: dict[int, dict[str, Any]] = {}  # the attrs of the first proposal of each generation
     for trial in own_trials:
-        first.setdefault(trial.past.attrs["cma"]["generation"], trial.past.attrs["cma"])
+        first.setdefault(trial.attrs["cma"]["generation"], trial.attrs["cma"])
     start = next((attrs["start"] for attrs in first.values() if "start" in attrs), None)
     generations: list[list[FittedTrial]] = []
     while start is not None and (attrs := first.get(len(generations) + 1)):

@@ -10,7 +10,7 @@ from experiments.search.nested_choice import Nested, Parameter, Path
 from experiments.search.parameters import Choice
 from experiments.search.space import seed_of
 
-from .fitted_past import FittedTrial
+from .fitted_trial import FittedTrial
 from .history import History
 from .problem import Problem, Suggestion
 

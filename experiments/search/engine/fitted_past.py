@@ -4,150 +4,173 @@ Between two proposals, only new and changed trials are processed. A caller takes
 using it, so that no lock is held while an algorithm runs.
 """
 
-import json
-import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from itertools import compress, groupby
+from operator import lt
 from threading import Lock
-from typing import Any
+from typing import cast
 
-from experiments.search.nested_choice import Path
-from experiments.search.parameters import NOT_IN_SPACE, identity
+from experiments.search.json_documents import parse_all
 from experiments.search.space import Space
 
+from .bulk_fit import BLOCK, Block, fit_block
 from .columns import Columns
-from .problem import PastTrial
-
-
-class FittedTrial:
-    """A past trial with the part of its parameters that fits the current space."""
-
-    def __init__(self, space: Space, past: PastTrial) -> None:
-        self.space = space
-        self.past = past
-        self.raw, self.is_whole = _fitting(space, past)
-        # A trial of another experiment informs the search but is untried here; manual values may break constraints.
-        is_point = space.size is not None and self.is_whole and past.number >= 0
-        self.index = space.index(self.raw) if is_point and space.allows(space.shown(self.raw)) else None
-        self.is_done = past.state == "done" and past.value is not None and math.isfinite(past.value)
-        self.is_infeasible = past.state == "infeasible"
-        self.as_optuna: Any = None  # cache of optuna_study
-
-    @cached_property
-    def leaves(self) -> dict[Path, Any]:
-        return self.space.leaves(self.raw)
-
-    @property
-    def value(self) -> float:
-        """The result of a trial that is done."""
-        if self.past.value is None:
-            raise ValueError("A trial that is not done has no value.")
-        return self.past.value
-
-    @property
-    def values(self) -> list[float]:
-        """The results of all objectives of a trial that is done."""
-        return [float(self.value), *map(float, self.past.further_values)]
-
-    @property
-    def may_inform(self) -> bool:
-        is_infeasible = self.is_infeasible and not self.past.is_retried
-        return bool(self.raw) and (self.is_done or is_infeasible or self.past.state == "running")
+from .fitted_trial import FittedTrial, fit, is_result
+from .problem import Past, StoredTrial
+from .tried_keys import TriedKeys, common
 
 
 class FittedPast:
     """Past trials in number order, fitted to the space, with what is derived from all of them.
 
     `tried` counts the trials at each point of a finite space; `whole_results` is the number of results that fit the
-    space completely.
+    space completely. Trials of an infinite space that were fitted together become a `FittedTrial` each only when
+    `trials` is used.
     """
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self.trials: list[FittedTrial] = []
         self.tried: Counter[int] = Counter()
         self.whole_results = 0
-        self._past: list[PastTrial] = []  # as received last, equal to those of `trials`
+        self._past: list[Past] = []  # as received last
+        self._fitted: list[FittedTrial | None] = []  # the same trials; None: not used yet
+        self._is_whole = bytearray()  # of the same trials
+        self._has_unused = False
+        # What the columns are made of, until then or the end of the proposal: each block by the position of its first
+        # trial.
+        self._blocks: dict[int, Block] = {}
         self._columns: dict[tuple[bool, int], Columns] = {}
+        self._keys = TriedKeys()
 
-    def update(self, past: Sequence[PastTrial]) -> None:
+    def __len__(self) -> int:
+        return len(self._past)
+
+    @property
+    def trials(self) -> list[FittedTrial]:
+        if self._has_unused:
+            for place in range(len(self)):
+                self.trial_at(place)
+            self._has_unused = False
+        return cast("list[FittedTrial]", self._fitted)
+
+    def trial_at(self, place: int) -> FittedTrial:
+        trial = self._fitted[place]
+        if trial is None:
+            trial = FittedTrial(self.space, self._past[place], is_whole=bool(self._is_whole[place]))
+            self._fitted[place] = trial
+        return trial
+
+    def update(self, past: Sequence[Past]) -> None:
         """Make these the past trials, in any order."""
-        kept = _common(self._past, past)
-        rest = sorted(past[kept:], key=_order)
+        kept = common(self._past, past)
+        rest = _sorted(past[kept:])
         if kept and rest and _order(rest[0]) < _order(past[kept - 1]):
-            past = sorted(past, key=_order)
-            kept = _common(self._past, past)
+            past = _sorted(past)
+            kept = common(self._past, past)
             rest = past[kept:]
-        replaced = {trial.past.number: trial for trial in self.trials[kept:]}
+        replaced = {self._past[place].number: self.trial_at(place) for place in range(kept, len(self))}
         self.truncate(kept)
-        for trial in rest:
-            fitted = replaced.get(trial.number)
-            if fitted is None or fitted.past != trial:
-                fitted = FittedTrial(self.space, trial)
-            self.append(fitted, trial)
+        for kind, run in groupby(rest, type):
+            trials = list(run)
+            for start in range(0, len(trials), BLOCK):
+                self._extend(trials[start : start + BLOCK], replaced, is_stored=kind is StoredTrial)
 
-    def append(self, fitted: FittedTrial, past: PastTrial) -> None:
-        self.trials.append(fitted)
+    def _extend(
+        self, trials: Sequence[Past], replaced: Mapping[int, FittedTrial], *, is_stored: bool
+    ) -> None:
+        """Append these trials. Those that equal one of the replaced trials are not fitted again."""
+        new: Sequence[Past] = trials
+        reused: dict[int, FittedTrial] = {}  # by position
+        if replaced:
+            before = [replaced.get(trial.number) for trial in trials]
+            reused = {
+                place: fitted
+                for place, (fitted, trial) in enumerate(zip(before, trials, strict=True))
+                if fitted is not None and fitted.past == trial
+            }
+            new = [trial for place, trial in enumerate(trials) if place not in reused]
+        if is_stored and len(new) == len(trials):
+            self._append_block(fit_block(self.space, cast("Sequence[StoredTrial]", new)))
+            return
+        for place, trial in enumerate(trials):
+            fitted = reused.get(place)
+            self.append(fit(self.space, trial) if fitted is None else fitted, trial)
+
+    def _append_block(self, block: Block) -> None:
+        self._blocks[len(self)] = block
+        self._past += block.stored
+        self._fitted += block.trials
+        self._is_whole += block.is_whole
+        self._has_unused = self._has_unused or None in block.trials
+        self.whole_results += sum(compress(block.are_results, block.is_whole))
+        if self.space.size is not None:
+            self.tried.update(trial.index for trial in block.trials if trial and trial.index is not None)
+
+    def append(self, fitted: FittedTrial, past: Past) -> None:
         self._past.append(past)
+        self._fitted.append(fitted)
+        self._is_whole.append(fitted.is_whole)
         self.whole_results += fitted.is_done and fitted.is_whole
         if fitted.index is not None:
             self.tried[fitted.index] += 1
 
     def truncate(self, count: int) -> None:
         """Drop all trials but the first `count`."""
-        for fitted in self.trials[count:]:
-            self.whole_results -= fitted.is_done and fitted.is_whole
-            if fitted.index is not None:
+        for place in range(count, len(self)):
+            past, fitted = self._past[place], self._fitted[place]
+            self.whole_results -= self._is_whole[place] and is_result(past)
+            if fitted is not None and fitted.index is not None:
                 self.tried[fitted.index] -= 1
                 if not self.tried[fitted.index]:
                     del self.tried[fitted.index]
-        del self.trials[count:], self._past[count:]
+        del self._past[count:], self._fitted[count:], self._is_whole[count:]
+        self._blocks = {start: block for start, block in self._blocks.items() if start < count}
         for columns in self._columns.values():
             columns.truncate(count)
+
+    def forget_blocks(self) -> None:
+        """Free what is kept only until the columns are made."""
+        self._blocks.clear()
+
+    def keys(self) -> Collection[str]:
+        """Return the different keys of the trials of this experiment. They are kept from the first call on."""
+        return self._keys.of(self._past)
+
+    def with_attrs(self) -> list[FittedTrial]:
+        """Return the trials, with the attrs of all of them parsed together."""
+        unread = [trial for trial in self.trials if trial.is_unread]
+        texts = [cast("StoredTrial", trial.past).attrs_text or "{}" for trial in unread]
+        for start in range(0, len(unread), BLOCK):
+            parsed = parse_all(texts[start : start + BLOCK])
+            for trial, attrs in zip(unread[start:], parsed, strict=False):
+                trial.keep_attrs(attrs)
+        return self.trials
 
     def columns(self, *, with_parts: bool, objectives: int) -> Columns:
         """Return the informing trials as columns, with or without those that fit the space partly."""
         key = (with_parts, objectives)
         if key not in self._columns:
             self._columns = {key: Columns(self.space, with_parts=with_parts, objectives=objectives)}
-        self._columns[key].extend(self.trials)
-        return self._columns[key]
+        columns = self._columns[key]
+        columns.start(len(self))
+        while columns.seen < len(self):
+            if block := self._blocks.pop(columns.seen, None):
+                columns.append_block(block, self.trial_at)
+            else:
+                columns.append(self.trial_at(columns.seen))
+        return columns
 
 
-def _order(trial: PastTrial) -> tuple[int, int]:
+def _sorted(past: Sequence[Past]) -> Sequence[Past]:
+    """Return the trials in order. They usually are."""
+    numbers = [trial.number for trial in past]
+    return past if all(map(lt, numbers, numbers[1:])) else sorted(past, key=_order)
+
+
+def _order(trial: Past) -> tuple[int, int]:
     return trial.number, trial.ordinal or 0
-
-
-_BLOCK = 512
-
-
-def _common(before: Sequence[PastTrial], after: Sequence[PastTrial]) -> int:
-    """Return how many trials at the beginning of both are equal. Comparing slices is fast for the same objects."""
-    shorter = min(len(before), len(after))
-    for start in range(0, shorter, _BLOCK):
-        end = min(start + _BLOCK, shorter)
-        if list(before[start:end]) != list(after[start:end]):
-            return next(n for n in range(start, end) if before[n] != after[n])
-    return shorter
-
-
-def _fitting(space: Space, past: PastTrial) -> tuple[dict, bool]:
-    """Return the raw values of the parameters that fit, and whether all of the trial's parameters do."""
-    if space.fits(past.raw) and space.key(space.shown(past.raw)) == past.key:
-        return past.raw, True
-    ran = json.loads(past.key)
-    fitting = {}
-    for parameter in space.parameters:
-        if parameter.name not in ran:
-            continue
-        raw, shown = past.raw.get(parameter.name, NOT_IN_SPACE), ran[parameter.name]
-        if not parameter.fits(raw) or identity(parameter.shown(raw)) != identity(shown):
-            raw = parameter.to_raw(shown)
-        if raw is not NOT_IN_SPACE:
-            fitting[parameter.name] = raw
-    return fitting, len(fitting) == len(space.parameters) == len(ran)
 
 
 # The fitted past of each experiment by cache key; least recently used entries are evicted first.
@@ -157,7 +180,7 @@ _cache_lock = Lock()
 
 
 @contextmanager
-def fitted_past(space: Space, past: Sequence[PastTrial], cache_key: str | None) -> Iterator[FittedPast]:
+def fitted_past(space: Space, past: Sequence[Past], cache_key: str | None) -> Iterator[FittedPast]:
     """Fit the past trials to the space; with a `cache_key`, reuse the results of earlier calls. Trials that
     are appended within the block are dropped at its end."""
     fitted = None
@@ -167,11 +190,12 @@ def fitted_past(space: Space, past: Sequence[PastTrial], cache_key: str | None) 
     if fitted is None or fitted.space != space:
         fitted = FittedPast(space)
     fitted.update(past)
-    count = len(fitted.trials)
+    count = len(fitted)
     try:
         yield fitted
     finally:
         fitted.truncate(count)
+        fitted.forget_blocks()
         if cache_key is not None:
             _keep(cache_key, fitted)
 
@@ -180,7 +204,7 @@ def _keep(cache_key: str, fitted: FittedPast) -> None:
     with _cache_lock:
         _cache[cache_key] = fitted
         _cache.move_to_end(cache_key)
-        while len(_cache) > 1 and sum(len(cached.trials) for cached in _cache.values()) > _MAX_CACHED_TRIALS:
+        while len(_cache) > 1 and sum(map(len, _cache.values())) > _MAX_CACHED_TRIALS:
             _cache.popitem(last=False)
 
 

@@ -7,7 +7,7 @@ fit: when rounding has changed since, the shown value replaces the raw one.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from itertools import count
 from random import Random
@@ -15,7 +15,8 @@ from random import Random
 from experiments.search.space import seed_of
 
 from .columns import Columns
-from .fitted_past import FittedPast, FittedTrial
+from .fitted_past import FittedPast
+from .fitted_trial import FittedTrial, fit
 from .problem import Exhausted, PastTrial, Problem
 
 MAX_POINTS_CHECKED = 200_000
@@ -41,11 +42,19 @@ class History:
     def trials(self) -> list[FittedTrial]:
         return self._past.trials
 
+    def with_attrs(self) -> list[FittedTrial]:
+        """Return the trials, with the attrs of all of them parsed together."""
+        return self._past.with_attrs()
+
+    def keys(self) -> Collection[str]:
+        """Return the different keys of the trials of this experiment."""
+        return self._past.keys()
+
     @cached_property
     def informing(self) -> list[FittedTrial]:
         if not self._learns:
             return []
-        return [trial for trial in self.trials if trial.may_inform and (trial.is_whole or self._takes_parts)]
+        return [trial for trial in self.trials if (trial.is_whole or self._takes_parts) and trial.may_inform]
 
     def columns(self) -> Columns:
         """Return the informing trials as columns, cached with the past."""
@@ -90,7 +99,7 @@ class History:
         ]
 
     def add(self, proposed: PastTrial) -> None:
-        trial = FittedTrial(self.space, proposed)
+        trial = fit(self.space, proposed)
         self._past.append(trial, proposed)
         if self._learns and "informing" in self.__dict__:
             self.informing.append(trial)

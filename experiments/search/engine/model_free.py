@@ -35,9 +35,9 @@ def next_of_grid(problem: Problem, history: History, ordinal: int, arguments: di
     space = problem.space
     if space.size is not None:
         return space.point(history.next_untried(lambda step: step, max_violations=_MAX_VIOLATIONS)), {}
-    positions = (trial.past.attrs.get("grid", ("", 0)) for trial in history.trials)
+    positions = (trial.attrs.get("grid", ("", 0)) for trial in history.with_attrs())
     taken = {step for digest, step in positions if digest == space.digest}
-    keys = {trial.past.key for trial in history.trials if trial.past.number >= 0}
+    keys = history.keys()
     duplicates = violations = 0
     for step, raw in _grid(space):
         if step in taken:
@@ -67,7 +67,7 @@ def by_qmc(problem: Problem, history: History, ordinal: int, arguments: dict[str
 
     if not isinstance(space, ConstrainedSpace):
         return point(_sequence(len(axes), max(ordinal - 1, 0), 1, seed, **arguments)[0]), {}
-    positions = (trial.past.attrs.get("qmc", ("", -1)) for trial in history.trials)
+    positions = (trial.attrs.get("qmc", ("", -1)) for trial in history.with_attrs())
     first = max((step for digest, step in positions if digest == space.digest), default=-1) + 1
     for step in range(first, first + _MAX_VIOLATIONS):
         block = _sequence(len(axes), step - step % _BLOCK, _BLOCK, seed, **arguments)

@@ -19,7 +19,7 @@ from experiments.search.parameters import EDGE, Choice, LogRandint, Normal, Rand
 from experiments.search.space import Space, seed_of
 
 from .columns import to_internal
-from .fitted_past import FittedTrial
+from .fitted_trial import FittedTrial
 from .history import History
 from .problem import Problem, Suggestion
 
@@ -95,7 +95,7 @@ def _frozen_trial(trial: FittedTrial) -> Any:
         states = _optuna().trial.TrialState
         leaves = _distributions(trial.space)
         params = {_name(path): to_internal(leaves[path][0])(leaf) for path, leaf in trial.leaves.items()}
-        generation = trial.past.attrs.get("nsga")
+        generation = trial.attrs.get("nsga")
         trial.as_optuna = _optuna().trial.FrozenTrial(
             number=0,
             trial_id=0,

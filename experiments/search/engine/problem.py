@@ -1,9 +1,11 @@
 """The inputs and outputs of an algorithm: problem, past trials, proposals."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from experiments.search.parameters import canonical, identity
 from experiments.search.space import Space
 
 # The keys that algorithms use in the `attrs` of their proposals.
@@ -53,6 +55,50 @@ class PastTrial:
     attrs: dict[str, Any] = field(default_factory=dict)
     is_retried: bool = False
     further_values: tuple[float, ...] = ()
+
+    @property
+    def ran(self) -> dict[str, Any]:
+        """The values that `key` is the text of."""
+        return json.loads(self.key)
+
+
+class StoredTrial(NamedTuple):
+    """A `PastTrial` as the database stores it: its JSON documents are parsed when they are used, many at once where all
+    of them are needed. Two of them are equal if their documents are, to the letter.
+
+    `shown_text` is the document of the values that the trial ran with: the same object as `raw_text` if they are equal.
+    `attrs_text` is None if there are no attrs.
+    """
+
+    ordinal: int | None
+    number: int
+    raw_text: str
+    shown_text: str
+    state: str
+    value: float | None
+    attrs_text: str | None = None
+    is_retried: bool = False
+    further_values: tuple[float, ...] = ()
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        return json.loads(self.raw_text)
+
+    @property
+    def key(self) -> str:
+        return identity(json.loads(self.shown_text))
+
+    @property
+    def ran(self) -> dict[str, Any]:
+        """The values that `key` is the text of."""
+        return canonical(json.loads(self.shown_text))
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return {} if self.attrs_text is None else json.loads(self.attrs_text)
+
+
+Past = PastTrial | StoredTrial
 
 
 @dataclass(frozen=True)

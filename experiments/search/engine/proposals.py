@@ -8,16 +8,16 @@ from typing import Any
 from experiments.search.space import seed_of
 from experiments.search.validation import with_defaults
 
-from . import cma
+from . import cma, tried_keys
 from . import fitted_past as fitted_past_cache
 from .algorithms import ALGORITHMS, Algorithm
 from .fitted_past import FittedPast, fitted_past
 from .history import History, permutation
-from .problem import Exhausted, PastTrial, Problem, Proposal, Suggestion
+from .problem import Exhausted, Past, PastTrial, Problem, Proposal, Suggestion
 
 
 def propose(
-    problem: Problem, past: Sequence[PastTrial], ordinals: Sequence[int], *, cache_key: str | None = None
+    problem: Problem, past: Sequence[Past], ordinals: Sequence[int], *, cache_key: str | None = None
 ) -> list[Proposal]:
     """Return proposals for one new trial per ordinal, in order; the same inputs give the same proposals.
 
@@ -82,10 +82,10 @@ def _allowed_suggestion(
 
 def needs_past(problem: Problem) -> bool:
     """Return whether proposals depend on past trials. In a finite space all do: no point is proposed twice."""
-    return ALGORITHMS[problem.algorithm].uses_past or problem.space.size is not None
+    return problem.space.size is not None or ALGORITHMS[problem.algorithm].uses_past(problem.space)
 
 
-def is_exhausted(problem: Problem, past: Sequence[PastTrial], *, cache_key: str | None = None) -> bool:
+def is_exhausted(problem: Problem, past: Sequence[Past], *, cache_key: str | None = None) -> bool:
     """Return whether past trials have tried every point of a finite space. False where its points are not counted."""
     if problem.space.size is None:
         return False
@@ -98,13 +98,13 @@ def learns_from_results(algorithm: str) -> bool:
     return algorithm in ALGORITHMS and ALGORITHMS[algorithm].start_up is not None
 
 
-def count_informing(problem: Problem, past: Sequence[PastTrial]) -> int:
+def count_informing(problem: Problem, past: Sequence[Past]) -> int:
     """Return how many finished trials inform the next proposal: 0 for an algorithm that does not learn."""
     with fitted_past(problem.space, past, None) as fitted:
         return len(_history(problem, fitted).best_first())
 
 
-def count_outside(problem: Problem, past: Sequence[PastTrial]) -> int:
+def count_outside(problem: Problem, past: Sequence[Past]) -> int:
     """Return how many finished trials do not fit the search space completely."""
     with fitted_past(problem.space, past, None) as fitted:
         return sum(trial.is_done and not trial.is_whole for trial in fitted.trials)
@@ -114,6 +114,7 @@ def clear_caches() -> None:
     """Drop the caches of this process, so that it is in the state of a new one."""
     fitted_past_cache.clear_cache()
     cma.clear_cache()
+    tried_keys.clear_cache()
 
 
 def _history(problem: Problem, fitted: FittedPast) -> History:
