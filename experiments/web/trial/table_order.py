@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db.models import Exists, F, FilteredRelation, OrderBy, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import NullIf
 
-from experiments.models import Experiment, MetricValue, Trial, TrialParameter
+from experiments.models import Experiment, MetricValue, Trial, TrialParameter, status
 
 from .columns import METRIC, PARAMETER
 
@@ -71,7 +71,9 @@ class Order:
         if self.key == "number":
             return [trials.order_by(self.sort)]
         if self.key == "state":
-            return [trials.order_by(self._directed("state"), NEWEST)]
+            # No index has states in one direction and numbers in the other.
+            states = sorted(status.TRIAL_STATES, reverse=self.falls)
+            return [trials.filter(state=state).order_by(NEWEST) for state in states]
         if relation := self._relation():
             rows, name, columns = relation
             with_row = trials if of is None or condition is None else Trial.objects.filter(condition)

@@ -22,7 +22,7 @@ from experiments.web.ui.query_checks import note_fault
 from experiments.web.ui.requests import SignedInRequest
 
 from . import columns
-from .table_order import SORTS, Order
+from .table_order import NEWEST, SORTS, Order
 
 EXACT_TO = 10_000  # trials that a filter selects; more are not counted exactly
 LONGEST_KEY = 40  # of a group of failures
@@ -143,6 +143,8 @@ class TrialQuery:
         if self.state:
             condition &= Q(state=self.state)
         rows = self.experiment.trials.filter(condition)
+        if self.order.key == "state" and self.state:
+            return [rows.order_by(NEWEST)]
         parts = self.order.parts(rows, of=self.experiment, condition=condition)
         if self.order.key == "value" and self.state:
             # Only succeeded trials have a result, and they have no other value.

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from experiments.models import Experiment, Failure, Outcome, Point, Queue, Trial, Worker
+from experiments.scheduler.estimate import estimates
 from experiments.web.experiment.charts import best_steps
 from tests.people import as_, end_all, look_at
 from tests.web.trial.test_table import many
@@ -363,3 +364,30 @@ def test_strangers_and_nobody(draft, dave):
     experiment = draft()
     assert as_(dave).get(url_of(experiment)).status_code == 404
     assert Client().get(url_of(experiment))["Location"] == f"{reverse('sign-in')}?next={url_of(experiment)}"
+
+
+def test_readers_share_the_estimated_end_until_it_may_differ(running, alice, bob, monkeypatch):
+    """Simulating the end takes half of the page; a changed budget counts at once."""
+    experiment = running(max_trials=10)
+    experiment.trials.filter(state="running").first().settle(Outcome(value=0.5, exit_code=0))
+    simulated = []
+
+    def counted(*arguments, **options):
+        simulated.append(1)
+        return estimates(*arguments, **options)
+
+    monkeypatch.setattr("experiments.web.experiment.overview.estimates", counted)
+    monkeypatch.setattr("experiments.web.ui.fragments.minute", lambda: 1)
+    url = reverse("experiment", args=["lab", experiment.public_id])
+    assert "Ends" in as_(alice).get(url).content.decode()
+    as_(bob).get(url)
+    assert len(simulated) == 1
+    Worker.objects.update(slots=1)
+    as_(bob).get(url)
+    assert len(simulated) == 2
+    experiment.describe(by=alice, name="renamed")  # as each trial that ends, while there are few
+    as_(bob).get(url)
+    assert len(simulated) == 3
+    monkeypatch.setattr("experiments.web.ui.fragments.minute", lambda: 2)
+    as_(alice).get(url)
+    assert len(simulated) == 4

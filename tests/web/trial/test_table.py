@@ -407,7 +407,7 @@ def test_the_first_of_very_many_matches_are_looked_up_by_trial(hundred, bob, mon
 
 
 @pytest.mark.parametrize(
-    "sort", ["value", "-value", "duration", "-started", "p.lr", "-p.layers", "m.f1", "state"]
+    "sort", ["value", "-value", "duration", "-started", "p.lr", "-p.layers", "m.f1", "state", "-state"]
 )
 def test_a_large_table_is_read_in_parts_and_sorts_alike(hundred, bob, monkeypatch, sort):
     """TD-X7: what has no value comes last, from page to page, forward and from the end."""
