@@ -8,19 +8,32 @@ execute wrapper or Django's query log), Django's cursors execute them.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.backends.sqlite3.base import FORMAT_QMARK_REGEX
 
-ON_REQUEST = 2**31  # psycopg's `prepare_threshold`: only statements executed with `prepare=True`
+if TYPE_CHECKING:
+    from experiments.models import postgres
 
-# For each of psycopg's connections, whether statements that are prepared on it stay available to it.
-_keeps_statements: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+ON_REQUEST = 2**31  # psycopg's `prepare_threshold`, which marks connections with `preparing`
+
+# For each of psycopg's connections, its session; None: prepared statements would not stay available.
+_sessions: weakref.WeakKeyDictionary[Any, postgres.Session | None] = weakref.WeakKeyDictionary()
+
+
+class _Collecting(threading.local):
+    """The session that collects the statements of this thread."""
+
+    session: postgres.Session | None = None
+
+
+_collecting = _Collecting()
 
 
 def preparing(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,29 +51,54 @@ def prepare_here() -> None:
 
 
 @contextmanager
-def pipelined() -> Iterator[None]:
-    """Within the block, wait for results only where they are read: on PostgreSQL, what is executed until then goes to
-    the server in one message. The number of rows that `update` returns is not known within it: use `ask_update`."""
-    if connection.vendor != "postgresql":
-        yield
-        return
-    connection.ensure_connection()
-    _preparing_connection()  # may query the server, which would flush the pipeline early
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        yield
+def pipelined_transaction() -> Iterator[None]:
+    """A transaction that waits for results only where they are read: on PostgreSQL, what is executed until then goes to
+    the server in one message, and the last one also commits."""
+    with transaction.atomic():
+        database = _preparing_connection()
+        if database:
+            yield from _collected(_session(database), database)
+        elif connection.vendor == "postgresql":
+            with connection.wrap_database_errors, connection.connection.pipeline():
+                yield
+        else:
+            yield
+
+
+def _collected(session: postgres.Session, database: Any) -> Iterator[None]:
+    assert not _collecting.session, "a statement within would belong to either"
+    is_outermost = not database.savepoint_ids
+    session.collect()
+    _collecting.session = session
+    try:
+        with database.execute_wrapper(_flush_before):
+            yield
+            with database.wrap_database_errors:
+                session.flush(commits=is_outermost and not database.needs_rollback)
+    finally:
+        _collecting.session = None
+        session.discard()
+
+
+def _flush_before(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    """Send the collected statements before one of Django's cursors."""
+    if session := _collecting.session:
+        with connection.wrap_database_errors:
+            session.flush()
+    return execute(sql, params, many, context)
 
 
 def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tuple[Any, bool]:
-    """Execute a statement. Return its cursor, and whether the database is SQLite. `is_repeated`: the same text will
-    be executed again with other values, so that preparing it pays."""
+    """Execute a statement. Return its cursor, or what has its `fetchall` and `rowcount`, and whether the database is
+    SQLite. `is_repeated`: the same text will be executed again with other values, so that preparing it pays."""
+    if session := _collecting.session:
+        return session.request(sql, values, is_repeated=is_repeated), False
     if raw := _sqlite_connection():
         with raw.wrap_database_errors:
             return raw.connection.execute(_with_question_marks(sql), values), True
     if raw := _preparing_connection():
-        cursor = _cursor(raw.connection)
         with raw.wrap_database_errors:
-            cursor.execute(sql, values, prepare=is_repeated)
-        return cursor, False
+            return _session(raw).request(sql, values, is_repeated=is_repeated), False
     cursor = connection.cursor()
     cursor.execute(sql, values)
     return cursor, connection.vendor == "sqlite"
@@ -68,12 +106,14 @@ def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tup
 
 def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Execute a statement once for each row of values."""
-    if raw := _sqlite_connection():
+    if session := _collecting.session:
+        session.request_many(sql, rows)
+    elif raw := _sqlite_connection():
         with raw.wrap_database_errors:
             raw.connection.executemany(_with_question_marks(sql), rows)
     elif raw := _preparing_connection():
         with raw.wrap_database_errors:
-            _cursor(raw.connection).executemany(sql, rows)
+            _session(raw).request_many(sql, rows)
     else:
         with connection.cursor() as cursor:
             cursor.executemany(sql, rows)
@@ -100,7 +140,9 @@ def literal(value: Any) -> str:
 def _open(vendor: str) -> Any:
     """Return Django's open connection if its driver may be used directly; None if it may not, or is not `vendor`'s."""
     database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor != vendor or database.execute_wrappers or database.queries_logged:
+    if database.vendor != vendor or database.queries_logged:
+        return None
+    if database.execute_wrappers and database.execute_wrappers != [_flush_before]:
         return None
     if database.connection is None:
         database.ensure_connection()
@@ -123,31 +165,26 @@ def _preparing_connection() -> Any:
         return None
     if not (database := _open("postgresql")):
         return None
-    keeps = _keeps_statements.get(database.connection)
-    if keeps is None:
-        keeps = _keeps_statements[database.connection] = _keeps_them(database.connection)
-    return database if keeps else None
+    if database.connection not in _sessions:
+        _sessions[database.connection] = _session_of(database.connection)
+    return database if _sessions[database.connection] else None
 
 
-def _keeps_them(raw: Any) -> bool:
-    """Return whether this connection leads to the server itself. Behind PgBouncer, each transaction may reach another
-    server process, and the connection reports a process ID of PgBouncer's own."""
+def _session(database: Any) -> postgres.Session:
+    session = _sessions[database.connection]
+    assert session, "`_preparing_connection` has returned it"
+    return session
+
+
+def _session_of(raw: Any) -> postgres.Session | None:
+    """Return the session of a connection that leads to the server itself. Behind PgBouncer, each transaction may reach
+    another server process, and the connection reports a process ID of PgBouncer's own."""
     from psycopg import Cursor
-    from psycopg.types.numeric import Int8Dumper
+
+    from experiments.models import postgres
 
     ((pid,),) = Cursor(raw).execute("SELECT pg_backend_pid()", prepare=False).fetchall()
-    if pid != raw.info.backend_pid:
-        return False
-    # By default, psycopg gives each number the smallest type that holds it, and each combination of types is a
-    # statement of its own.
-    raw.adapters.register_dumper(int, Int8Dumper)
-    return True
-
-
-def _cursor(raw: Any) -> Any:
-    from psycopg import Cursor
-
-    return Cursor(raw)
+    return postgres.Session(raw) if pid == raw.info.backend_pid else None
 
 
 @lru_cache

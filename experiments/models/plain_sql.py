@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import DEFAULT_DB_ALIAS, DataError, connection, connections, models
 from django.db.models.base import ModelState
 
 from experiments.models import driver
@@ -42,7 +42,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 class Answer:
-    """The pending rows of an executed statement. Within `pipelined`, reading them waits for the server."""
+    """The pending rows of an executed statement. Within `pipelined_transaction`, reading them waits for the server."""
 
     def __init__(self, sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> None:
         self._cursor, is_sqlite = driver.execute(sql, values, is_repeated=is_repeated)
@@ -65,19 +65,43 @@ def read_rows(values: models.QuerySet) -> list[tuple]:
     return Answer(sql, parameters, is_repeated=False).rows()
 
 
-def ask_insert(model: type[Row], **values: Any) -> tuple[Row, Answer]:
-    """Insert a new row of these columns; the others get their defaults. Return it, and the answer with its key.
-    Database defaults and signals are not used."""
-    names = _insertable(model)
+def ask_keys(model: type[models.Model], count: int) -> Answer | None:
+    """Reserve keys for new rows of a model with a sequence. None: the database has none."""
+    if connections[DEFAULT_DB_ALIAS].vendor != "postgresql" or not count:
+        return None
+    # The name is part of the statement: looking it up takes as long as counting up.
+    return Answer(f"SELECT nextval('{_sequence(model)}') FROM generate_series(1, %s)", [count])  # noqa: S608
+
+
+@lru_cache
+def _sequence(model: type[models.Model]) -> str:
+    find = "SELECT pg_get_serial_sequence(%s, %s)"
+    names = [_quoted(model._meta.db_table), _key(model).column]
+    ((name,),) = Answer(find, names, is_repeated=False).rows()
+    return str(name)
+
+
+def insert(model: type[Row], key: int | None = None, **values: Any) -> Row:
+    """Insert a new row of these columns; the others get their defaults. Return it. Its `key` was reserved before;
+    without one, wait for the one that the database chooses. Database defaults and signals are not used."""
+    names, column = _insertable(model), _key(model)
     row, written = _new(model, values)
-    sql = f"{_insert_sql(model, names)} RETURNING {_quoted(_key(model).column)}"
-    return model.from_db(DEFAULT_DB_ALIAS, names, row), Answer(sql, written)
+    if key is None:
+        sql = f"{_insert_sql(model, names)} RETURNING {_quoted(column.column)}"
+        ((key,),) = Answer(sql, written).rows()
+    else:
+        driver.execute(_insert_sql(model, (column.attname, *names)), [key, *written])
+    return model.from_db(DEFAULT_DB_ALIAS, (column.attname, *names), [key, *row])
 
 
-def ask_update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> Answer:
-    """Update as `update` does. The answer has a row for each one that was updated."""
+def require_update(model: type[models.Model], where: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Update as `update` does, if this changes a row. Else raise DataError; within `pipelined_transaction` when the
+    statement is sent, and the transaction is rolled back."""
     sql, values = _update(model, where, changes)
-    return Answer(f"{sql} RETURNING {_quoted(_key(model).column)}", values)
+    if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+        driver.execute(f"WITH done AS ({sql} RETURNING 1) SELECT 1 / count(*) FROM done", values)
+    elif not driver.execute(sql, values)[0].rowcount:
+        raise DataError("no such row")
 
 
 def insert_values(model: type[models.Model], **values: Any) -> None:
@@ -240,7 +264,11 @@ class RowStatement(Statement, Generic[Row]):
 
     def object(self, **values: Any) -> Row | None:
         """Return the first row as an object, None if there is none."""
-        rows = self.rows(**values)
+        return self.row(self.ask(**values))
+
+    def row(self, answer: Answer) -> Row | None:
+        """Return the first row of an answer to `ask`."""
+        rows = answer.rows()
         return self._object(rows[0]) if rows else None
 
     def _object(self, values: Sequence[Any]) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import transaction
+from django.db import DataError
 
 from experiments.models import Experiment, Overtaken, driver
 from experiments.search.engine import Proposal
@@ -16,18 +16,18 @@ def store(experiment: Experiment, proposals: Sequence[Proposal]) -> bool:
     if this is not the common case. Raise `Overtaken` if others were proposed since the experiment was read."""
     last_ordinal = experiment.last_ordinal
     try:
-        with transaction.atomic(), driver.pipelined():
+        with driver.pipelined_transaction():
             locked = PlainTransaction(experiment, experiment.revision)
-            locked.lock()
+            locked.lock(new_trials=min(len(proposals), experiment.concurrency))
             if experiment.last_ordinal != last_ordinal:
                 raise Overtaken("the proposals were changed concurrently")
             if proposals:
                 experiment.last_ordinal = proposals[-1].ordinal
-            locked.enqueue_trials(proposals)
+            trials, _ = locked.enqueue_trials(proposals)
+            locked.insert_trials(trials)
             experiment.version += 1
             locked.write()
             experiment.announce()
-            locked.check_fences()
-    except Unusual:
+    except (Unusual, DataError):
         return False
     return True

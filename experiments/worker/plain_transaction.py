@@ -6,9 +6,10 @@ under the same settings; see docs/decisions/0011. In all other cases it raises `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from experiments import database_clock
 from experiments.models import (
@@ -83,17 +84,20 @@ _queue = plain_sql.RowStatement(Queue, lambda pk: Queue.objects.filter(pk=pk).or
 
 
 @lru_cache
-def _first_suggestions(count: int) -> plain_sql.Statement:
+def _suggestions(count: int, *names: str) -> plain_sql.Statement:
     return plain_sql.Statement(
         lambda experiment, revision: (
             Suggestion.objects.filter(experiment=experiment, revision=revision)
             .order_by("ordinal")
-            .values_list("pk", "ordinal", "params", "raw", "attrs")[:count]
+            .values_list(*names)[:count]
         ),
         experiment=_KEY,
         revision=_OTHER_KEY,
     )
 
+
+WHOLE = "pk", "ordinal", "params", "raw", "attrs"  # what is read of a suggestion that becomes a trial
+FEW = 2  # suggestions that are read whole with the lock: one settled trial frees one slot
 
 _ticking_since = Experiment._meta.get_field("ticking_since")
 _read = Suggestion._meta.get_field("params").to_python  # JSON
@@ -111,6 +115,9 @@ def read_experiment(pk: int) -> Experiment | None:
     return experiment
 
 
+NewTrial = dict[str, Any]  # columns of a trial that is not inserted yet
+
+
 class Unusual(Exception):
     """A case that only the models' ordinary methods handle. Raising it rolls the transaction back."""
 
@@ -121,17 +128,19 @@ class PlainTransaction:
     def __init__(self, experiment: Experiment, revision: Revision) -> None:
         self.experiment, self.revision, self.settings = experiment, revision, revision.settings
         self.now: datetime
-        self.fences: list[plain_sql.Answer] = []  # of updates that must have changed a row
+        self._keys: plain_sql.Answer | None = None
+        self._reserved: list[int] | None = None
 
-    def lock(self) -> None:
+    def lock(self, *, new_trials: int = 1) -> None:
         """Lock and read the experiment, and check that it continues under the same settings. Send the queries
-        that need the lock at the same time. Raise `Unusual`."""
+        that need the lock at the same time. `new_trials`: how many are probably enqueued. Raise `Unusual`."""
         experiment, count = self.experiment, self.settings.concurrency
+        keys = {"experiment": experiment.pk, "revision": self.revision.pk}
         locked = _locked.ask(pk=experiment.pk)
         # Only as many as needed to decide whether the conductor has work.
-        self._suggestions = _first_suggestions(2 * count).ask(
-            experiment=experiment.pk, revision=self.revision.pk
-        )
+        self._left = _suggestions(2 * count, "pk").ask(**keys)
+        self._first = _suggestions(FEW, *WHOLE).ask(**keys)
+        self._keys = plain_sql.ask_keys(Trial, new_trials)
         self.ask_more()
         rows = locked.rows()
         self.now = database_clock.now()
@@ -157,14 +166,10 @@ class PlainTransaction:
     def ask_more(self) -> None:
         """Send further queries that need the lock, in the same message to the database."""
 
-    def check_fences(self) -> None:
-        """Roll back if another process was faster. Call it last, before the commit."""
-        if not all(fence.rows() for fence in self.fences):
-            raise Unusual
-
     def write(self, **more: object) -> None:
+        """Write the experiment's columns; call it once, last. If its row is gone, nothing is stored."""
         changes = {name: getattr(self.experiment, name) for name in WRITTEN} | more
-        plain_sql.update(Experiment, {"id": self.experiment.pk}, {"updated_at": self.now} | changes)
+        plain_sql.require_update(Experiment, {"id": self.experiment.pk}, {"updated_at": self.now} | changes)
 
     def note(self, trial: Trial, state: str, *, before: str, why: str = "") -> None:
         plain_sql.insert_values(
@@ -178,35 +183,49 @@ class PlainTransaction:
             details={"failure": ""},
         )
 
-    def enqueue_trials(
-        self, proposals: Sequence[Proposal] = (), *, meanwhile: Callable[[], object] = lambda: None
-    ) -> tuple[list[Trial], int]:
-        """Turn suggestions, and then new `proposals`, into waiting trials as `Experiment.enqueue_trials` does;
-        remaining proposals become suggestions. `meanwhile` is called before the keys of the trials are read. Return the
-        trials, and the number of remaining suggestions, up to one per slot."""
+    def enqueue_trials(self, proposals: Sequence[Proposal] = ()) -> tuple[list[NewTrial], int]:
+        """Turn suggestions, and then new `proposals`, into waiting trials as `Experiment.enqueue_trials` does, but do
+        not insert these yet; remaining proposals become suggestions. Return the trials, and the number of remaining
+        suggestions, up to one per slot."""
         experiment = self.experiment
         free = 0 if experiment.why_no_more() else max(0, experiment.concurrency - experiment.active_count)
         if experiment.budget_left is not None:
             free = min(free, experiment.budget_left)
-        suggestions = self._suggestions.rows()
-        taken, before = suggestions[:free], experiment.proposed_count
+        before, ready = experiment.proposed_count, len(self._left.rows())
+        suggestions = self._first.rows()
+        if free > len(suggestions) < ready:
+            keys = {"experiment": experiment.pk, "revision": self.revision.pk}
+            suggestions = _suggestions(2 * self.settings.concurrency, *WHOLE).rows(**keys)
+        taken = suggestions[:free]
         at_once = proposals[: free - len(taken)]
         trials = [self._wait(ordinal, *map(_read, texts)) for _, ordinal, *texts in taken]
         trials += [self._wait(each.ordinal, each.shown, each.raw, each.attrs) for each in at_once]
         for pk, *_ in taken:
             plain_sql.delete(Suggestion, {"id": pk})
         self._suggest(proposals[len(at_once) :])
-        meanwhile()
-        for trial, key in trials:
-            ((trial.pk,),) = key.rows()
-            plain_sql.insert_all(
-                TrialParameter.of(trial, name, value)
-                for name, value in flat(trial.params).items()
-                if len(name) <= MAX_COLUMN
-            )
         experiment.proposed_count += len(trials)
         Occurrence.of_budget(experiment, before=before)
-        return [trial for trial, _ in trials], len(suggestions) - len(taken)
+        return trials, ready - len(taken)
+
+    def insert_trials(self, trials: Sequence[NewTrial]) -> list[Trial]:
+        """Insert what `enqueue_trials` has returned."""
+        return [self._insert(trial, self._next_key()) for trial in trials]
+
+    def _next_key(self) -> int | None:
+        """Return a key that was reserved for a new trial. None: the database chooses it."""
+        if self._reserved is None:
+            self._reserved = [key for (key,) in self._keys.rows()] if self._keys else []
+        return self._reserved.pop(0) if self._reserved else None
+
+    def _insert(self, values: NewTrial, key: int | None) -> Trial:
+        trial = plain_sql.insert(Trial, key, **values)
+        trial.experiment, trial.revision = self.experiment, self.revision
+        plain_sql.insert_all(
+            TrialParameter.of(trial, name, value)
+            for name, value in flat(trial.params).items()
+            if len(name) <= MAX_COLUMN
+        )
+        return trial
 
     def _suggest(self, proposals: Sequence[Proposal]) -> None:
         plain_sql.insert_all(
@@ -221,22 +240,18 @@ class PlainTransaction:
             for proposal in proposals
         )
 
-    def _wait(self, ordinal: int, params: dict, raw: dict, attrs: dict) -> tuple[Trial, plain_sql.Answer]:
-        """Insert a waiting trial. Return the pending answer with its key."""
+    def _wait(self, ordinal: int, params: dict, raw: dict, attrs: dict) -> NewTrial:
         experiment = self.experiment
         experiment.last_number += 1
         experiment.waiting_count += 1
-        trial, key = plain_sql.ask_insert(
-            Trial,
-            experiment_id=experiment.pk,
-            revision_id=self.revision.pk,
-            number=experiment.last_number,
-            ordinal=ordinal,
-            params=params,
-            raw=raw,
-            sampler_attrs=attrs,
-            created_at=self.now,
-            values_digest=digest(params, self.settings.run_command),
-        )
-        trial.experiment, trial.revision = experiment, self.revision
-        return trial, key
+        return {
+            "experiment_id": experiment.pk,
+            "revision_id": self.revision.pk,
+            "number": experiment.last_number,
+            "ordinal": ordinal,
+            "params": params,
+            "raw": raw,
+            "sampler_attrs": attrs,
+            "created_at": self.now,
+            "values_digest": digest(params, self.settings.run_command),
+        }

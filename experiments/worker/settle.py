@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import transaction
+from django.db import DataError
 
 from experiments import database_clock, dispatch
 from experiments.models import (
@@ -36,28 +36,34 @@ from experiments.models import (
     plain_sql,
 )
 from experiments.worker.output.reports import Batch
-from experiments.worker.plain_transaction import PlainTransaction, Unusual, read_experiment
+from experiments.worker.plain_transaction import NewTrial, PlainTransaction, Unusual, read_experiment
 
-_KEY, _OTHER_KEY, _COUNT = -1_000_000_007, -1_000_000_009, -1_000_000_011
+_KEY, _OTHER_KEY, _COUNT, _ENDING_IN = -1_000_000_007, -1_000_000_009, -1_000_000_011, -1_000_000_013
+_NONE = -1  # no key
 _BOOT = uuid.UUID(int=1_000_000_007)
 _NOW = datetime(1707, 1, 7, tzinfo=UTC)
 
 _trace = plain_sql.Statement(lambda pk: Experiment.objects.filter(pk=pk).values_list("trace"), pk=_KEY)
 
 
-_waiting = plain_sql.Statement(
-    lambda experiment: (
-        Trial.objects.filter(experiment=experiment, state=TrialState.WAITING)
-        .order_by("number")
-        .values_list("pk", "revision")[:1]
+_held = plain_sql.Statement(
+    lambda pk, boot: (
+        Trial.objects.filter(pk=pk, state=TrialState.RUNNING, boot=boot).order_by().values_list("pk")
     ),
+    pk=_KEY,
+    boot=_BOOT,
+)
+_waiting = plain_sql.RowStatement(
+    Trial,
+    lambda experiment: Trial.objects.filter(experiment=experiment, state=TrialState.WAITING).order_by(
+        "number"
+    )[:1],
     experiment=_KEY,
 )
-_trial = plain_sql.RowStatement(Trial, lambda pk: Trial.objects.filter(pk=pk).order_by(), pk=_KEY)
 # The experiment that is next in a queue, as in `Trial.take`.
 _next = plain_sql.Statement(
-    lambda queue, gpus, cores, memory_mib, now: (
-        Experiment.objects.claimable(free=Amount(gpus, cores, memory_mib), now=now)
+    lambda queue, gpus, cores, memory_mib, now, ending_in: (
+        Experiment.objects.claimable(free=Amount(gpus, cores, memory_mib), now=now, ending_in=ending_in)
         .filter(queue__name=queue)
         .values_list("pk", "queue__slots_per_person")[:1]
     ),
@@ -66,6 +72,7 @@ _next = plain_sql.Statement(
     cores=_OTHER_KEY,
     memory_mib=_COUNT,
     now=_NOW,
+    ending_in=_ENDING_IN,
 )
 _serving = plain_sql.Statement(
     lambda pk, boot: Worker.objects.serving().filter(pk=pk, boot=boot).values_list("pk"), pk=_KEY, boot=_BOOT
@@ -87,14 +94,24 @@ class Claimant:
     def next_experiment(self) -> int | None:
         """Return the key of the first claimable experiment in the first queue that has one, None if there is none.
         Raise `Unusual` where its claim needs the lock of the queue, because of the fair share of a person."""
-        for name in self.queues:
-            for pk, per_person in _next.rows(
-                queue=name, now=database_clock.now(), **self.free.amount._asdict()
-            ):
-                if per_person is not None:
-                    raise Unusual
-                return int(pk)
-        return None
+        return _first(self._ask(name) for name in self.queues)
+
+    def ask_next(self, *, ending_in: int) -> list[plain_sql.Answer]:
+        """Ask for the same, for `_first`, as if a trial of this experiment had ended and another one were waiting."""
+        return [self._ask(name, ending_in) for name in self.queues]
+
+    def _ask(self, queue: str, ending_in: int = _NONE) -> plain_sql.Answer:
+        free = self.free.amount._asdict()
+        return _next.ask(queue=queue, now=database_clock.now(), ending_in=ending_in, **free)
+
+
+def _first(answers: Iterable[plain_sql.Answer]) -> int | None:
+    for answer in answers:
+        for pk, per_person in answer.rows():
+            if per_person is not None:
+                raise Unusual
+            return int(pk)
+    return None
 
 
 @dataclass(frozen=True)
@@ -123,9 +140,9 @@ def settle_and_claim(
     ):
         return None
     try:
-        with transaction.atomic(), driver.pipelined():
+        with driver.pipelined_transaction():
             following = _Settlement(trial, outcome, value, last_batch, claimant).settle()
-    except Unusual:
+    except (Unusual, DataError):
         return None
     return Settled(following)
 
@@ -139,9 +156,9 @@ def claim(claimant: Claimant) -> Trial | None:
         experiment = read_experiment(pk)
         if experiment is None or experiment.state != ExperimentState.RUNNING:
             raise Unusual
-        with transaction.atomic(), driver.pipelined():
+        with driver.pipelined_transaction():
             return _Claim(experiment, experiment.revision, claimant).run(claimant)
-    except Unusual:
+    except (Unusual, DataError):
         return Trial.take(claimant.worker, list(claimant.queues), free=claimant.free)
 
 
@@ -151,38 +168,40 @@ class _Claim(PlainTransaction):
     def __init__(self, experiment: Experiment, revision: Revision, claimant: Claimant | None) -> None:
         super().__init__(experiment, revision)
         self.claimant = claimant
+        self.ending_in = _NONE
 
     def run(self, claimant: Claimant) -> Trial:
-        self.lock()
+        self.lock(new_trials=0)
         self.experiment.version += 1
         trial = self.claim(claimant, [])
         if trial is None:
             raise Unusual
-        self.check_fences()
+        self.write()
         self.experiment.announce()  # the next one, to another slot
         return trial
 
     def ask_more(self) -> None:
-        if self.claimant:
-            worker = self.claimant.worker
+        claimant = self.claimant
+        if claimant and not any(Amount.needed_by(self.settings)):
+            worker = claimant.worker
             self._serving = _serving.ask(pk=worker.pk, boot=worker.boot)
             self._limits = _limits.ask(workspace=self.experiment.workspace_id)
+            self._waiting = _waiting.ask(experiment=self.experiment.pk)
+            self._next = claimant.ask_next(ending_in=self.ending_in)
 
-    def claim(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
+    def claim(self, claimant: Claimant, enqueued: list[NewTrial]) -> Trial | None:
         """Claim the next trial as `Trial.take` does, if it is one of this experiment with the same settings. None:
-        there is none, or only the ordinary claim can take it."""
+        there is none, or only the ordinary claim can take it. One that was `enqueued` is removed from there."""
         experiment, worker = self.experiment, claimant.worker
-        if any(Amount.needed_by(self.settings)) or claimant.next_experiment() != experiment.pk:
+        if (
+            any(Amount.needed_by(self.settings))
+            or not experiment.waiting_count
+            or experiment.alive_count >= experiment.concurrency
+            or _first(self._next) != experiment.pk
+            or not self._serving.rows()
+            or self._limits.rows()
+        ):
             return None
-        if not self._serving.rows() or self._limits.rows():
-            return None
-        if enqueued and experiment.waiting_count == len(enqueued):
-            pk = enqueued[0].pk
-        else:
-            waiting = _waiting.rows(experiment=experiment.pk)
-            if not waiting or waiting[0][1] != self.revision.pk:
-                return None
-            pk = waiting[0][0]
         changes = {
             "state": TrialState.RUNNING,
             "detail": "",
@@ -194,22 +213,22 @@ class _Claim(PlainTransaction):
             "cores": [],
             "memory_mib": None,
         }
-        self.fences.append(plain_sql.ask_update(Trial, {"id": pk, "state": TrialState.WAITING}, changes))
-        trial = next((trial for trial in enqueued if trial.pk == pk), None) or _read(pk)
-        for name, value in changes.items():
-            setattr(trial, name, value)
-        trial.experiment, trial.revision, trial.worker = experiment, self.revision, worker
+        if experiment.waiting_count == len(enqueued):
+            trial, *_ = self.insert_trials([enqueued.pop(0) | changes])
+        else:
+            waiting = _waiting.row(self._waiting)
+            if waiting is None or waiting.revision_id != self.revision.pk:
+                return None
+            trial = waiting
+            plain_sql.require_update(Trial, {"id": trial.pk, "state": TrialState.WAITING}, changes)
+            for name, value in changes.items():
+                setattr(trial, name, value)
+            trial.experiment, trial.revision = experiment, self.revision
+        trial.worker = worker
         experiment.waiting_count -= 1
         experiment.running_count += 1
         self.note(trial, TrialState.RUNNING, before=TrialState.WAITING, why=f"worker {worker}")
-        self.write()
         return trial
-
-
-def _read(pk: int) -> Trial:
-    trial = _trial.object(pk=pk)
-    assert trial, "it was claimed in this transaction"
-    return trial
 
 
 class _Settlement(_Claim):
@@ -224,14 +243,17 @@ class _Settlement(_Claim):
         claimant: Claimant | None,
     ) -> None:
         super().__init__(trial.experiment, trial.revision, claimant)
+        self.ending_in = trial.experiment_id
         self.trial, self.outcome, self.value, self.last_batch = trial, outcome, value, last_batch
 
     def settle(self) -> Trial | None:
         self.lock()
-        self._store_rest()
+        if not self._held.rows():
+            raise Unusual
         self._end_trial()
         best = self._learn()
-        enqueued, ready = self.enqueue_trials(meanwhile=lambda: MetricValue.keep(self.trial))
+        enqueued, ready = self.enqueue_trials()
+        MetricValue.keep(self.trial, self._numbers)
         experiment = self.experiment
         owes_look = (
             not experiment.active_count
@@ -240,15 +262,21 @@ class _Settlement(_Claim):
         )
         experiment.wake += owes_look
         experiment.version += 1
-        self.write(**best)
         following = self._claim_if_common(self.claimant, enqueued) if self.claimant else None
-        self.check_fences()
+        self.insert_trials(enqueued)
+        self.write(**best)
         if owes_look:
             dispatch.experiment(experiment.pk)
         experiment.announce()
         return following
 
-    def _claim_if_common(self, claimant: Claimant, enqueued: Sequence[Trial]) -> Trial | None:
+    def ask_more(self) -> None:
+        super().ask_more()
+        self._held = _held.ask(pk=self.trial.pk, boot=self.trial.boot)
+        self._store_rest()
+        self._numbers = MetricValue.ask_numbers(self.trial)
+
+    def _claim_if_common(self, claimant: Claimant, enqueued: list[NewTrial]) -> Trial | None:
         try:
             return self.claim(claimant, enqueued)
         except Unusual:  # raised before anything of the claim is written
@@ -287,7 +315,7 @@ class _Settlement(_Claim):
             "survivors": [],
         }
         held = {"id": trial.pk, "state": TrialState.RUNNING, "boot": trial.boot}
-        self.fences.append(plain_sql.ask_update(Trial, held, changes))
+        plain_sql.require_update(Trial, held, changes)
         SlotUsage.add(experiment, trial.started_at, now, TrialState.SUCCEEDED)
         trial.final_metrics = outcome.final_metrics
         experiment.running_count -= 1

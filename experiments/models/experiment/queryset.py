@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models import Case, F, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 
 from experiments import database_clock
@@ -40,16 +40,23 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
         """Experiments that the conductor schedules."""
         return self.filter(state__in=status.ACTIVE)
 
-    def claimable(self, *, free: Amount | None = None, now: datetime | None = None) -> ExperimentQuerySet:
+    def claimable(
+        self, *, free: Amount | None = None, now: datetime | None = None, ending_in: int | None = None
+    ) -> ExperimentQuerySet:
         """Experiments of which a worker can claim a waiting trial now, by queue position.
 
-        `free`: the resources that the worker has available; None: no limit.
+        `free`: the resources that the worker has available; None: no limit. `ending_in`: the key of an experiment of
+        which a trial will have ended, and another one will wait.
         """
         now = now or database_clock.now()
         alive = F("running_count") + F("stopping_count")
         queued = self.model.everything.filter(state__in=status.ACTIVE, queue=OuterRef("queue"))
         queued_of_creator = queued.filter(creator=OuterRef("creator")).order_by().values("creator")
         used = Coalesce(Subquery(queued_of_creator.annotate(used=Sum(alive)).values("used")), 0)
+        waits = Q(waiting_count__gt=0)
+        if ending_in is not None:
+            alive -= Case(When(pk=ending_in, then=1), default=0)
+            waits |= Q(pk=ending_in)
         needs = free._asdict().items() if free else ()
         fitting = [Q(**{name: None}) | Q(**{f"{name}__lte": most}) for name, most in needs]
         return self.filter(
@@ -57,8 +64,8 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
             Q(window_opens_at=None) | Q(window_opens_at__lte=now, window_closes_at__gt=now),
             Q(queue__slots_per_experiment=None) | Q(queue__slots_per_experiment__gt=alive),
             Q(queue__slots_per_person=None) | Q(queue__slots_per_person__gt=used),
+            waits,
             state__in=(ExperimentState.PENDING, ExperimentState.RUNNING),
-            waiting_count__gt=0,
             concurrency__gt=alive,
             queue__is_paused=False,
             limit_hold="",

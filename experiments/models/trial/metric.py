@@ -7,7 +7,7 @@ from typing import Self
 
 from django.db import connection, models
 
-from experiments.models import driver
+from experiments.models import driver, plain_sql
 from experiments.runner.report import MAX_NAME, MAX_POINTS
 
 __all__ = ["MAX_POINTS", "Point", "PointRow"]
@@ -74,13 +74,12 @@ class Point(models.Model):
             "ON CONFLICT (trial_id, name, step) DO UPDATE SET value = excluded.value, text = excluded.text, "
             f"elapsed_s = COALESCE(excluded.elapsed_s, {table}.elapsed_s)"
         )
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                arrays = "%s::bigint[], %s::text[], %s::bigint[], %s::float8[], %s::text[], %s::float8[]"
-                columns = [list(column) for column in zip(*latest, strict=True)]
-                cursor.execute(f"{insert} SELECT * FROM unnest({arrays}) {replace}", columns)
-            else:
-                cursor.executemany(f"{insert} VALUES (%s, %s, %s, %s, %s, %s) {replace}", latest)
+        if connection.vendor == "postgresql":
+            arrays = "%s::bigint[], %s::text[], %s::bigint[], %s::float8[], %s::text[], %s::float8[]"
+            columns = [list(column) for column in zip(*latest, strict=True)]
+            driver.execute(f"{insert} SELECT * FROM unnest({arrays}) {replace}", columns)
+        else:
+            driver.execute_many(f"{insert} VALUES (%s, %s, %s, %s, %s, %s) {replace}", latest)
 
     @classmethod
     def names_of(cls, trial_pk: int | None, *, at_most: int) -> list[str]:
@@ -89,8 +88,8 @@ class Point(models.Model):
         return distinct_names(cls._meta.db_table, "trial_id", trial_pk, at_most=at_most)
 
     @classmethod
-    def last_values(cls, trial_pk: int, *, at_most: int) -> dict[str, float | None]:
-        """Return the last value of each metric that a trial has reported, by name; None: it was no finite number.
+    def ask_last_values(cls, trial_pk: int, *, at_most: int) -> plain_sql.Answer:
+        """Ask for the name and the last value of each metric that a trial has reported; None: it was no finite number.
         Reads two rows per metric, not all points."""
         table = cls._meta.db_table
         sql = f"""WITH RECURSIVE metric(name) AS (
@@ -101,5 +100,4 @@ class Point(models.Model):
             ) SELECT name, (
                 SELECT value FROM {table} WHERE trial_id = %s AND name = metric.name ORDER BY step DESC LIMIT 1
             ) FROM metric WHERE name IS NOT NULL LIMIT %s"""  # noqa: S608
-        cursor, _ = driver.execute(sql, [trial_pk, trial_pk, trial_pk, at_most])
-        return dict(driver.fetch_all(cursor))
+        return plain_sql.Answer(sql, [trial_pk, trial_pk, trial_pk, at_most])

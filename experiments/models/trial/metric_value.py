@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 
+from experiments.models import plain_sql
 from experiments.models.experiment.model import Experiment
 from experiments.models.trial.metric import Point, distinct_names
 from experiments.runner.report import MAX_NAME
@@ -36,10 +37,15 @@ class MetricValue(models.Model):
         return f"{self.name} = {self.number}"
 
     @classmethod
-    def keep(cls, trial: TrialBase) -> None:
+    def ask_numbers(cls, trial: TrialBase) -> plain_sql.Answer:
+        """Ask for what `keep` reads of a trial."""
+        return Point.ask_last_values(trial.pk, at_most=MOST)
+
+    @classmethod
+    def keep(cls, trial: TrialBase, numbers_asked: plain_sql.Answer | None = None) -> None:
         """Store the rows of a trial that has just settled: its final metrics, and the last points of the others."""
         objective = trial.experiment.metric
-        numbers: dict[str, float | None] = Point.last_values(trial.pk, at_most=MOST)
+        numbers: dict[str, float | None] = dict((numbers_asked or cls.ask_numbers(trial)).rows())
         finals = {
             name[:MAX_NAME]: value if isinstance(value, int | float) else None
             for name, value in trial.final_metrics.items()
@@ -55,8 +61,7 @@ class MetricValue(models.Model):
             for name, number in (finals | numbers | finals).items()  # final ones first: at most 100 are kept
             if name != objective
         ]
-        if rows:
-            MetricValue.objects.bulk_create(rows[:MOST], batch_size=100)
+        plain_sql.insert_all(rows[:MOST])
 
     @classmethod
     def names_of(cls, experiment_pk: int, *, at_most: int) -> list[str]:
