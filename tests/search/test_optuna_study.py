@@ -9,9 +9,10 @@ import optuna
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 
-from experiments.search.engine import ALGORITHMS, clear_caches, optuna_study, propose
+from experiments.search.engine import ALGORITHMS, clear_caches, optuna_study, propose, truncated_normal
 from experiments.search.engine.parzen import PastParzenEstimator
 from experiments.search.space import parse, seed_of
 
@@ -211,3 +212,37 @@ def test_the_densities_are_optunas_to_the_last_bit(kernels, parameters):
         outside,
     ):
         numpy.testing.assert_array_equal(ours.log_pdf(samples), optunas.log_pdf(samples))
+    for seed in range(5):
+        candidates = optunas.sample(numpy.random.RandomState(seed), 24)
+        numpy.testing.assert_array_equal(
+            ours.sample(numpy.random.RandomState(seed), 24), [candidates[name] for name in space]
+        )
+
+
+@numpy.errstate(all="ignore")
+@pytest.mark.parametrize("case", ["usual", "at a bound", "right of it", "at both ends", "far away", "many"])
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1e-9, 0.1, 1, 10, 100]))
+def test_the_truncated_normal_is_optunas_to_the_last_bit(case, seed, scale):
+    """Points in both tails and between, bounds on both sides of the mean, and more values than Optuna computes one by
+    one."""
+    rng = numpy.random.default_rng(seed)
+    shape = (2, 1100) if case == "many" else (rng.integers(1, 4), rng.integers(1, 40))
+    low, high, shares = -scale * rng.random(shape), scale * rng.random(shape), rng.random(shape)
+    if case == "at a bound":
+        low[0, 0] = high[-1, -1] = 0
+    elif case == "right of it":
+        low += scale * rng.normal(size=shape)
+        high = low + scale * rng.random(shape)
+    elif case == "at both ends":
+        shares[0, 0], shares[-1, -1] = 0, 1
+    elif case == "far away":
+        shares **= rng.choice([20, 0.01])
+    pairs = [
+        (truncated_normal.quantiles, _truncnorm.ppf, (shares, low, high)),
+        (truncated_normal.log_gauss_mass, _truncnorm._log_gauss_mass, (low, high)),
+        (truncated_normal.log_ndtr, _truncnorm._log_ndtr, (low.ravel(),)),
+        (truncated_normal.log_ndtr, _truncnorm._log_ndtr, (high.ravel(),)),
+    ]
+    for ours, optunas, arguments in pairs:
+        numpy.testing.assert_array_equal(ours(*arguments), optunas(*arguments))

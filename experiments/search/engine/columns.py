@@ -38,7 +38,7 @@ class Columns:
     """The informing trials in number order: `states`, and `results` row by row (0.0 unless the trial is done).
 
     `with_parts`: trials that fit the space partly inform too. `derived` is a cache for what callers compute from all
-    trials; it is emptied when a trial is added or dropped.
+    trials; it is emptied when a trial is added or dropped. `constants` is one for what the space alone determines.
     """
 
     def __init__(self, space: Space, *, with_parts: bool, objectives: int) -> None:
@@ -48,6 +48,7 @@ class Columns:
         self.results = array("d")
         self.shapes: dict[tuple[Path, ...], Shape] = {}
         self.derived: dict[Any, Any] = {}
+        self.constants: dict[Any, Any] = {}
         self._space = space
         self._parameters = dict(space.every_leaf())
         self._converters = {path: to_internal(parameter) for path, parameter in self._parameters.items()}

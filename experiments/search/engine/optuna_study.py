@@ -1,11 +1,12 @@
-"""The algorithms that use Optuna's samplers. Only this file, `tpe_sampler` and `parzen` import Optuna.
+"""The algorithms that use Optuna's samplers. Only this file, `tpe_sampler`, `parzen` and `truncated_normal` import
+Optuna.
 
-TPE reads columns of the past trials (`tpe_sampler`). For the others, an in-memory study is built for every proposal
-from the informing trials in number order, including running ones; what Optuna derives from each past trial is cached
-with it. For TPE, infeasible trials are pruned trials without a value, which it ranks after all results. For samplers
-that read only complete trials, they have the worst value so far. Each proposal gets a sampler with its own seed;
-otherwise the new sampler would draw the same numbers again. Parameters are suggested one by one, those of a nested
-choice only when their branch was chosen.
+TPE reads columns of the past trials, and needs no study (`tpe_sampler`). For the others, an in-memory study is built
+for every proposal from the informing trials in number order, including running ones; what Optuna derives from each past
+trial is cached with it. For TPE, infeasible trials are pruned trials without a value, which it ranks after all results.
+For samplers that read only complete trials, they have the worst value so far. Each proposal gets a sampler with its own
+seed; otherwise the new sampler would draw the same numbers again. Parameters are suggested one by one, those of a
+nested choice only when their branch was chosen.
 """
 
 import warnings
@@ -27,18 +28,23 @@ _GENERATION = "NSGAIISampler:generation"  # the key in Optuna's system attribute
 
 
 def by_tpe(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
-    optuna = _optuna()
-    from .tpe_sampler import PastTPESampler
+    _optuna()
+    from .tpe_sampler import PastTPE
 
     space = problem.space
-    sampler = PastTPESampler(
+    sampler = PastTPE(
         history.columns(),
         lambda paths: _distributions_of(space, paths),
-        **arguments,
+        problem.directions,
         seed=seed_of(problem.seed, ordinal),
+        **arguments,
     )
-    study = optuna.create_study(sampler=sampler, directions=problem.directions)
-    return _assemble(space, study.ask()), {}
+    distributions = _distributions(space)
+
+    def pick(path: Path, parameter: Parameter) -> Any:
+        return _to_raw(parameter, sampler.suggest(_name(path), distributions[path][1]))
+
+    return space.assemble(pick), {}
 
 
 def by_nsga(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
@@ -78,15 +84,29 @@ def _assemble(space: Space, trial: Any) -> dict[str, Any]:
 
 def _suggest(trial: Any, name: str, parameter: Parameter) -> Any:
     if isinstance(parameter, Nested):
-        return trial.suggest_categorical(name, range(len(parameter.branches)))
-    if isinstance(parameter, Choice):  # by position, because 1, 1.0 and True would collide
-        return parameter.at(trial.suggest_categorical(name, range(parameter.count)))
+        value = trial.suggest_categorical(name, range(len(parameter.branches)))
+    elif isinstance(parameter, Choice):  # by position, because 1, 1.0 and True would collide
+        value = trial.suggest_categorical(name, range(parameter.count))
+    elif isinstance(parameter, Randint):
+        value = trial.suggest_int(name, parameter.low, parameter.high, log=isinstance(parameter, LogRandint))
+    elif isinstance(
+        parameter, Normal
+    ):  # Optuna has no normal distribution: suggest the cumulative probability
+        value = trial.suggest_float(name, EDGE, 1 - EDGE)
+    else:  # Optuna's step moves the upper bound, NNI's q does not: suggest the value before rounding.
+        value = trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
+    return _to_raw(parameter, value)
+
+
+def _to_raw(parameter: Parameter, value: Any) -> Any:
+    """Return the leaf for a value that Optuna suggests."""
+    if isinstance(parameter, Nested):
+        return value
+    if isinstance(parameter, Choice):
+        return parameter.at(value)
     if isinstance(parameter, Randint):
-        return trial.suggest_int(name, parameter.low, parameter.high, log=isinstance(parameter, LogRandint))
-    if isinstance(parameter, Normal):  # Optuna has no normal distribution: suggest the cumulative probability
-        return parameter.clip(parameter.quantile(trial.suggest_float(name, EDGE, 1 - EDGE)))
-    # Optuna's step moves the upper bound, NNI's q does not: suggest the value before rounding.
-    return parameter.clip(trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log))
+        return int(value)
+    return parameter.clip(parameter.quantile(value) if isinstance(parameter, Normal) else value)
 
 
 def _frozen_trial(trial: FittedTrial) -> Any:

@@ -1,143 +1,195 @@
-"""Optuna's TPE sampler on columns of past trials instead of a study's trials. The proposals are the same.
+"""Optuna's TPE sampler on columns of past trials, without Optuna's layers of studies, trials and samplers. The
+proposals are the same.
 
 Imported by `optuna_study` when it is needed: it imports numpy and Optuna.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
-from optuna.samplers import TPESampler
+from optuna.distributions import BaseDistribution, _get_single_value
+from optuna.samplers import RandomSampler
 from optuna.samplers._tpe import sampler as of
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimatorParameters
 from optuna.search_space.group_decomposed import _SearchSpaceGroup
-from optuna.study import Study
 from optuna.study._study_direction import StudyDirection
-from optuna.trial import FrozenTrial
 
 from experiments.search.nested_choice import Path
 
 from .columns import DONE, INFEASIBLE, RUNNING, Columns, Shape
-from .parzen import PastParzenEstimator
+from .parzen import Candidates, JointSpace, PastParzenEstimator
 
 Distributions = dict[str, BaseDistribution]
 
+_PARAMETERS = _ParzenEstimatorParameters(
+    prior_weight=1.0,
+    consider_magic_clip=True,
+    consider_endpoints=False,
+    weights=of.default_weights,
+    multivariate=True,
+)
 
-class PastTPESampler(TPESampler):
-    """Proposes one trial. `distributions_of(paths)` returns the distributions of parameters, in their order."""
 
-    def __init__(
-        self,
-        columns: Columns,
-        distributions_of: Callable[[tuple[Path, ...]], Distributions],
-        **arguments: Any,
-    ) -> None:
-        super().__init__(**arguments)
-        self._columns = columns
-        self._distributions_of = distributions_of
-        self._parzen_estimator_cls = PastParzenEstimator
-        self._search_space = _Inferred(self._shared)  # type: ignore[assignment]
-        if self._group:
-            self._group_decomposed_search_space = _Inferred(self._grouped)  # type: ignore[assignment]
+class _Generators(threading.local):
+    """A random generator for each thread: seeding one takes a tenth of the time that making one takes."""
 
-    def _sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: Distributions
-    ) -> dict[str, Any]:
-        if not search_space or self._columns.finished_count < self._n_startup_trials:
+    def __init__(self) -> None:
+        self.generator = np.random.RandomState(0)
+
+
+_generators = _Generators()
+
+
+@dataclass
+class PastTPE:
+    """Suggests the values of one new trial; only the latest object of a thread may be used.
+
+    `distributions_of(paths)` returns the distributions of parameters, in their order. `directions` has one for each
+    objective. The other fields are the arguments of Optuna's sampler.
+    """
+
+    columns: Columns
+    distributions_of: Callable[[tuple[Path, ...]], Distributions]
+    directions: Sequence[str]
+    seed: int
+    n_startup_trials: int
+    n_ei_candidates: int
+    multivariate: bool
+    group: bool
+    constant_liar: bool
+
+    def __post_init__(self) -> None:
+        self._rng = _generators.generator
+        self._rng.seed(self.seed)
+        self._is_starting = self.columns.finished_count < self.n_startup_trials
+
+    def suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        """Return the value of the next parameter, like `Trial._suggest` of Optuna."""
+        if distribution.single():
+            return _get_single_value(distribution)
+        if name in self._joint:
+            value = self._joint[name]
+            if distribution._contains(distribution.to_internal_repr(value)):
+                return value
+        if self._is_starting:
+            return self._random.sample_independent(None, None, name, distribution)  # type: ignore[arg-type]
+        value = self._sample({name: distribution})[name]
+        distribution.to_internal_repr(value)  # raises for values that are no numbers
+        return value
+
+    @cached_property
+    def _random(self) -> RandomSampler:
+        return RandomSampler(seed=self.seed)
+
+    @cached_property
+    def _joint(self) -> dict[str, Any]:
+        """The values of the parameters that are modeled jointly: `sample_relative` of Optuna."""
+        if not self.multivariate or self._is_starting:
             return {}
-        return self._sample(study, trial, search_space)
+        values: dict[str, Any] = {}
+        for space in self._groups() if self.group else [self._shared()]:
+            searched = {name: space[name] for name in sorted(space) if not space[name].single()}
+            if searched:
+                values |= self._sample(searched)
+        return values
 
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        if self._columns.finished_count < self._n_startup_trials:
-            return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
-        return self._sample(study, trial, {param_name: param_distribution})[param_name]
-
-    def _sample(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
-        key = tuple(search_space)
-        estimators = self._derived("estimators", study)
-        if key not in estimators:
-            is_below = self._split(study)
+    def _sample(self, searched: Distributions) -> dict[str, Any]:
+        names = tuple(searched)
+        spaces = self.columns.constants
+        if names not in spaces:
+            spaces[names] = JointSpace(searched)
+        space: JointSpace = spaces[names]
+        estimators = self._derived("estimators")
+        if names not in estimators:
+            is_below = self._is_below()
             is_above = ~is_below
-            if not self._constant_liar:
+            if not self.constant_liar:
                 is_above &= self._states != RUNNING
-            estimators[key] = (
-                self._estimator(study, search_space, is_below, handle_below=True),
-                self._estimator(study, search_space, is_above, handle_below=False),
+            table, members = self._observations(space)
+            below, above = table[:, is_below[members]], table[:, is_above[members]]
+            weights = np.ones(below.shape[1]) if len(self.directions) > 1 else None
+            estimators[names] = (
+                PastParzenEstimator(below, space, _PARAMETERS, weights),
+                PastParzenEstimator(above, space, _PARAMETERS),
             )
-        below, above = estimators[key]
-        samples = below.sample(self._rng.rng, self._n_ei_candidates)
-        best = self._compare(samples, self._compute_acquisition_func(samples, below, above))
-        return {name: space.to_external_repr(best[name]) for name, space in search_space.items()}
+        good, bad = estimators[names]
+        candidates = Candidates(space, good.sample(self._rng, self.n_ei_candidates))
+        best = np.argmax(good.log_densities(candidates) - bad.log_densities(candidates))
+        chosen = candidates.values[:, best].tolist()
+        return {
+            name: each.to_external_repr(value)
+            for (name, each), value in zip(searched.items(), chosen, strict=True)
+        }
 
-    def _derived(self, name: str, study: Study) -> dict[Any, Any]:
+    def _derived(self, name: str) -> dict[Any, Any]:
         """Return a dictionary that lasts as long as the past trials stay the same."""
-        return self._columns.derived.setdefault((name, self._constant_liar, tuple(study.directions)), {})
+        return self.columns.derived.setdefault((name, self.constant_liar, tuple(self.directions)), {})
 
-    @property
+    @cached_property
     def _states(self) -> np.ndarray:
-        return np.array(self._columns.states)
+        return np.array(self.columns.states)
 
-    def _split(self, study: Study) -> np.ndarray:
+    def _is_below(self) -> np.ndarray:
         """Return for each trial whether it is among the good ones, like `_split_trials` of Optuna."""
-        split = self._derived("split", study)
+        split = self._derived("split")
         if "is_below" in split:
             return split["is_below"]
         states = self._states
-        (done,) = np.nonzero(states == DONE)
-        (infeasible,) = np.nonzero(states == INFEASIBLE)
-        gamma = of.default_gamma if len(study.directions) == 1 else of.default_gamma_multiobjective
+        (done,) = (states == DONE).nonzero()
+        (infeasible,) = (states == INFEASIBLE).nonzero()
+        gamma = of.default_gamma if len(self.directions) == 1 else of.default_gamma_multiobjective
         count = gamma(len(done) + len(infeasible))
         is_below = np.zeros(len(states), dtype=bool)
-        is_below[self._best(study, done, min(count, len(done)))] = True
+        is_below[self._best(done, min(count, len(done)))] = True
         is_below[infeasible[: max(0, count - len(done))]] = True
         split["is_below"] = is_below
         return is_below
 
-    def _best(self, study: Study, done: np.ndarray, count: int) -> np.ndarray:
+    def _best(self, done: np.ndarray, count: int) -> np.ndarray:
         """Return the positions of the best `count` of the trials that are done, ties by number."""
-        results = np.array(self._columns.results).reshape(len(self._columns), self._columns.objectives)[done]
-        if len(study.directions) == 1:
-            losses = results[:, 0] if study.direction == StudyDirection.MINIMIZE else -results[:, 0]
-            return done[np.argsort(losses, kind="stable")[:count]]
+        results = np.array(self.columns.results).reshape(len(self.columns), self.columns.objectives)[done]
+        if len(self.directions) == 1:
+            losses = results[:, 0] if self.directions[0] == "minimize" else -results[:, 0]
+            return done[losses.argsort(kind="stable")[:count]]
         trials: Any = [_Result(position, values) for position, values in zip(done, results, strict=True)]
+        study: Any = SimpleNamespace(
+            directions=[StudyDirection[direction.upper()] for direction in self.directions]
+        )
         best, _ = of._split_complete_trials_multi_objective(trials, study, count)
         return np.array([result.position for result in best], dtype=int)  # type: ignore[attr-defined]
 
-    def _estimator(
-        self, study: Study, search_space: Distributions, is_chosen: np.ndarray, *, handle_below: bool
-    ) -> PastParzenEstimator:
-        observations = self._observations(search_space, is_chosen)
-        weights = None
-        if handle_below and len(study.directions) > 1:
-            weights = np.ones(len(next(iter(observations.values()))))
-        return PastParzenEstimator(observations, search_space, self._parzen_estimator_parameters, weights)
-
-    def _observations(self, search_space: Distributions, is_chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the values of the chosen trials that have all these parameters, in number order."""
-        rows, positions = [np.empty((0, len(search_space)))], [np.empty(0, dtype=int)]
-        for shape in self._columns.shapes.values():
-            places = {name: place for place, name in enumerate(self._distributions_of(shape.paths))}
-            if not places.keys() >= search_space.keys():
+    def _observations(self, space: JointSpace) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values of the trials that have all these parameters, in number order, a row for each parameter;
+        and the positions of these trials."""
+        tables, positions = [], []
+        for shape in self.columns.shapes.values():
+            places = {name: place for place, name in enumerate(self.distributions_of(shape.paths))}
+            if not places.keys() >= set(space.names):
                 continue
             members = np.array(shape.members)
-            is_taken = is_chosen[members]
             values = np.array(shape.values).reshape(len(members), len(places))
-            rows.append(values[is_taken][:, [places[name] for name in search_space]])
-            positions.append(members[is_taken])
-        order = np.argsort(np.concatenate(positions))
-        table = np.concatenate(rows)[order]
-        return {name: table[:, place] for place, name in enumerate(search_space)}
+            tables.append(values[:, [places[name] for name in space.names]].T)
+            positions.append(members)
+        if len(tables) == 1:
+            return tables[0], positions[0]
+        if not tables:
+            return np.empty((len(space.names), 0)), np.empty(0, dtype=int)
+        members = np.concatenate(positions)
+        order = members.argsort()
+        return np.concatenate(tables, axis=1)[:, order], members[order]
 
     def _shapes(self) -> list[Shape]:
         """Return the shapes that finished trials have, in the order of the first such trial."""
         is_finished = self._states != RUNNING
         firsts = []
-        for shape in self._columns.shapes.values():
+        for shape in self.columns.shapes.values():
             members = np.array(shape.members)
             finished = members[is_finished[members]]
             if finished.size:
@@ -146,17 +198,17 @@ class PastTPESampler(TPESampler):
 
     def _shared(self) -> Distributions:
         """Return the parameters that all finished trials have, like Optuna's IntersectionSearchSpace."""
-        spaces = [self._distributions_of(shape.paths) for shape in self._shapes()]
+        spaces = [self.distributions_of(shape.paths) for shape in self._shapes()]
         if not spaces:
             return {}
-        return {name: spaces[0][name] for name in sorted(set.intersection(*map(set, spaces)))}
+        return {name: spaces[0][name] for name in set.intersection(*map(set, spaces))}
 
-    def _grouped(self) -> _SearchSpaceGroup:
+    def _groups(self) -> list[Distributions]:
         """Return the groups of parameters that occur together. More trials of the same shape change nothing."""
         group = _SearchSpaceGroup()
         for shape in self._shapes():
-            group.add_distributions(self._distributions_of(shape.paths))
-        return group
+            group.add_distributions(self.distributions_of(shape.paths))
+        return group.search_spaces
 
 
 @dataclass(frozen=True)
@@ -165,13 +217,3 @@ class _Result:
 
     position: int
     values: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Inferred:
-    """Takes the place of a search space that Optuna infers from the trials of the study."""
-
-    infer: Callable[[], Any]
-
-    def calculate(self, study: Study, use_cache: bool = False) -> Any:
-        return self.infer()
