@@ -17,7 +17,6 @@ from datetime import timedelta
 from django.conf import settings as django_settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError
-from django.db.models import F, Q, QuerySet
 
 from experiments import database_clock
 from experiments.models import (
@@ -40,12 +39,12 @@ from experiments.models.notifications.occurrence import BUDGET_SHARE
 from experiments.models.trial.auto_pause import pause_on_repeated_failures
 from experiments.runner.keeper.supervisor import GIVE_UP_S
 from experiments.scheduler import experiment_outcome, proposal_rows
+from experiments.scheduler.conductor_reads import doubtful_trials, read_experiment
 from experiments.scheduler.early_stopping import apply_early_stopping
 from experiments.scheduler.experiment_cache import cache_of, caches
 from experiments.scheduler.past_trials import past_trials
 from experiments.search import engine, starting_points
 from experiments.search.engine import Exhausted, Problem
-from experiments.worker.plain_transaction import read_experiment
 from experiments.worker.recovery import reported_results
 
 logger = logging.getLogger(__name__)
@@ -109,9 +108,9 @@ def settle_lost_trials(experiment: Experiment) -> None:
     """Settle the trials of workers that are gone or have restarted: with the final result that they left on this
     machine, or else as lost, which retries them (`Trial.settle`). Also settle trials whose worker does not confirm
     a stop in time, so that Stop and Kill now take effect without its help."""
-    if not experiment.alive_count or not _doubtful.rows(experiment=experiment.pk):
+    if not experiment.is_doubtful:  # type: ignore[attr-defined]  # an annotation
         return
-    held = _doubtful_trials(experiment.pk).order_by(*BY_STATE).select_related("worker")
+    held = doubtful_trials(experiment.pk).order_by(*BY_STATE).select_related("worker")
     trials = list(held)
     overdue = _overdue(experiment, [trial for trial in trials if trial.state == TrialState.STOPPING])
     for trial in trials:
@@ -122,13 +121,6 @@ def settle_lost_trials(experiment: Experiment) -> None:
             trial.settle(left or Outcome.lost(f"The worker {name} was lost."))
         elif trial.pk in overdue:
             trial.settle(Outcome.lost(f"The worker {worker.name} did not confirm the end of the trial."))
-
-
-def _doubtful_trials(experiment: int) -> QuerySet[Trial]:
-    """Return the trials that are stopping, or that their worker no longer holds."""
-    is_not_held = Q(worker=None) | Q(worker__gone_at__isnull=False) | ~Q(boot=F("worker__boot"))
-    held = Trial.objects.filter(experiment=experiment, state__in=status.TRIAL_ALIVE)
-    return held.filter(Q(state=TrialState.STOPPING) | is_not_held)
 
 
 def _overdue(experiment: Experiment, stopping: list[Trial]) -> set[int]:
@@ -193,7 +185,7 @@ def propose(experiment: Experiment) -> None:
     """
     if experiment.state == ExperimentState.PAUSED:
         return
-    ready = len(_ready.rows(experiment=experiment.pk, revision=experiment.revision_id))
+    ready: int = experiment.ready_count  # type: ignore[attr-defined]  # an annotation
     ahead = _ahead(experiment)
     free = max(0, experiment.concurrency - experiment.active_count)
     missing_count = 0 if experiment.has_enough_suggestions(ready - free) else free + ahead - ready
@@ -289,20 +281,8 @@ def _cache_key(experiment: Experiment) -> str:
     return f"{experiment.public_id}.{experiment.revision.number}"
 
 
-# Queried at each step; most of the time nothing is due.
-_KEY, _OTHER_KEY = -1_000_000_007, -1_000_000_009
 _wake = plain_sql.Statement(
-    lambda pk: Experiment.everything.filter(pk=pk).order_by().values_list("wake"), pk=_KEY
-)
-_doubtful = plain_sql.Statement(
-    lambda experiment: _doubtful_trials(experiment).order_by().values_list("pk")[:1], experiment=_KEY
-)
-_ready = plain_sql.Statement(
-    lambda experiment, revision: (
-        Suggestion.objects.filter(experiment=experiment, revision=revision).order_by().values_list("pk")
-    ),
-    experiment=_KEY,
-    revision=_OTHER_KEY,
+    lambda pk: Experiment.everything.filter(pk=pk).order_by().values_list("wake"), pk=-1_000_000_007
 )
 
 
