@@ -39,8 +39,15 @@ def common(before: Sequence[Past], after: Sequence[Past]) -> int:
     shorter = min(len(before), len(after))
     for start in range(0, shorter, _BLOCK):
         end = min(start + _BLOCK, shorter)
-        if list(before[start:end]) != list(after[start:end]):
-            return next(n for n in range(start, end) if before[n] != after[n])
+        if list(before[start:end]) == list(after[start:end]):
+            continue
+        while end - start > 1:  # the first difference is between them
+            middle = (start + end) // 2
+            if list(before[start:middle]) == list(after[start:middle]):
+                start = middle
+            else:
+                end = middle
+        return start
     return shorter
 
 
