@@ -27,13 +27,22 @@ ON_REQUEST = 2**31  # psycopg's `prepare_threshold`, which marks connections wit
 _sessions: weakref.WeakKeyDictionary[Any, postgres.Session | None] = weakref.WeakKeyDictionary()
 
 
-class _Collecting(threading.local):
-    """The session that collects the statements of this thread."""
+class _OfThread(threading.local):
+    """What belongs to this thread: the session that collects its statements, and Django's connection."""
 
     session: postgres.Session | None = None
+    database: Any = None
 
 
-_collecting = _Collecting()
+_of_thread = _OfThread()
+
+
+def database() -> Any:
+    """Return Django's connection of this thread, open or not. Unlike `django.db.connection`, it is not looked up with
+    each use, which takes as long as a short statement."""
+    if _of_thread.database is None:
+        _of_thread.database = connections[DEFAULT_DB_ALIAS]
+    return _of_thread.database
 
 
 def preparing(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,9 +64,9 @@ def pipelined_transaction() -> Iterator[None]:
     """A transaction that waits for results only where they are read: on PostgreSQL, what is executed until then goes to
     the server in one message, and the last one also commits."""
     with transaction.atomic():
-        database = _preparing_connection()
-        if database:
-            yield from _collected(_session(database), database)
+        raw = _preparing_connection()
+        if raw:
+            yield from _collected(_session(raw), raw)
         elif connection.vendor == "postgresql":
             with connection.wrap_database_errors, connection.connection.pipeline():
                 yield
@@ -65,25 +74,25 @@ def pipelined_transaction() -> Iterator[None]:
             yield
 
 
-def _collected(session: postgres.Session, database: Any) -> Iterator[None]:
-    assert not _collecting.session, "a statement within would belong to either"
-    is_outermost = not database.savepoint_ids
+def _collected(session: postgres.Session, raw: Any) -> Iterator[None]:
+    assert not _of_thread.session, "a statement within would belong to either"
+    is_outermost = not raw.savepoint_ids
     session.collect()
-    _collecting.session = session
+    _of_thread.session = session
     try:
-        with database.execute_wrapper(_flush_before):
+        with raw.execute_wrapper(_flush_before):
             yield
-            with database.wrap_database_errors:
-                session.flush(commits=is_outermost and not database.needs_rollback)
+            with raw.wrap_database_errors:
+                session.flush(commits=is_outermost and not raw.needs_rollback)
     finally:
-        _collecting.session = None
+        _of_thread.session = None
         session.discard()
 
 
 def _flush_before(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
     """Send the collected statements before one of Django's cursors."""
-    if session := _collecting.session:
-        with connection.wrap_database_errors:
+    if session := _of_thread.session:
+        with database().wrap_database_errors:
             session.flush()
     return execute(sql, params, many, context)
 
@@ -91,7 +100,7 @@ def _flush_before(execute: Any, sql: str, params: Any, many: bool, context: Any)
 def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tuple[Any, bool]:
     """Execute a statement. Return its cursor, or what has its `fetchall` and `rowcount`, and whether the database is
     SQLite. `is_repeated`: the same text will be executed again with other values, so that preparing it pays."""
-    if session := _collecting.session:
+    if session := _of_thread.session:
         return session.request(sql, values, is_repeated=is_repeated), False
     if raw := _sqlite_connection():
         with raw.wrap_database_errors:
@@ -106,7 +115,7 @@ def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tup
 
 def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Execute a statement once for each row of values."""
-    if session := _collecting.session:
+    if session := _of_thread.session:
         session.request_many(sql, rows)
     elif raw := _sqlite_connection():
         with raw.wrap_database_errors:
@@ -121,7 +130,7 @@ def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
 
 def fetch_all(cursor: Any) -> list[tuple]:
     """Return the rows of a cursor of `execute`, which may have to wait for the server."""
-    with connection.wrap_database_errors:
+    with database().wrap_database_errors:
         rows: list[tuple] = cursor.fetchall()
         return rows
 
@@ -139,16 +148,16 @@ def literal(value: Any) -> str:
 
 def _open(vendor: str) -> Any:
     """Return Django's open connection if its driver may be used directly; None if it may not, or is not `vendor`'s."""
-    database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor != vendor or database.queries_logged:
+    raw = database()
+    if raw.vendor != vendor or raw.queries_logged:
         return None
-    if database.execute_wrappers and database.execute_wrappers != [_flush_before]:
+    if raw.execute_wrappers and raw.execute_wrappers != [_flush_before]:
         return None
-    if database.connection is None:
-        database.ensure_connection()
-    if database.needs_rollback:
-        database.validate_no_broken_transaction()
-    return database
+    if raw.connection is None:
+        raw.ensure_connection()
+    if raw.needs_rollback:
+        raw.validate_no_broken_transaction()
+    return raw
 
 
 def _sqlite_connection() -> Any:
@@ -157,21 +166,18 @@ def _sqlite_connection() -> Any:
 
 def _preparing_connection() -> Any:
     """Return Django's connection if statements can be prepared on it."""
-    database = connections[DEFAULT_DB_ALIAS]
-    if (
-        database.vendor != "postgresql"
-        or database.settings_dict["OPTIONS"].get("prepare_threshold") != ON_REQUEST
-    ):
+    raw = database()
+    if raw.vendor != "postgresql" or raw.settings_dict["OPTIONS"].get("prepare_threshold") != ON_REQUEST:
         return None
-    if not (database := _open("postgresql")):
+    if not (raw := _open("postgresql")):
         return None
-    if database.connection not in _sessions:
-        _sessions[database.connection] = _session_of(database.connection)
-    return database if _sessions[database.connection] else None
+    if raw.connection not in _sessions:
+        _sessions[raw.connection] = _session_of(raw.connection)
+    return raw if _sessions[raw.connection] else None
 
 
-def _session(database: Any) -> postgres.Session:
-    session = _sessions[database.connection]
+def _session(raw: Any) -> postgres.Session:
+    session = _sessions[raw.connection]
     assert session, "`_preparing_connection` has returned it"
     return session
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
-from django.db import DEFAULT_DB_ALIAS, DataError, connection, connections, models
+from django.db import DEFAULT_DB_ALIAS, DataError, connection, models
 from django.db.models.base import ModelState
 
 from experiments.models import driver
@@ -67,7 +67,7 @@ def read_rows(values: models.QuerySet) -> list[tuple]:
 
 def ask_keys(model: type[models.Model], count: int) -> Answer | None:
     """Reserve keys for new rows of a model with a sequence. None: the database has none."""
-    if connections[DEFAULT_DB_ALIAS].vendor != "postgresql" or not count:
+    if driver.database().vendor != "postgresql" or not count:
         return None
     # The name is part of the statement: looking it up takes as long as counting up.
     return Answer(f"SELECT nextval('{_sequence(model)}') FROM generate_series(1, %s)", [count])  # noqa: S608
@@ -98,7 +98,7 @@ def require_update(model: type[models.Model], where: Mapping[str, Any], changes:
     """Update as `update` does, if this changes a row. Else raise DataError; within `pipelined_transaction` when the
     statement is sent, and the transaction is rolled back."""
     sql, values = _update(model, where, changes)
-    if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+    if driver.database().vendor == "postgresql":
         driver.execute(f"WITH done AS ({sql} RETURNING 1) SELECT 1 / count(*) FROM done", values)
     elif not driver.execute(sql, values)[0].rowcount:
         raise DataError("no such row")
@@ -111,7 +111,7 @@ def insert_values(model: type[models.Model], **values: Any) -> None:
 
 def _new(model: type[models.Model], values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     """Return the columns of a new row, but its key, and the same as the driver takes them."""
-    vendor = connections[DEFAULT_DB_ALIAS].vendor
+    vendor = driver.database().vendor
     plain, adapters = _plain_types(model), _adapters(model, vendor)
     row, written = [], []
     for name, (default, adapted) in _defaults(model, vendor).items():
@@ -386,15 +386,25 @@ def from_driver(field: models.Field, value: Any) -> Any:
 
 
 def _adapt(value: Any) -> Any:
-    if isinstance(value, UUID) and not connection.features.has_native_uuid_field:
+    if type(value) in _AS_THEY_ARE:
+        return value
+    if isinstance(value, UUID) and driver.database().vendor == "sqlite":
         return value.hex
-    if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, datetime) and driver.database().vendor == "sqlite":
+        return instant_for_sqlite(value)
     return value
 
 
+_AS_THEY_ARE = int, str, float, bool, type(None)
+
+
+def instant_for_sqlite(value: datetime) -> str:
+    """Return an instant as SQLite stores it: in UTC, without an offset."""
+    return str(value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value)
+
+
 def _adapted(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
-    plain, adapters = _plain_types(model), _adapters(model, connections[DEFAULT_DB_ALIAS].vendor)
+    plain, adapters = _plain_types(model), _adapters(model, driver.database().vendor)
     return [
         value if value is None or type(value) is plain[name] else adapters[name](value)
         for name, value in values.items()
@@ -430,7 +440,7 @@ def _adapter(field: models.Field, vendor: str) -> Callable[[Any], Any]:
     if vendor == "sqlite" and type(field) is models.JSONField and field.encoder is None:
         return json.dumps
     if vendor == "sqlite" and isinstance(field, models.DateTimeField):
-        return lambda value: connection.ops.adapt_datetimefield_value(value)
+        return instant_for_sqlite
     if _PLAIN.get(type(field)) is str:
         return lambda value: (
             value.value

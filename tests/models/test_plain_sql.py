@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from django.apps import apps
-from django.db import models
+from django.db import connection, connections, models
+from django.db.backends.sqlite3.operations import DatabaseOperations
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from experiments.models import Experiment, Outcome, Trial, plain_sql
+from experiments.models import Experiment, Outcome, Trial, driver, plain_sql
 from experiments.worker.plain_transaction import read_experiment
 
 pytestmark = pytest.mark.django_db
@@ -123,3 +126,22 @@ def test_rows_are_read_by_any_number_of_keys(
     with django_assert_num_queries(0):
         assert read.objects([]) == []
     assert [row.pk for row in read.objects([keys[0], keys[-1] + 1000])] == keys[:1]
+
+
+@pytest.mark.parametrize("microsecond", [0, 5])
+@pytest.mark.parametrize(
+    "zone", [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-11))]
+)
+def test_an_instant_is_written_for_sqlite_as_django_writes_it(zone: timezone, microsecond: int) -> None:
+    instant = datetime(2026, 3, 29, 1, 59, 59, microsecond, tzinfo=zone)
+    operations = DatabaseOperations(connection)
+    assert plain_sql.instant_for_sqlite(instant) == operations.adapt_datetimefield_value(instant)
+
+
+def test_each_thread_has_its_own_connection() -> None:
+    other = []
+    thread = threading.Thread(target=lambda: other.append(driver.database()))
+    thread.start()
+    thread.join()
+    assert driver.database() is connections["default"]
+    assert other[0] is not driver.database()
