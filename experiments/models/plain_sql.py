@@ -6,35 +6,17 @@ queryset with markers in place of values, and then executed many times with the 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, DataError, connection, models
 from django.db.models.base import ModelState
 
-from experiments.models import driver
-from experiments.models.fields import ExactJSONField
-
-_PLAIN: dict[type[models.Field], type] = {
-    models.BigAutoField: int,
-    models.ForeignKey: int,
-    models.IntegerField: int,
-    models.BigIntegerField: int,
-    models.PositiveIntegerField: int,
-    models.FloatField: float,
-    models.BooleanField: bool,
-    models.CharField: str,
-    models.TextField: str,
-    models.SlugField: str,
-    models.EmailField: str,
-}
+from experiments.models import column_values, driver
 
 _COMPUTED = object()  # in the place of a default that is not the same for all rows
 
@@ -112,7 +94,7 @@ def insert_values(model: type[models.Model], **values: Any) -> None:
 def _new(model: type[models.Model], values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     """Return the columns of a new row, but its key, and the same as the driver takes them."""
     vendor = driver.database().vendor
-    plain, adapters = _plain_types(model), _adapters(model, vendor)
+    plain, adapters = column_values.plain_types(model), column_values.adapters_of(model, vendor)
     row, written = [], []
     for name, (default, adapted) in _defaults(model, vendor).items():
         if name in values or adapted is _COMPUTED:
@@ -131,8 +113,8 @@ def _defaults(model: type[models.Model], vendor: str) -> dict[str, tuple[Any, An
     `dict`, of which each row gets a new one, or a function together with _COMPUTED, or the value itself."""
     defaults = {}
     for name in _insertable(model):
-        field = _fields(model)[name]
-        adapted = _adapted(model, {name: field.get_default()})[0]
+        field = column_values.fields_of(model)[name]
+        adapted = column_values.adapted(model, {name: field.get_default()})[0]
         if not (field.has_default() and callable(field.default)):
             defaults[name] = field.get_default(), adapted
         elif field.default in (list, dict):
@@ -148,7 +130,9 @@ def insert_all(rows: Iterable[models.Model]) -> None:
     if not rows:
         return
     names = _insertable(type(rows[0]))
-    driver.execute_many(_insert_sql(type(rows[0]), names), [_values(row, names) for row in rows])
+    driver.execute_many(
+        _insert_sql(type(rows[0]), names), [column_values.values_of(row, names) for row in rows]
+    )
 
 
 def insert_rows(model: type[models.Model], names: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
@@ -169,19 +153,22 @@ def _update(
 ) -> tuple[str, list[Any]]:
     """Return the statement and its values."""
     conditions = tuple((name, len(value) if isinstance(value, tuple) else 0) for name, value in where.items())
-    values = _adapted(model, changes)
+    values = column_values.adapted(model, changes)
     for name, value in where.items():
         values += [
-            _adapted(model, {name: each})[0] for each in (value if isinstance(value, tuple) else (value,))
+            column_values.adapted(model, {name: each})[0]
+            for each in (value if isinstance(value, tuple) else (value,))
         ]
     return _update_sql(model, conditions, tuple(changes)), values
 
 
 def delete(model: type[models.Model], where: Mapping[str, Any]) -> None:
     """Delete the rows whose columns equal `where`. Rows that refer to them are not checked."""
-    conditions = " AND ".join(f"{_quoted(_fields(model)[name].column)} = %s" for name in where)
+    conditions = " AND ".join(
+        f"{_quoted(column_values.fields_of(model)[name].column)} = %s" for name in where
+    )
     sql = f"DELETE FROM {_quoted(model._meta.db_table)} WHERE {conditions}"  # noqa: S608
-    driver.execute(sql, _adapted(model, where))
+    driver.execute(sql, column_values.adapted(model, where))
 
 
 class Statement:
@@ -202,10 +189,12 @@ class Statement:
     def ask(self, **values: Any) -> Answer:
         """Execute the statement. Return its pending rows."""
         sql, parameters = self._compiled or self._compile()
-        return Answer(sql, [_adapt(values[name]) if name else value for name, value in parameters])
+        return Answer(
+            sql, [column_values.adapt(values[name]) if name else value for name, value in parameters]
+        )
 
     def _compile(self) -> tuple[str, list[tuple[str | None, Any]]]:
-        names = {_adapt(mark): name for name, mark in self._marks.items()}
+        names = {column_values.adapt(mark): name for name, mark in self._marks.items()}
         sql, constants = self._build(**self._marks).query.sql_with_params()
         parameters = [(names.get(constant), constant) for constant in constants]
         if missing := self._marks.keys() - {name for name, _ in parameters}:
@@ -330,7 +319,7 @@ class _Part:
         self._model = model
         self.columns = [field.attname for field in fields]
         self.key_at = next((place for place, field in enumerate(fields) if field.primary_key), 0)
-        self._converters = [_converter(field) for field in fields]
+        self._converters = [column_values.converter(field) for field in fields]
 
     def object(self, values: Sequence[Any]) -> Any:
         """Return the row whose columns these values begin with."""
@@ -352,108 +341,10 @@ def _related_model(model: type[models.Model], name: str) -> type[models.Model]:
     return related
 
 
-def _converter(field: models.Field) -> Callable[[Any], Any] | None:
-    """Return what makes a value of a row from a value of the driver. None: they are the same."""
-    if isinstance(field, models.BooleanField):
-        return bool  # SQLite's driver returns 0 or 1
-    if type(field) in _PLAIN:
-        return None
-    if isinstance(field, models.JSONField | ExactJSONField):
-        return _document
-    return _instant if isinstance(field, models.DateTimeField) else partial(from_driver, field)
-
-
-_decode = (
-    json.JSONDecoder().decode
-)  # without the checks of `json.loads`, which take as long as a short document
-
-
-def _document(value: Any) -> Any:
-    return _decode(value) if isinstance(value, str) else value
-
-
-def _instant(value: datetime | str) -> datetime:
-    instant = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant  # SQLite stores UTC
-
-
-def from_driver(field: models.Field, value: Any) -> Any:
-    """Return the value of a column as a row of the model has it, which `rows` returns as the driver does."""
-    if isinstance(value, str) and isinstance(field, models.JSONField):
-        return json.loads(value)
-    value = field.to_python(value)
-    return _instant(value) if isinstance(value, datetime) else value
-
-
-def _adapt(value: Any) -> Any:
-    if type(value) in _AS_THEY_ARE:
-        return value
-    if isinstance(value, UUID) and driver.database().vendor == "sqlite":
-        return value.hex
-    if isinstance(value, datetime) and driver.database().vendor == "sqlite":
-        return instant_for_sqlite(value)
-    return value
-
-
-_AS_THEY_ARE = int, str, float, bool, type(None)
-
-
-def instant_for_sqlite(value: datetime) -> str:
-    """Return an instant as SQLite stores it: in UTC, without an offset."""
-    return str(value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value)
-
-
-def _adapted(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
-    plain, adapters = _plain_types(model), _adapters(model, driver.database().vendor)
-    return [
-        value if value is None or type(value) is plain[name] else adapters[name](value)
-        for name, value in values.items()
-    ]
-
-
-def _values(row: models.Model, names: Sequence[str]) -> list[Any]:
-    return _adapted(type(row), {name: getattr(row, name) for name in names})
-
-
-@lru_cache
-def _fields(model: type[models.Model]) -> dict[str, models.Field]:
-    """Return the fields that can be written, by the names of their attributes."""
-    return {field.attname: field for field in model._meta.concrete_fields if not field.generated}
-
-
-@lru_cache
-def _plain_types(model: type[models.Model]) -> dict[str, type | None]:
-    """Return the types of the values that the drivers of all databases take as the field would adapt them."""
-    return {name: _PLAIN.get(type(field)) for name, field in _fields(model).items()}
-
-
-@lru_cache
-def _adapters(model: type[models.Model], vendor: str) -> dict[str, Callable[[Any], Any]]:
-    """Return what makes a value for the driver of each field's other values."""
-    return {name: _adapter(field, vendor) for name, field in _fields(model).items()}
-
-
-def _adapter(field: models.Field, vendor: str) -> Callable[[Any], Any]:
-    """Return the field's `get_db_prep_save`, or what does the same in a tenth of the calls."""
-    if isinstance(field, ExactJSONField):
-        return field.get_prep_value
-    if vendor == "sqlite" and type(field) is models.JSONField and field.encoder is None:
-        return json.dumps
-    if vendor == "sqlite" and isinstance(field, models.DateTimeField):
-        return instant_for_sqlite
-    if _PLAIN.get(type(field)) is str:
-        return lambda value: (
-            value.value
-            if isinstance(value, models.TextChoices)
-            else field.get_db_prep_save(value, connection)
-        )
-    return lambda value: field.get_db_prep_save(value, connection)
-
-
 @lru_cache
 def _insertable(model: type[models.Model]) -> tuple[str, ...]:
     key = _key(model).attname
-    return tuple(name for name in _fields(model) if name != key)
+    return tuple(name for name in column_values.fields_of(model) if name != key)
 
 
 def _key(model: type[models.Model]) -> models.Field:
@@ -464,7 +355,7 @@ def _key(model: type[models.Model]) -> models.Field:
 
 @lru_cache
 def _insert_sql(model: type[models.Model], names: tuple[str, ...]) -> str:
-    columns = ", ".join(_quoted(_fields(model)[name].column) for name in names)
+    columns = ", ".join(_quoted(column_values.fields_of(model)[name].column) for name in names)
     places = ", ".join(["%s"] * len(names))
     return f"INSERT INTO {_quoted(model._meta.db_table)} ({columns}) VALUES ({places})"  # noqa: S608
 
@@ -473,7 +364,7 @@ def _insert_sql(model: type[models.Model], names: tuple[str, ...]) -> str:
 def _update_sql(
     model: type[models.Model], where: tuple[tuple[str, int], ...], changes: tuple[str, ...]
 ) -> str:
-    fields = _fields(model)
+    fields = column_values.fields_of(model)
     assignments = [f"{_quoted(fields[name].column)} = %s" for name in changes]
     if "version" in fields and "version" not in changes:
         assignments.append("version = version + 1")

@@ -19,7 +19,7 @@ from statistics import linear_regression, median, quantiles
 from django.db import connection
 
 from experiments import database_clock
-from experiments.models import Amount, Experiment, Settings, Trial, TrialState, Worker, plain_sql, status
+from experiments.models import Amount, Experiment, Settings, Trial, TrialState, Worker, column_values, status
 
 MOST_FINISHED = 200  # latest finished trials, on which an estimate is based
 MOST_RUNNING = 200  # running trials whose progress is taken into account
@@ -346,7 +346,7 @@ def running_trials(experiments: Collection[Experiment]) -> dict[int, list[Runnin
         cursor.execute(sql, values)
         rows = cursor.fetchall()
     for pk, started_at, *steps in rows:
-        running[pk].append(Running(_elapsed_s(plain_sql.from_driver(started, started_at), now), *steps))
+        running[pk].append(Running(_elapsed_s(column_values.from_driver(started, started_at), now), *steps))
     return running
 
 

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from experiments import migration_check
-from experiments.models import Experiment, Outcome, Refused, Trial, Worker, plain_sql, status
+from experiments.models import Experiment, Outcome, Refused, Trial, Worker, column_values, plain_sql, status
 from experiments.runner import lease
 from experiments.worker.db_connection import give_back_connection
 from experiments.worker.errors import CannotRun
@@ -127,12 +127,12 @@ class Heartbeat:
         """Adopt new names of the worker's queues. Their routing keys stay the same."""
         row = self.worker.row
         for (queues,) in _queues.rows(pk=row.pk, boot=row.boot):
-            self.worker.queues = plain_sql.from_driver(_QUEUES, queues) or self.worker.queues
+            self.worker.queues = column_values.from_driver(_QUEUES, queues) or self.worker.queues
 
     def held(self) -> list[dict[str, Any]]:
         """Return the columns HELD of the trials that this worker holds in the database."""
         rows = [dict(zip(HELD, row, strict=True)) for row in _held.rows(worker=self.worker.row.pk)]
-        return [row | {"boot": plain_sql.from_driver(_BOOT, row["boot"])} for row in rows]
+        return [row | {"boot": column_values.from_driver(_BOOT, row["boot"])} for row in rows]
 
     def sees_work(self) -> bool:
         claimable = Experiment.objects.claimable(free=self.worker.free().amount)

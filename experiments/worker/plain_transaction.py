@@ -22,6 +22,7 @@ from experiments.models import (
     Suggestion,
     Trial,
     TrialParameter,
+    column_values,
     plain_sql,
 )
 from experiments.models.trial.parameter import digest
@@ -158,7 +159,7 @@ class PlainTransaction:
         )
         if not is_usual:
             raise Unusual
-        row["ticking_since"] = plain_sql.from_driver(_ticking_since, row["ticking_since"])
+        row["ticking_since"] = column_values.from_driver(_ticking_since, row["ticking_since"])
         for name, value in row.items():
             setattr(experiment, name, value)
         experiment.revision = self.revision

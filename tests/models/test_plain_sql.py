@@ -13,7 +13,7 @@ from django.db.backends.sqlite3.operations import DatabaseOperations
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from experiments.models import Experiment, Outcome, Trial, driver, plain_sql
+from experiments.models import Experiment, Outcome, Trial, column_values, driver, plain_sql
 from experiments.worker.plain_transaction import read_experiment
 
 pytestmark = pytest.mark.django_db
@@ -135,7 +135,7 @@ def test_rows_are_read_by_any_number_of_keys(
 def test_an_instant_is_written_for_sqlite_as_django_writes_it(zone: timezone, microsecond: int) -> None:
     instant = datetime(2026, 3, 29, 1, 59, 59, microsecond, tzinfo=zone)
     operations = DatabaseOperations(connection)
-    assert plain_sql.instant_for_sqlite(instant) == operations.adapt_datetimefield_value(instant)
+    assert column_values.instant_for_sqlite(instant) == operations.adapt_datetimefield_value(instant)
 
 
 def test_each_thread_has_its_own_connection() -> None:

@@ -55,8 +55,9 @@ from experiments.models import (
     Workspace,
     status,
 )
+from experiments.models.column_values import from_driver
 from experiments.models.compute.utilization import QUARTER
-from experiments.models.plain_sql import Statement, from_driver
+from experiments.models.plain_sql import Statement
 from experiments.models.usage.slot_usage import date_of
 from experiments.runner.machine import full_disk_percent
 
