@@ -208,6 +208,17 @@ def test_tpe_finds_the_middle_of_a_normal_and_the_chosen_value():
     assert median(run(problem(document, "Random"), 80, distance)[-40:]) > 1.5
 
 
+@pytest.mark.parametrize("name", ["TPE", "CMA-ES", "NSGA-II"])
+@pytest.mark.parametrize("low", [1e-300, 0.001, 100_000.0])
+def test_it_proposes_between_bounds_with_one_logarithm(name, low):
+    high = math.nextafter(low, math.inf)
+    assert math.log(low) == math.log(high)
+    bounds = problem({"x": {"_type": "loguniform", "_value": [low, high]}, "y": uniform()}, name)
+    proposed = set()
+    run(bounds, 15, lambda shown: proposed.add(shown["x"]) or shown["y"])
+    assert proposed <= {low, high}
+
+
 def test_running_trials_are_kept_away_from():
     """NNI-S2: parallel proposals spread out because the running ones count as poor."""
     document = {"x": uniform(), "y": uniform()}

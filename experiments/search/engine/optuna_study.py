@@ -9,6 +9,7 @@ seed; otherwise the new sampler would draw the same numbers again. Parameters ar
 nested choice only when their branch was chosen.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from copy import copy
@@ -169,7 +170,9 @@ def _distribution(parameter: Parameter) -> Any:
         return of.IntDistribution(parameter.low, parameter.high, log=isinstance(parameter, LogRandint))
     if isinstance(parameter, Normal):
         return of.FloatDistribution(EDGE, 1 - EDGE)
-    return of.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+    # Between bounds whose logarithms are equal, Optuna would propose NaN.
+    is_log = parameter.log and math.log(parameter.low) < math.log(parameter.high)
+    return of.FloatDistribution(parameter.low, parameter.high, log=is_log)
 
 
 def hypervolume(losses: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
