@@ -176,8 +176,9 @@ def instant(column: str) -> Build:
     return ranged(build)
 
 
-def ranged(build: Build) -> Build:
-    """Make `1e-4..1e-2`, with both ends, a possible value: of `=`, `!=` and `in`."""
+def ranged(build: Build, between: Callable[[Text, Text], Q] | None = None) -> Build:
+    """Make `1e-4..1e-2`, with both ends, a possible value: of `=`, `!=` and `in`. `between` makes the condition of the
+    two ends, where reading what lies between them is faster than what lies on either side of each."""
 
     def build_ranges(comparison: Comparison) -> Q:
         pairs = [(value, value.ends()) for value in comparison.values]
@@ -187,7 +188,9 @@ def ranged(build: Build) -> Build:
         if comparison.operator not in ("=", "!=", "in"):
             raise comparison.values[0].error(f"A range takes “:” or “!=”, not “{comparison.operator}”")
         conditions = [
-            build(Comparison(comparison.field, ">=", (low,)))
+            between(low, high)
+            if between
+            else build(Comparison(comparison.field, ">=", (low,)))
             & build(Comparison(comparison.field, "<=", (high,)))
             for low, high in ends
         ]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.lookups import IsNull
 
 from experiments.models import (
     Comment,
@@ -18,7 +19,6 @@ from experiments.models import (
     Point,
     Trial,
     TrialParameter,
-    TrialState,
     status,
 )
 from experiments.models.trial import failure_groups
@@ -290,10 +290,9 @@ def _best(experiment: Experiment) -> Callable[[Comparison], Q]:
             count.isascii() and count.isdecimal() and 0 < int(count) <= 1000
         ):
             raise value.error("“best” takes a number from 1 to 1000, such as best:10")
-        order = F("value").desc() if experiment.direction == "maximize" else F("value").asc()
-        best = Trial.objects.filter(
-            experiment=experiment.pk, state=TrialState.SUCCEEDED, value__isnull=False
-        ).order_by(order, "number")
+        order = "-result" if experiment.direction == "maximize" else "result"
+        # Only succeeded trials have a result.
+        best = Trial.objects.filter(experiment=experiment.pk, result__isnull=False).order_by(order, "number")
         return Q(pk__in=best.values("pk")[: int(count)])
 
     return build
@@ -310,7 +309,11 @@ def _front_field(experiment: Experiment) -> Field:
 
 def _having(rows: QuerySet[TrialParameter] | QuerySet[MetricValue], *, by_trial: bool) -> Q:
     """Return the condition that a trial has one of these rows."""
-    return Q(Exists(rows.filter(trial=OuterRef("pk")))) if by_trial else Q(pk__in=rows.values("trial"))
+    if not by_trial:
+        return Q(pk__in=rows.values("trial"))
+    # PostgreSQL turns EXISTS into a set of all matching rows where it expects to evaluate it often.
+    row = Subquery(rows.filter(trial=OuterRef("pk")).values("trial")[:1])
+    return Q(IsNull(row, False))
 
 
 def _parameter(experiment: Experiment, name: str, *, by_trial: bool) -> Callable[[Comparison], Q]:
@@ -340,7 +343,11 @@ def _parameter(experiment: Experiment, name: str, *, by_trial: bool) -> Callable
         selected = _having(matches, by_trial=by_trial)
         return ~selected if comparison.operator == "!=" else selected
 
-    return conditions.ranged(build)
+    def between(low: Text, high: Text) -> Q:
+        bounds = {"number__gte": conditions.read_number(low), "number__lte": conditions.read_number(high)}
+        return _having(rows.filter(**bounds), by_trial=by_trial)
+
+    return conditions.ranged(build, between)
 
 
 def _metric(experiment: Experiment, name: str, *, is_final: bool, by_trial: bool) -> conditions.Build:
@@ -353,24 +360,30 @@ def _metric(experiment: Experiment, name: str, *, is_final: bool, by_trial: bool
     steps = Point.objects.filter(trial=OuterRef("trial"), name=name).order_by("-step").values("step")[:1]
     latest = Point.objects.filter(trial=OuterRef("pk"), name=name, step=Subquery(steps))
 
-    def matching(lookup: str, number: object) -> Q:
-        settled = _having(rows.filter(**{f"number{lookup}": number}), by_trial=by_trial)
+    def matching(**number_by_lookup: object) -> Q:
+        def of(column: str) -> dict[str, object]:
+            return {f"{column}__{lookup}": number for lookup, number in number_by_lookup.items()}
+
+        settled = _having(rows.filter(**of("number")), by_trial=by_trial)
         if is_final or not experiment.alive_count:
             return settled
-        reporting = alive.filter(Exists(latest.filter(**{f"value{lookup}": number}))).values("pk")
+        reporting = alive.filter(Exists(latest.filter(**of("value")))).values("pk")
         return settled | Q(pk__in=reporting)
 
     def equal(value: Text) -> Q:
         if value.text.casefold() == NONE and not value.is_quoted:
-            return ~matching("__isnull", False)
-        return matching("", conditions.read_number(value))
+            return ~matching(isnull=False)
+        return matching(exact=conditions.read_number(value))
 
     def build(comparison: Comparison) -> Q:
         if (lookup := LOOKUPS.get(comparison.operator)) is None:
             return conditions.equal(comparison, equal)
-        return matching(f"__{lookup}", conditions.read_number(comparison.values[0]))
+        return matching(**{lookup: conditions.read_number(comparison.values[0])})
 
-    return conditions.ranged(build)
+    def between(low: Text, high: Text) -> Q:
+        return matching(gte=conditions.read_number(low), lte=conditions.read_number(high))
+
+    return conditions.ranged(build, between)
 
 
 def written(name: str, value: object) -> str:

@@ -25,6 +25,7 @@ from . import columns
 from .table_order import NEWEST, SORTS, Order
 
 EXACT_TO = 10_000  # trials that a filter selects; more are not counted exactly
+SORTED_TO = 1000  # trials in some states; of more of them, the first of an order are read from its index
 LONGEST_KEY = 40  # of a group of failures
 
 ORDER_AND_FILTERS: dict[str, Parameter] = {
@@ -137,19 +138,39 @@ class TrialQuery:
     def parts(self) -> list[QuerySet[Trial]]:
         """The trials in order, as the pages of a table read them."""
         total, is_exact = self.total
-        if is_exact and total <= EXACT_TO and (self.selection.applied or self.state):
+        states = self._in_states
+        is_selected = bool(self.selection.applied or self.state)
+        if is_selected and is_exact and total <= (EXACT_TO if states is None else SORTED_TO):
             return [self.trials]
-        condition = self.selection.by_trial
-        if self.state:
-            condition &= Q(state=self.state)
+        if states is None or self.order.key in ("number", "state"):
+            condition = self.selection.by_trial
+            if self.state:
+                condition &= Q(state=self.state)
+        else:
+            # Two indexes contain all that is read: of the states, and of the order.
+            keys = Trial.everything.filter(experiment=self.experiment.pk, state__in=sorted(states))
+            condition = Q(pk__in=keys.order_by().values("pk"))
         rows = self.experiment.trials.filter(condition)
-        if self.order.key == "state" and self.state:
+        if self.order.key == "state" and states is not None and len(states) == 1:
             return [rows.order_by(NEWEST)]
+        if self.order.key == "state" and _has_result(condition):
+            return [rows.filter(state=TrialState.SUCCEEDED).order_by(NEWEST)]
         parts = self.order.parts(rows, of=self.experiment, condition=condition)
-        if self.order.key == "value" and self.state:
+        if self.order.key == "value" and states is not None:
             # Only succeeded trials have a result, and they have no other value.
-            parts = [parts[0], parts[2]] if self.state == TrialState.SUCCEEDED else parts[1:]
+            if states == {TrialState.SUCCEEDED}:
+                parts = [parts[0], parts[2]]
+            elif TrialState.SUCCEEDED not in states:
+                parts = parts[1:]
         return parts
+
+    @property
+    def _in_states(self) -> set[str] | None:
+        """The states of the trials if nothing else selects them; None also if nothing does."""
+        if not self.selection.applied:
+            return {self.state} if self.state else None
+        states = _states(self.selection.condition)
+        return states & {self.state} if states is not None and self.state else states
 
     @property
     def names_group(self) -> bool:
@@ -177,6 +198,17 @@ def _states(condition: Q) -> set[str] | None:
             return None
         states |= of_child
     return states
+
+
+def _has_result(condition: object) -> bool:
+    """Return whether a condition excludes all trials without a result, apart from indirectly: only those that succeeded
+    have one."""
+    if isinstance(condition, tuple):
+        return condition[0].split("__")[0] == "result" and condition != ("result__isnull", True)
+    if not isinstance(condition, Q) or condition.negated or not condition.children:
+        return False
+    children = map(_has_result, condition.children)
+    return all(children) if condition.connector == Q.OR else any(children)
 
 
 def note_filter_fault(request: SignedInRequest, query: TrialQuery) -> None:

@@ -122,7 +122,8 @@ def test_a_page_that_does_not_exist_is_the_nearest(hundred, bob, page):
         ("state", lambda t: (t.state, -t.number)),
         ("p.lr", lambda t: (t.params["lr"], -t.number)),
         ("-p.lr", lambda t: (-t.params["lr"], -t.number)),
-        ("p.layers", lambda t: (t.params["layers"], -t.number)),
+        ("p.layers", lambda t: (t.params["layers"], t.number)),
+        ("-p.layers", lambda t: (-t.params["layers"], -t.number)),
     ],
 )
 def test_every_column_sorts_and_what_has_no_value_comes_last(hundred, bob, sort, key):
