@@ -64,8 +64,9 @@ def _unindexed(node: WhereNode, columns: Collection[str]) -> WhereNode:
         if isinstance(child, WhereNode):
             child = _unindexed(child, columns)
         elif _is_of(child, columns):
-            child = copy.copy(child)
-            child.lhs = Unindexed(child.lhs)
+            lookup: Any = copy.copy(child)
+            lookup.lhs = Unindexed(lookup.lhs)
+            child = lookup
         children.append(child)
     return WhereNode(children, node.connector, node.negated)
 
