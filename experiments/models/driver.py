@@ -27,22 +27,19 @@ ON_REQUEST = 2**31  # psycopg's `prepare_threshold`, which marks connections wit
 _sessions: weakref.WeakKeyDictionary[Any, postgres.Session | None] = weakref.WeakKeyDictionary()
 
 
-class _OfThread(threading.local):
-    """What belongs to this thread: the session that collects its statements, and Django's connection."""
+class _Collecting(threading.local):
+    """The session that collects the statements of this thread."""
 
     session: postgres.Session | None = None
-    database: Any = None
 
 
-_of_thread = _OfThread()
+_collecting = _Collecting()
 
 
 def database() -> Any:
-    """Return Django's connection of this thread, open or not. Unlike `django.db.connection`, it is not looked up with
-    each use, which takes as long as a short statement."""
-    if _of_thread.database is None:
-        _of_thread.database = connections[DEFAULT_DB_ALIAS]
-    return _of_thread.database
+    """Return Django's connection, open or not. Unlike with `django.db.connection`, several uses need one look-up, which
+    takes as long as a short statement."""
+    return connections[DEFAULT_DB_ALIAS]
 
 
 def preparing(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,23 +72,23 @@ def pipelined_transaction() -> Iterator[None]:
 
 
 def _collected(session: postgres.Session, raw: Any) -> Iterator[None]:
-    assert not _of_thread.session, "a statement within would belong to either"
+    assert not _collecting.session, "a statement within would belong to either"
     is_outermost = not raw.savepoint_ids
     session.collect()
-    _of_thread.session = session
+    _collecting.session = session
     try:
         with raw.execute_wrapper(_flush_before):
             yield
             with raw.wrap_database_errors:
                 session.flush(commits=is_outermost and not raw.needs_rollback)
     finally:
-        _of_thread.session = None
+        _collecting.session = None
         session.discard()
 
 
 def _flush_before(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
     """Send the collected statements before one of Django's cursors."""
-    if session := _of_thread.session:
+    if session := _collecting.session:
         with database().wrap_database_errors:
             session.flush()
     return execute(sql, params, many, context)
@@ -100,7 +97,7 @@ def _flush_before(execute: Any, sql: str, params: Any, many: bool, context: Any)
 def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tuple[Any, bool]:
     """Execute a statement. Return its cursor, or what has its `fetchall` and `rowcount`, and whether the database is
     SQLite. `is_repeated`: the same text will be executed again with other values, so that preparing it pays."""
-    if session := _of_thread.session:
+    if session := _collecting.session:
         return session.request(sql, values, is_repeated=is_repeated), False
     if raw := _sqlite_connection():
         with raw.wrap_database_errors:
@@ -115,7 +112,7 @@ def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tup
 
 def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Execute a statement once for each row of values."""
-    if session := _of_thread.session:
+    if session := _collecting.session:
         session.request_many(sql, rows)
     elif raw := _sqlite_connection():
         with raw.wrap_database_errors:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from django.apps import apps
-from django.db import connection, connections, models
+from django.db import connection, models
 from django.db.backends.sqlite3.operations import DatabaseOperations
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from experiments.models import Experiment, Outcome, Trial, column_values, driver, plain_sql
+from experiments.models import Experiment, Outcome, Trial, column_values, plain_sql
 from experiments.worker.plain_transaction import read_experiment
 
 pytestmark = pytest.mark.django_db
@@ -136,12 +135,3 @@ def test_an_instant_is_written_for_sqlite_as_django_writes_it(zone: timezone, mi
     instant = datetime(2026, 3, 29, 1, 59, 59, microsecond, tzinfo=zone)
     operations = DatabaseOperations(connection)
     assert column_values.instant_for_sqlite(instant) == operations.adapt_datetimefield_value(instant)
-
-
-def test_each_thread_has_its_own_connection() -> None:
-    other = []
-    thread = threading.Thread(target=lambda: other.append(driver.database()))
-    thread.start()
-    thread.join()
-    assert driver.database() is connections["default"]
-    assert other[0] is not driver.database()
