@@ -10,9 +10,10 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 
 from console.data_folder import why_not_writable
-from experiments import broker
+from experiments import broker, migration_check
 from experiments.management import database_rows
 from experiments.runner import lease
 
@@ -88,14 +89,8 @@ def check_database_for_reading() -> None:
 
 def check_not_newer() -> None:
     """Exit when the database has migrations that this version lacks."""
-    executor = MigrationExecutor(connection)
-    applied = [name for app, name in executor.loader.applied_migrations if app == "experiments"]
-    lacking = sorted(name for name in applied if ("experiments", name) not in executor.loader.disk_migrations)
-    if lacking:
-        refuse(
-            f"The database is of a newer version of Trialdeck (it has {lacking[-1]}). Install that version, or "
-            "restore a backup from before the upgrade."
-        )
+    if why := migration_check.why_newer(MigrationLoader(connection)):
+        refuse(why)
 
 
 def check_writable(data: Path) -> None:

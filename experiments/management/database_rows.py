@@ -25,6 +25,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from experiments import migration_check
+
 BATCH = 500
 Migrations = set[tuple[str, str]]  # app and name
 
@@ -68,7 +70,8 @@ class Digest:
 def migrations_of(connection: BaseDatabaseWrapper) -> Migrations:
     """Return the migrations that the database has; none for an empty one. Instead of a squashed one, those that it
     replaces, which are on record too."""
-    return MigrationRecorder(connection).applied_migrations().keys() - _loader().replacements.keys()
+    applied = MigrationRecorder(connection).applied_migrations().keys()
+    return applied - _loader().replacements.keys() - migration_check.FORMER
 
 
 def unknown_migrations(migrations: Migrations) -> list[str]:

@@ -11,6 +11,7 @@ from django.test import Client, RequestFactory
 
 from console import health
 from experiments import migration_check
+from experiments.management import arguments, database_rows
 from experiments.web.ui.error_pages import broken
 from experiments.worker.heartbeat import Heartbeat
 
@@ -66,3 +67,15 @@ def test_a_fault_of_another_kind_is_not_blamed_on_the_version():
     assert migration_check.problem() == "" and migration_check.blamed_for(missing_table()) == ""
     newer()
     assert migration_check.blamed_for(ValueError("no such thing")) == ""
+
+
+def test_a_squashed_migration_of_an_earlier_version_is_not_a_newer_version():
+    """TD-S1: an older database has it on record."""
+    recorder = MigrationRecorder(connection)
+    before = database_rows.migrations_of(connection)
+    for app, name in migration_check.FORMER:
+        recorder.record_applied(app, name)
+    assert migration_check.problem() == ""
+    arguments.check_not_newer()
+    assert database_rows.migrations_of(connection) == before
+    assert not database_rows.unknown_migrations(before)

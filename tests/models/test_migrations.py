@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tests.support.databases import allow_more_connections, database_of
 from tests.support.processes import ROOT, manage
 
-LAST_REPLACED = "0035_python_check"
+LAST_REPLACED = "0080_drop_covered_indexes"
 
 # Two experiments of the version before: an early-stopped trial was the best of one, the other was stopped under way.
 ROWS = """

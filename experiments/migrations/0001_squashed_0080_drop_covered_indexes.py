@@ -1,4 +1,4 @@
-"""All tables as they were after 0035, for a new database: the migrations that it replaces take ten seconds there.
+"""All tables as they were after 0080, for a new database: the migrations that it replaces take ten seconds there.
 
 A database that has some of them goes on with the rest of them.
 """
@@ -19,9 +19,23 @@ import experiments.models.fields
 
 STATE = [
     migrations.CreateModel(
+        name="Attempts",
+        fields=[
+            ("key", models.CharField(max_length=64, primary_key=True, serialize=False)),
+            ("count", models.PositiveIntegerField(default=0)),
+            ("until", models.DateTimeField(db_index=True)),
+        ],
+        options={
+            "verbose_name_plural": "attempts",
+        },
+    ),
+    migrations.CreateModel(
         name="FormerExperiment",
         fields=[
-            ("public_id", models.CharField(max_length=8, primary_key=True, serialize=False)),
+            (
+                "public_id",
+                models.CharField(max_length=8, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
         ],
     ),
     migrations.CreateModel(
@@ -41,8 +55,8 @@ STATE = [
             ),
             ("name", models.CharField(max_length=100)),
             ("description", models.TextField(blank=True)),
-            ("destination", models.CharField(blank=True, max_length=1000)),
             ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("destination", models.CharField(blank=True, max_length=1000)),
         ],
         options={
             "ordering": ["name"],
@@ -58,10 +72,10 @@ STATE = [
             ("name", models.SlugField(max_length=64, unique=True)),
             ("is_open", models.BooleanField(default=False, verbose_name="open to all workspaces")),
             ("is_paused", models.BooleanField(default=False)),
+            ("last_position", models.BigIntegerField(default=0, editable=False)),
             ("slots_per_experiment", models.PositiveIntegerField(blank=True, null=True)),
             ("slots_per_person", models.PositiveIntegerField(blank=True, null=True)),
             ("waits", models.JSONField(default=list, editable=False)),
-            ("last_position", models.BigIntegerField(default=0, editable=False)),
         ],
         options={
             "ordering": ["name"],
@@ -81,11 +95,6 @@ STATE = [
             ("queues", models.JSONField(default=list)),
             ("slots", models.PositiveIntegerField()),
             ("lease_s", models.FloatField(default=15)),
-            ("container", models.CharField(blank=True, max_length=16)),
-            ("gpus", models.JSONField(default=list)),
-            ("cores", models.JSONField(default=list)),
-            ("memory_mib", models.IntegerField(default=0)),
-            ("limits_memory_by", models.CharField(blank=True, max_length=16)),
             ("beat", models.BigIntegerField(default=0)),
             ("is_draining", models.BooleanField(default=False)),
             ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -93,6 +102,13 @@ STATE = [
             ("gone_at", models.DateTimeField(null=True)),
             ("forgotten_at", models.DateTimeField(null=True)),
             ("machine", models.JSONField(default=dict)),
+            ("container", models.CharField(blank=True, max_length=16)),
+            ("gpus", models.JSONField(default=list)),
+            ("cores", models.JSONField(default=list)),
+            ("limits_memory_by", models.CharField(blank=True, max_length=16)),
+            ("memory_mib", models.IntegerField(default=0)),
+            ("draining_until", models.DateTimeField(null=True)),
+            ("boundary", models.CharField(blank=True, max_length=200)),
         ],
         options={
             "ordering": ["name"],
@@ -160,6 +176,9 @@ STATE = [
                     verbose_name="OpenID identity",
                 ),
             ),
+            ("time_zone", models.CharField(blank=True, max_length=64)),
+            ("quiet_hours", models.CharField(blank=True, max_length=200)),
+            ("quiet_zone", models.CharField(blank=True, max_length=64)),
             (
                 "groups",
                 models.ManyToManyField(
@@ -204,8 +223,8 @@ STATE = [
             ("digest", models.CharField(max_length=64)),
             ("status", models.PositiveSmallIntegerField(default=0)),
             ("body", models.TextField(blank=True)),
-            ("checks", models.JSONField(null=True)),
             ("created_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+            ("checks", models.JSONField(null=True)),
         ],
         options={
             "constraints": [models.UniqueConstraint(fields=("holder", "key"), name="answer_once")],
@@ -250,6 +269,33 @@ STATE = [
         },
     ),
     migrations.CreateModel(
+        name="Dashboard",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("name", models.CharField(max_length=60)),
+            ("is_shared", models.BooleanField(default=False)),
+            ("is_on_wall", models.BooleanField(default=False)),
+            ("former", models.JSONField(null=True)),
+            ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "owner",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="dashboards",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["name", "pk"],
+        },
+    ),
+    migrations.CreateModel(
         name="Experiment",
         fields=[
             (
@@ -259,7 +305,11 @@ STATE = [
             (
                 "public_id",
                 models.CharField(
-                    default=experiments.models.fields.new_public_id, editable=False, max_length=8, unique=True
+                    default=experiments.models.fields.new_public_id,
+                    editable=False,
+                    max_length=8,
+                    unique=True,
+                    verbose_name="ID",
                 ),
             ),
             ("name", models.CharField(max_length=200)),
@@ -272,7 +322,7 @@ STATE = [
                 models.CharField(
                     choices=[
                         ("workspace", "Everyone in the workspace"),
-                        ("private", "Its creator and the workspace's owners"),
+                        ("private", "Only the creator and workspace owners"),
                     ],
                     default="workspace",
                     max_length=9,
@@ -286,21 +336,16 @@ STATE = [
             ("stop_target", models.CharField(blank=True, max_length=9)),
             ("enqueued_from", models.CharField(blank=True, max_length=9)),
             ("position", models.BigIntegerField(default=0)),
-            ("enqueued_at", models.DateTimeField(null=True)),
             ("started_at", models.DateTimeField(null=True)),
             ("ended_at", models.DateTimeField(null=True)),
             ("ran_s", models.FloatField(default=0)),
             ("ticking_since", models.DateTimeField(null=True)),
-            ("compute_s", models.FloatField(default=0)),
             ("metric", models.CharField(max_length=100)),
             ("direction", models.CharField(max_length=8)),
             ("algorithm", models.CharField(max_length=64)),
             ("max_trials", models.IntegerField(null=True)),
             ("concurrency", models.IntegerField()),
             ("max_trial_duration_s", models.FloatField(null=True)),
-            ("gpus", models.IntegerField(null=True)),
-            ("cores", models.IntegerField(null=True)),
-            ("memory_mib", models.IntegerField(null=True)),
             ("waiting_count", models.IntegerField(default=0)),
             ("running_count", models.IntegerField(default=0)),
             ("stopping_count", models.IntegerField(default=0)),
@@ -313,13 +358,27 @@ STATE = [
             ("settled_count", models.IntegerField(default=0)),
             ("last_number", models.IntegerField(default=0)),
             ("last_ordinal", models.IntegerField(default=0)),
-            ("limit_hold", models.CharField(blank=True, max_length=200)),
-            ("reruns_up_to", models.IntegerField(null=True)),
             ("best_value", models.FloatField(null=True)),
             ("best_number", models.IntegerField(null=True)),
             ("trace", experiments.models.fields.ExactJSONField(default=list)),
             ("wake", models.BigIntegerField(default=0)),
             ("version", models.BigIntegerField(default=0)),
+            ("enqueued_at", models.DateTimeField(null=True)),
+            ("gpus", models.IntegerField(null=True)),
+            ("compute_s", models.FloatField(default=0)),
+            ("cores", models.IntegerField(null=True)),
+            ("memory_mib", models.IntegerField(null=True)),
+            ("reruns_up_to", models.IntegerField(null=True)),
+            ("limit_hold", models.CharField(blank=True, max_length=200)),
+            ("front_size", models.IntegerField(default=0)),
+            ("further_objectives", experiments.models.fields.ExactJSONField(default=dict)),
+            ("objective_bounds", experiments.models.fields.ExactJSONField(default=list)),
+            ("imported_from", models.CharField(blank=True, max_length=16)),
+            ("is_importing", models.BooleanField(default=False)),
+            ("window_closes_at", models.DateTimeField(null=True)),
+            ("window_opens_at", models.DateTimeField(null=True)),
+            ("window_time_zone", models.CharField(default="UTC", max_length=64)),
+            ("is_exhausted", models.BooleanField(default=False)),
             (
                 "creator",
                 models.ForeignKey(
@@ -365,6 +424,29 @@ STATE = [
         ],
     ),
     migrations.CreateModel(
+        name="Hypervolume",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("epoch", models.IntegerField()),
+            ("computed_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("succeeded_count", models.IntegerField()),
+            ("reference", experiments.models.fields.ExactJSONField(default=list)),
+            ("steps", experiments.models.fields.ExactJSONField(default=list)),
+            ("problem", models.CharField(blank=True, max_length=200)),
+            (
+                "experiment",
+                models.OneToOneField(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="hypervolume",
+                    to="experiments.experiment",
+                ),
+            ),
+        ],
+    ),
+    migrations.CreateModel(
         name="Importance",
         fields=[
             (
@@ -377,6 +459,7 @@ STATE = [
             ("trial_count", models.IntegerField()),
             ("shares", experiments.models.fields.ExactJSONField(default=dict)),
             ("problem", models.CharField(blank=True, max_length=200)),
+            ("further", experiments.models.fields.ExactJSONField(default=dict)),
             (
                 "experiment",
                 models.OneToOneField(
@@ -426,6 +509,7 @@ STATE = [
                         ("auto_paused", "Auto-paused"),
                         ("failure_rate", "Failure rate"),
                         ("worker_lost", "Worker lost"),
+                        ("new_cause", "New cause of failure"),
                         ("budget", "Budget at 80%"),
                     ],
                     max_length=16,
@@ -453,6 +537,64 @@ STATE = [
         },
     ),
     migrations.CreateModel(
+        name="RecoveryCode",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("digest", models.CharField(max_length=64)),
+            ("used_at", models.DateTimeField(null=True)),
+            (
+                "user",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="recovery_codes",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+    ),
+    migrations.CreateModel(
+        name="RetentionRule",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            (
+                "part",
+                models.CharField(
+                    choices=[
+                        ("folder", "Trial folders"),
+                        ("log", "Logs"),
+                        ("points", "Intermediate metrics"),
+                        ("events", "History"),
+                    ],
+                    max_length=8,
+                ),
+            ),
+            ("after_days", models.PositiveIntegerField()),
+            ("states", models.JSONField(default=list)),
+            ("keep_best", models.PositiveIntegerField(default=0)),
+            ("is_on", models.BooleanField(default=False)),
+            ("preview", models.JSONField(default=dict)),
+            ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "by",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["pk"],
+        },
+    ),
+    migrations.CreateModel(
         name="Revision",
         fields=[
             (
@@ -461,9 +603,10 @@ STATE = [
             ),
             ("number", models.PositiveIntegerField()),
             ("document", experiments.models.fields.ExactJSONField()),
-            ("resolved", experiments.models.fields.ExactJSONField(default=dict)),
             ("at", models.DateTimeField(default=django.utils.timezone.now)),
             ("note", models.CharField(blank=True, max_length=200)),
+            ("resolved", experiments.models.fields.ExactJSONField(default=dict)),
+            ("author", models.CharField(blank=True, max_length=150)),
             (
                 "by",
                 models.ForeignKey(
@@ -512,6 +655,7 @@ STATE = [
                         ("auto_paused", "Auto-paused"),
                         ("failure_rate", "Failure rate"),
                         ("worker_lost", "Worker lost"),
+                        ("new_cause", "New cause of failure"),
                         ("budget", "Budget at 80%"),
                     ],
                     max_length=16,
@@ -522,9 +666,13 @@ STATE = [
                 models.CharField(
                     choices=[
                         ("mine", "My experiments"),
+                        ("pinned", "Pinned experiments"),
+                        ("followed", "My experiments and pinned ones"),
                         ("experiment", "One experiment"),
                         ("project", "Project"),
                         ("tag", "Tag"),
+                        ("view", "Saved view"),
+                        ("filter", "Filter"),
                         ("workspace", "Whole workspace"),
                     ],
                     max_length=10,
@@ -535,14 +683,20 @@ STATE = [
             (
                 "frequency",
                 models.CharField(
-                    choices=[("always", "Every time"), ("hourly", "Once per hour and experiment")],
+                    choices=[
+                        ("always", "Every time"),
+                        ("hourly", "Once per hour and experiment"),
+                        ("daily", "Daily summary at 08:00"),
+                    ],
                     default="hourly",
                     max_length=6,
                 ),
             ),
             ("is_on", models.BooleanField(default=True)),
-            ("role_limit", models.CharField(blank=True, max_length=8)),
             ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("role_limit", models.CharField(blank=True, max_length=8)),
+            ("endings", experiments.models.fields.ExactJSONField(default=list)),
+            ("filter", models.CharField(blank=True, max_length=1000)),
             ("channels", models.ManyToManyField(related_name="rules", to="experiments.channel")),
             (
                 "experiment",
@@ -597,6 +751,7 @@ STATE = [
                         ("sent", "Delivered"),
                         ("failed", "Failed"),
                         ("canceled", "Canceled"),
+                        ("merged", "In a summary"),
                     ],
                     default="queued",
                     max_length=8,
@@ -609,12 +764,22 @@ STATE = [
             ("next_at", models.DateTimeField(default=django.utils.timezone.now, null=True)),
             ("sent_at", models.DateTimeField(null=True)),
             ("seen_at", models.DateTimeField(null=True)),
+            ("is_held", models.BooleanField(default=False)),
             (
                 "channel",
                 models.ForeignKey(
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="deliveries",
                     to="experiments.channel",
+                ),
+            ),
+            (
+                "summary",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="parts",
+                    to="experiments.delivery",
                 ),
             ),
             (
@@ -647,7 +812,124 @@ STATE = [
         ],
         options={
             "ordering": ["-pk"],
+            "verbose_name_plural": "deliveries",
         },
+    ),
+    migrations.CreateModel(
+        name="SavedView",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("name", models.CharField(max_length=60)),
+            ("query", models.CharField(blank=True, max_length=4000)),
+            ("is_shared", models.BooleanField(default=False)),
+            ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "experiment",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="saved_views",
+                    to="experiments.experiment",
+                ),
+            ),
+            (
+                "owner",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="saved_views",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["name"],
+        },
+    ),
+    migrations.AddField(
+        model_name="rule",
+        name="view",
+        field=models.ForeignKey(
+            null=True,
+            on_delete=django.db.models.deletion.SET_NULL,
+            related_name="+",
+            to="experiments.savedview",
+        ),
+    ),
+    migrations.CreateModel(
+        name="Schedule",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("cron", models.CharField(max_length=200)),
+            ("time_zone", models.CharField(default="UTC", max_length=64)),
+            (
+                "overlap",
+                models.CharField(
+                    choices=[("skip", "Skip this run"), ("start", "Start another run")],
+                    default="skip",
+                    max_length=5,
+                ),
+            ),
+            ("next_at", models.DateTimeField(db_index=True, null=True)),
+            ("last_at", models.DateTimeField(null=True)),
+            ("note", models.CharField(blank=True, max_length=300)),
+            ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "by",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "experiment",
+                models.OneToOneField(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="schedule",
+                    to="experiments.experiment",
+                ),
+            ),
+            (
+                "last_clone",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to="experiments.experiment",
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["pk"],
+        },
+    ),
+    migrations.CreateModel(
+        name="SecondFactor",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("sealed_secret", models.TextField()),
+            ("last_step", models.BigIntegerField(default=0)),
+            ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("last_used_at", models.DateTimeField(null=True)),
+            (
+                "user",
+                models.OneToOneField(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="second_factor",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
     ),
     migrations.CreateModel(
         name="SignInLink",
@@ -683,6 +965,7 @@ STATE = [
             (
                 "experiment",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="suggestions",
                     to="experiments.experiment",
@@ -691,12 +974,81 @@ STATE = [
             (
                 "revision",
                 models.ForeignKey(
-                    on_delete=django.db.models.deletion.PROTECT, related_name="+", to="experiments.revision"
+                    db_index=False,
+                    on_delete=django.db.models.deletion.PROTECT,
+                    related_name="+",
+                    to="experiments.revision",
                 ),
             ),
         ],
         options={
             "ordering": ["ordinal"],
+        },
+    ),
+    migrations.CreateModel(
+        name="Tile",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("place", models.IntegerField()),
+            (
+                "kind",
+                models.CharField(
+                    choices=[
+                        ("chart", "Experiment chart"),
+                        ("leaderboard", "Leaderboard"),
+                        ("view", "Saved view"),
+                        ("number", "Number"),
+                        ("capacity", "Capacity"),
+                        ("text", "Text"),
+                    ],
+                    max_length=12,
+                ),
+            ),
+            ("width", models.SmallIntegerField()),
+            ("title", models.CharField(blank=True, max_length=80)),
+            ("text", models.TextField(blank=True)),
+            ("options", models.JSONField(default=dict)),
+            (
+                "dashboard",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="tiles",
+                    to="experiments.dashboard",
+                ),
+            ),
+            (
+                "experiment",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to="experiments.experiment",
+                ),
+            ),
+            (
+                "project",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to="experiments.project",
+                ),
+            ),
+            (
+                "view",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to="experiments.savedview",
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["place", "pk"],
         },
     ),
     migrations.CreateModel(
@@ -751,29 +1103,11 @@ STATE = [
             ("detail", models.CharField(blank=True, max_length=300)),
             ("stop_target", models.CharField(blank=True, max_length=13)),
             ("stop_grace_s", models.FloatField(null=True)),
-            ("was_interrupted", models.BooleanField(default=False)),
             ("boot", models.UUIDField(null=True)),
             ("pid", models.IntegerField(null=True)),
-            ("gpus", models.JSONField(default=list)),
-            ("cores", models.JSONField(default=list)),
-            ("memory_mib", models.IntegerField(null=True)),
-            ("memory_limited_by", models.CharField(blank=True, max_length=16)),
             ("value", models.FloatField(null=True)),
-            (
-                "result",
-                models.GeneratedField(
-                    db_persist=True,
-                    expression=models.Case(models.When(state="succeeded", then=models.F("value"))),
-                    output_field=models.FloatField(null=True),
-                ),
-            ),
-            ("final_metrics", experiments.models.fields.ExactJSONField(default=dict)),
             ("last_value", models.FloatField(null=True)),
             ("last_step", models.BigIntegerField(null=True)),
-            ("steps_done", models.BigIntegerField(null=True)),
-            ("steps_total", models.BigIntegerField(null=True)),
-            ("checked_step", models.BigIntegerField(null=True)),
-            ("rule_revision", models.IntegerField(null=True)),
             ("log_bytes", models.BigIntegerField(default=0)),
             ("notes", models.JSONField(default=list)),
             ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -788,12 +1122,33 @@ STATE = [
             ("cpu_s", models.FloatField(null=True)),
             ("survivors", models.JSONField(default=list)),
             ("trashed_at", models.DateTimeField(null=True)),
-            ("starred_at", models.DateTimeField(null=True)),
-            ("comment_count", models.IntegerField(default=0)),
             ("version", models.BigIntegerField(default=0)),
+            ("gpus", models.JSONField(default=list)),
+            ("cores", models.JSONField(default=list)),
+            ("memory_limited_by", models.CharField(blank=True, max_length=16)),
+            ("memory_mib", models.IntegerField(null=True)),
+            ("final_metrics", experiments.models.fields.ExactJSONField(default=dict)),
+            (
+                "result",
+                models.GeneratedField(
+                    db_persist=True,
+                    expression=models.Case(models.When(state="succeeded", then=models.F("value"))),
+                    output_field=models.FloatField(null=True),
+                ),
+            ),
+            ("was_interrupted", models.BooleanField(default=False)),
+            ("rule_revision", models.IntegerField(null=True)),
+            ("checked_step", models.BigIntegerField(null=True)),
+            ("steps_done", models.BigIntegerField(null=True)),
+            ("steps_total", models.BigIntegerField(null=True)),
+            ("comment_count", models.IntegerField(default=0)),
+            ("starred_at", models.DateTimeField(null=True)),
+            ("folder_bytes", models.BigIntegerField(null=True)),
+            ("removed", models.JSONField(default=dict)),
             (
                 "experiment",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="trials",
                     to="experiments.experiment",
@@ -820,6 +1175,7 @@ STATE = [
             (
                 "worker",
                 models.ForeignKey(
+                    db_index=False,
                     null=True,
                     on_delete=django.db.models.deletion.SET_NULL,
                     related_name="trials",
@@ -847,10 +1203,14 @@ STATE = [
             ("step", models.BigIntegerField()),
             ("value", models.FloatField(null=True)),
             ("text", models.CharField(blank=True, max_length=200)),
+            ("elapsed_s", models.FloatField(blank=True, null=True)),
             (
                 "trial",
                 models.ForeignKey(
-                    on_delete=django.db.models.deletion.CASCADE, related_name="points", to="experiments.trial"
+                    db_index=False,
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="points",
+                    to="experiments.trial",
                 ),
             ),
         ],
@@ -871,12 +1231,16 @@ STATE = [
             (
                 "experiment",
                 models.ForeignKey(
-                    on_delete=django.db.models.deletion.CASCADE, related_name="+", to="experiments.experiment"
+                    db_index=False,
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="+",
+                    to="experiments.experiment",
                 ),
             ),
             (
                 "trial",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="metric_values",
                     to="experiments.trial",
@@ -897,6 +1261,7 @@ STATE = [
             (
                 "trial",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="log_pieces",
                     to="experiments.trial",
@@ -908,6 +1273,39 @@ STATE = [
         },
     ),
     migrations.CreateModel(
+        name="FrontTrial",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("number", models.IntegerField()),
+            ("joined_result", models.IntegerField()),
+            ("left_result", models.IntegerField(null=True)),
+            ("loss_1", models.FloatField()),
+            ("loss_2", models.FloatField()),
+            ("loss_3", models.FloatField(default=0)),
+            ("loss_4", models.FloatField(default=0)),
+            (
+                "experiment",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="front_trials",
+                    to="experiments.experiment",
+                ),
+            ),
+            (
+                "trial",
+                models.OneToOneField(
+                    on_delete=django.db.models.deletion.CASCADE, related_name="front", to="experiments.trial"
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["number"],
+        },
+    ),
+    migrations.CreateModel(
         name="Event",
         fields=[
             (
@@ -915,15 +1313,16 @@ STATE = [
                 models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
             ),
             ("verb", models.CharField(max_length=32)),
-            ("token", models.CharField(blank=True, max_length=100)),
             ("at", models.DateTimeField(default=django.utils.timezone.now)),
             ("before", models.CharField(blank=True, max_length=16)),
             ("after", models.CharField(blank=True, max_length=16)),
             ("why", models.TextField(blank=True)),
             ("details", experiments.models.fields.ExactJSONField(default=dict)),
+            ("token", models.CharField(blank=True, max_length=100)),
             (
                 "by",
                 models.ForeignKey(
+                    db_index=False,
                     null=True,
                     on_delete=django.db.models.deletion.SET_NULL,
                     related_name="events",
@@ -933,6 +1332,7 @@ STATE = [
             (
                 "experiment",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="events",
                     to="experiments.experiment",
@@ -961,6 +1361,8 @@ STATE = [
             ),
             ("at", models.DateTimeField(default=django.utils.timezone.now)),
             ("text", models.TextField()),
+            ("author", models.CharField(blank=True, max_length=150)),
+            ("edited_at", models.DateTimeField(null=True)),
             (
                 "by",
                 models.ForeignKey(
@@ -996,18 +1398,45 @@ STATE = [
             (
                 "experiment",
                 models.ForeignKey(
-                    on_delete=django.db.models.deletion.CASCADE, related_name="+", to="experiments.experiment"
+                    db_index=False,
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="+",
+                    to="experiments.experiment",
                 ),
             ),
             (
                 "trial",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="parameters",
                     to="experiments.trial",
                 ),
             ),
         ],
+    ),
+    migrations.CreateModel(
+        name="UserSession",
+        fields=[
+            ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
+            ("session_key", models.CharField(max_length=40, unique=True)),
+            ("way", models.CharField(blank=True, max_length=32)),
+            ("agent", models.CharField(blank=True, max_length=300)),
+            ("address", models.CharField(blank=True, max_length=64)),
+            ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("last_used_at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "user",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="sessions",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["-last_used_at"],
+        },
     ),
     migrations.CreateModel(
         name="Usage",
@@ -1061,6 +1490,45 @@ STATE = [
                     null=True,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="python_checks",
+                    to="experiments.worker",
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["pk"],
+        },
+    ),
+    migrations.CreateModel(
+        name="FolderRemoval",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("is_begun", models.BooleanField(default=False)),
+            ("wanted_at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "rule",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="folder_removals",
+                    to="experiments.retentionrule",
+                ),
+            ),
+            (
+                "trial",
+                models.OneToOneField(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="folder_removal",
+                    to="experiments.trial",
+                ),
+            ),
+            (
+                "worker",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="folder_removals",
                     to="experiments.worker",
                 ),
             ),
@@ -1130,7 +1598,7 @@ STATE = [
                 models.CharField(
                     choices=[
                         ("local", "On the worker's machine"),
-                        ("waiting", "To be stored"),
+                        ("waiting", "Upload pending"),
                         ("stored", "In the output destination"),
                         ("dropped", "Not kept: its trial is not among the best"),
                     ],
@@ -1145,6 +1613,7 @@ STATE = [
             (
                 "experiment",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="artifacts",
                     to="experiments.experiment",
@@ -1153,6 +1622,7 @@ STATE = [
             (
                 "trial",
                 models.ForeignKey(
+                    db_index=False,
                     on_delete=django.db.models.deletion.CASCADE,
                     related_name="artifacts",
                     to="experiments.trial",
@@ -1183,8 +1653,8 @@ STATE = [
             ("name", models.CharField(max_length=100)),
             ("description", models.TextField(blank=True)),
             ("has_automl", models.BooleanField(default=True)),
-            ("destination", models.CharField(blank=True, max_length=1000)),
             ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("destination", models.CharField(blank=True, max_length=1000)),
             (
                 "people",
                 models.ManyToManyField(
@@ -1206,7 +1676,11 @@ STATE = [
             (
                 "public_id",
                 models.CharField(
-                    default=experiments.models.fields.new_public_id, editable=False, max_length=8, unique=True
+                    default=experiments.models.fields.new_public_id,
+                    editable=False,
+                    max_length=8,
+                    unique=True,
+                    verbose_name="ID",
                 ),
             ),
             ("name", models.CharField(max_length=200)),
@@ -1231,8 +1705,9 @@ STATE = [
             ),
         ],
         options={
-            "verbose_name_plural": "warm results",
+            "verbose_name_plural": "uploaded results",
             "ordering": ["-created_at"],
+            "verbose_name": "uploaded results",
         },
     ),
     migrations.CreateModel(
@@ -1364,45 +1839,96 @@ STATE = [
         },
     ),
     migrations.CreateModel(
-        name="SavedView",
+        name="ShareLink",
         fields=[
             (
                 "id",
                 models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
             ),
-            ("name", models.CharField(max_length=60)),
-            ("query", models.CharField(blank=True, max_length=4000)),
-            ("is_shared", models.BooleanField(default=False)),
+            ("name", models.CharField(blank=True, max_length=60)),
+            ("digest", models.CharField(max_length=64, unique=True)),
+            ("hint", models.CharField(max_length=8)),
             ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("expires_at", models.DateTimeField()),
+            ("opened_count", models.IntegerField(default=0)),
+            ("last_opened_at", models.DateTimeField(null=True)),
+            ("revoked_at", models.DateTimeField(null=True)),
+            (
+                "created_by",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="share_links",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "dashboard",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="links",
+                    to="experiments.dashboard",
+                ),
+            ),
             (
                 "experiment",
                 models.ForeignKey(
                     null=True,
                     on_delete=django.db.models.deletion.CASCADE,
-                    related_name="saved_views",
+                    related_name="links",
                     to="experiments.experiment",
-                ),
-            ),
-            (
-                "owner",
-                models.ForeignKey(
-                    on_delete=django.db.models.deletion.CASCADE,
-                    related_name="saved_views",
-                    to=settings.AUTH_USER_MODEL,
                 ),
             ),
             (
                 "workspace",
                 models.ForeignKey(
                     on_delete=django.db.models.deletion.CASCADE,
-                    related_name="saved_views",
+                    related_name="share_links",
                     to="experiments.workspace",
                 ),
             ),
         ],
         options={
-            "ordering": ["name"],
+            "ordering": ["-created_at", "-pk"],
         },
+    ),
+    migrations.CreateModel(
+        name="SeenCause",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("key", models.CharField(max_length=12)),
+            ("last_at", models.DateTimeField()),
+            (
+                "private_to",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="+",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "workspace",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE, related_name="+", to="experiments.workspace"
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["pk"],
+        },
+    ),
+    migrations.AddField(
+        model_name="savedview",
+        name="workspace",
+        field=models.ForeignKey(
+            on_delete=django.db.models.deletion.CASCADE,
+            related_name="saved_views",
+            to="experiments.workspace",
+        ),
     ),
     migrations.AddField(
         model_name="rule",
@@ -1410,6 +1936,16 @@ STATE = [
         field=models.ForeignKey(
             on_delete=django.db.models.deletion.CASCADE,
             related_name="notification_rules",
+            to="experiments.workspace",
+        ),
+    ),
+    migrations.AddField(
+        model_name="retentionrule",
+        name="workspace",
+        field=models.ForeignKey(
+            null=True,
+            on_delete=django.db.models.deletion.CASCADE,
+            related_name="retention_rules",
             to="experiments.workspace",
         ),
     ),
@@ -1445,7 +1981,11 @@ STATE = [
             (
                 "public_id",
                 models.CharField(
-                    default=experiments.models.fields.new_public_id, editable=False, max_length=8, unique=True
+                    default=experiments.models.fields.new_public_id,
+                    editable=False,
+                    max_length=8,
+                    unique=True,
+                    verbose_name="ID",
                 ),
             ),
             ("name", models.CharField(max_length=200)),
@@ -1503,6 +2043,89 @@ STATE = [
             on_delete=django.db.models.deletion.CASCADE, related_name="members", to="experiments.workspace"
         ),
     ),
+    migrations.CreateModel(
+        name="HistoryImport",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            (
+                "public_id",
+                models.CharField(
+                    default=experiments.models.fields.new_public_id,
+                    editable=False,
+                    max_length=8,
+                    unique=True,
+                    verbose_name="ID",
+                ),
+            ),
+            ("file_name", models.CharField(max_length=200)),
+            ("size", models.BigIntegerField(default=0)),
+            ("format", models.CharField(blank=True, max_length=16)),
+            (
+                "state",
+                models.CharField(
+                    choices=[
+                        ("uploading", "Uploading"),
+                        ("reading", "Reading"),
+                        ("ready", "Ready to import"),
+                        ("importing", "Importing"),
+                        ("imported", "Imported"),
+                        ("failed", "Failed"),
+                    ],
+                    default="uploading",
+                    max_length=9,
+                ),
+            ),
+            ("preview", experiments.models.fields.ExactJSONField(default=dict)),
+            ("choices", experiments.models.fields.ExactJSONField(default=dict)),
+            ("error", models.TextField(blank=True)),
+            ("total", models.IntegerField(default=0)),
+            ("done", models.IntegerField(default=0)),
+            ("holder", models.CharField(blank=True, max_length=32)),
+            ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+            ("version", models.BigIntegerField(default=0)),
+            (
+                "by",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.PROTECT,
+                    related_name="imports",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "experiment",
+                models.OneToOneField(
+                    null=True,
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="history_import",
+                    to="experiments.experiment",
+                ),
+            ),
+            (
+                "project",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to="experiments.project",
+                ),
+            ),
+            (
+                "workspace",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="imports",
+                    to="experiments.workspace",
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["-pk"],
+        },
+    ),
     migrations.AddField(
         model_name="experiment",
         name="workspace",
@@ -1513,11 +2136,152 @@ STATE = [
         ),
     ),
     migrations.AddField(
+        model_name="dashboard",
+        name="workspace",
+        field=models.ForeignKey(
+            on_delete=django.db.models.deletion.CASCADE, related_name="dashboards", to="experiments.workspace"
+        ),
+    ),
+    migrations.AddField(
         model_name="channel",
         name="workspace",
         field=models.ForeignKey(
             on_delete=django.db.models.deletion.CASCADE, related_name="channels", to="experiments.workspace"
         ),
+    ),
+    migrations.CreateModel(
+        name="AuditEntry",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "kind",
+                models.CharField(
+                    choices=[
+                        ("sign-in", "Sign-in and accounts"),
+                        ("members", "Workspaces and members"),
+                        ("tokens", "API tokens"),
+                        ("settings", "Settings"),
+                        ("links", "Links"),
+                        ("downloads", "Downloads"),
+                        ("experiments", "Experiments and models"),
+                        ("compute", "Queues and workers"),
+                        ("administration", "Administration"),
+                    ],
+                    max_length=16,
+                ),
+            ),
+            ("verb", models.CharField(max_length=40)),
+            ("who", models.CharField(blank=True, max_length=150)),
+            ("token", models.CharField(blank=True, max_length=100)),
+            ("subject", models.CharField(blank=True, max_length=200)),
+            ("details", experiments.models.fields.ExactJSONField(default=dict)),
+            ("address", models.CharField(blank=True, max_length=64)),
+            ("via", models.CharField(blank=True, max_length=16)),
+            (
+                "by",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="audit_entries",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+            (
+                "workspace",
+                models.ForeignKey(
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="audit_entries",
+                    to="experiments.workspace",
+                ),
+            ),
+        ],
+        options={
+            "verbose_name_plural": "audit entries",
+            "ordering": ["-pk"],
+        },
+    ),
+    migrations.CreateModel(
+        name="Dismissal",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("key", models.CharField(max_length=32)),
+            ("at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "user",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="dismissals",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["-at"],
+            "constraints": [models.UniqueConstraint(fields=("user", "key"), name="dismissal_once")],
+        },
+    ),
+    migrations.CreateModel(
+        name="ImportPiece",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("offset", models.BigIntegerField()),
+            ("data", models.BinaryField()),
+            (
+                "history_import",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="pieces",
+                    to="experiments.historyimport",
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["offset"],
+            "constraints": [
+                models.UniqueConstraint(fields=("history_import", "offset"), name="import_piece_once")
+            ],
+        },
+    ),
+    migrations.CreateModel(
+        name="Pin",
+        fields=[
+            (
+                "id",
+                models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+            ),
+            ("at", models.DateTimeField(default=django.utils.timezone.now)),
+            (
+                "experiment",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="pins",
+                    to="experiments.experiment",
+                ),
+            ),
+            (
+                "user",
+                models.ForeignKey(
+                    on_delete=django.db.models.deletion.CASCADE,
+                    related_name="pins",
+                    to=settings.AUTH_USER_MODEL,
+                ),
+            ),
+        ],
+        options={
+            "ordering": ["-at", "-pk"],
+            "constraints": [models.UniqueConstraint(fields=("user", "experiment"), name="pin_once")],
+        },
     ),
     migrations.CreateModel(
         name="Baseline",
@@ -1585,8 +2349,25 @@ STATE = [
         constraint=models.UniqueConstraint(fields=("occurrence", "rule", "channel"), name="delivery_once"),
     ),
     migrations.AddConstraint(
+        model_name="schedule",
+        constraint=models.CheckConstraint(
+            condition=models.Q(("overlap__in", ["skip", "start"])), name="schedule_overlap"
+        ),
+    ),
+    migrations.AddConstraint(
         model_name="suggestion",
         constraint=models.UniqueConstraint(fields=("experiment", "ordinal"), name="suggestion_once"),
+    ),
+    migrations.AddConstraint(
+        model_name="tile",
+        constraint=models.CheckConstraint(
+            condition=models.Q(("kind__in", ["chart", "leaderboard", "view", "number", "capacity", "text"])),
+            name="tile_kind",
+        ),
+    ),
+    migrations.AddConstraint(
+        model_name="tile",
+        constraint=models.CheckConstraint(condition=models.Q(("width__in", (2, 3, 4, 6))), name="tile_width"),
     ),
     migrations.AddConstraint(
         model_name="point",
@@ -1605,6 +2386,14 @@ STATE = [
         constraint=models.UniqueConstraint(fields=("trial", "offset"), name="log_piece_once"),
     ),
     migrations.AddIndex(
+        model_name="fronttrial",
+        index=models.Index(fields=["experiment", "left_result", "loss_1"], name="front_by_loss"),
+    ),
+    migrations.AddIndex(
+        model_name="fronttrial",
+        index=models.Index(fields=["experiment", "joined_result"], name="front_by_result"),
+    ),
+    migrations.AddIndex(
         model_name="event",
         index=models.Index(fields=["experiment", "-id"], name="event_of_experiment"),
     ),
@@ -1617,6 +2406,10 @@ STATE = [
     migrations.AddIndex(
         model_name="event",
         index=models.Index(fields=["experiment", "verb", "-id"], name="event_by_verb"),
+    ),
+    migrations.AddIndex(
+        model_name="event",
+        index=models.Index(condition=models.Q(("by__isnull", False)), fields=["by"], name="event_by_person"),
     ),
     migrations.AddIndex(
         model_name="trialparameter",
@@ -1642,10 +2435,6 @@ STATE = [
     ),
     migrations.AddIndex(
         model_name="trial",
-        index=models.Index(fields=["experiment", "result", "value", "number"], name="trial_by_result"),
-    ),
-    migrations.AddIndex(
-        model_name="trial",
         index=models.Index(fields=["experiment", "duration_s"], name="trial_by_duration"),
     ),
     migrations.AddIndex(
@@ -1666,17 +2455,29 @@ STATE = [
     ),
     migrations.AddIndex(
         model_name="trial",
+        index=models.Index(fields=["worker", "state"], name="trial_held_by_worker"),
+    ),
+    migrations.AddIndex(
+        model_name="trial",
+        index=models.Index(fields=["worker", "ended_at"], name="trial_ended_on_worker"),
+    ),
+    migrations.AddIndex(
+        model_name="trial",
+        index=models.Index(fields=["experiment", "result", "value", "number"], name="trial_by_result"),
+    ),
+    migrations.AddIndex(
+        model_name="trial",
         index=models.Index(
             condition=models.Q(("rerun_of__isnull", False)), fields=["rerun_of"], name="trial_by_rerun"
         ),
     ),
     migrations.AddIndex(
         model_name="trial",
-        index=models.Index(fields=["worker", "state"], name="trial_held_by_worker"),
-    ),
-    migrations.AddIndex(
-        model_name="trial",
-        index=models.Index(fields=["worker", "ended_at"], name="trial_ended_on_worker"),
+        index=models.Index(
+            condition=models.Q(("ended_at__isnull", False), ("folder_bytes", None)),
+            fields=["worker"],
+            name="trial_to_measure",
+        ),
     ),
     migrations.AddConstraint(
         model_name="trial",
@@ -1704,13 +2505,13 @@ STATE = [
     ),
     migrations.AddIndex(
         model_name="artifact",
-        index=models.Index(fields=["experiment", "name", "trial"], name="artifact_by_name"),
-    ),
-    migrations.AddIndex(
-        model_name="artifact",
         index=models.Index(
             condition=models.Q(("keeping", "waiting")), fields=["worker"], name="artifact_to_store"
         ),
+    ),
+    migrations.AddIndex(
+        model_name="artifact",
+        index=models.Index(fields=["experiment", "name", "trial"], name="artifact_by_name"),
     ),
     migrations.AddConstraint(
         model_name="artifact",
@@ -1747,6 +2548,33 @@ STATE = [
         ),
     ),
     migrations.AddConstraint(
+        model_name="sharelink",
+        constraint=models.CheckConstraint(
+            condition=models.Q(("dashboard", None), ("experiment", None), _connector="XOR"),
+            name="share_link_shows_one_view",
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="seencause",
+        index=models.Index(fields=["last_at"], name="cause_by_time"),
+    ),
+    migrations.AddConstraint(
+        model_name="seencause",
+        constraint=models.UniqueConstraint(
+            condition=models.Q(("private_to", None)),
+            fields=("workspace", "key"),
+            name="cause_of_workspace_once",
+        ),
+    ),
+    migrations.AddConstraint(
+        model_name="seencause",
+        constraint=models.UniqueConstraint(
+            condition=models.Q(("private_to__isnull", False)),
+            fields=("workspace", "key", "private_to"),
+            name="cause_of_person_once",
+        ),
+    ),
+    migrations.AddConstraint(
         model_name="savedview",
         constraint=models.UniqueConstraint(
             condition=models.Q(("experiment", None)),
@@ -1765,6 +2593,20 @@ STATE = [
     migrations.AddIndex(
         model_name="rule",
         index=models.Index(fields=["kind", "workspace"], name="rule_by_kind"),
+    ),
+    migrations.AddConstraint(
+        model_name="retentionrule",
+        constraint=models.UniqueConstraint(
+            condition=models.Q(("workspace__isnull", False)),
+            fields=("workspace", "part"),
+            name="retention_of_workspace_once",
+        ),
+    ),
+    migrations.AddConstraint(
+        model_name="retentionrule",
+        constraint=models.UniqueConstraint(
+            condition=models.Q(("workspace", None)), fields=("part",), name="retention_default_once"
+        ),
     ),
     migrations.AddConstraint(
         model_name="project",
@@ -1804,6 +2646,12 @@ STATE = [
         model_name="member",
         constraint=models.CheckConstraint(
             condition=models.Q(("role__in", ["viewer", "operator", "owner"])), name="member_role"
+        ),
+    ),
+    migrations.AddIndex(
+        model_name="historyimport",
+        index=models.Index(
+            condition=models.Q(("state__in", ("reading", "importing"))), fields=["id"], name="import_to_do"
         ),
     ),
     migrations.AddIndex(
@@ -1855,6 +2703,22 @@ STATE = [
             fields=("workspace", "name"),
             name="channel_of_workspace_once",
         ),
+    ),
+    migrations.AddIndex(
+        model_name="auditentry",
+        index=models.Index(fields=["workspace", "-id"], name="audit_of_workspace"),
+    ),
+    migrations.AddIndex(
+        model_name="auditentry",
+        index=models.Index(fields=["by", "-id"], name="audit_by_person"),
+    ),
+    migrations.AddIndex(
+        model_name="auditentry",
+        index=models.Index(fields=["kind", "-id"], name="audit_by_kind"),
+    ),
+    migrations.AddIndex(
+        model_name="auditentry",
+        index=models.Index(fields=["at"], name="audit_by_time"),
     ),
 ]
 
@@ -1917,6 +2781,29 @@ class Migration(migrations.Migration):
         ("experiments", "0033_slot_usage"),
         ("experiments", "0034_baseline"),
         ("experiments", "0035_python_check"),
+        ("experiments", "0050_worker_draining_until"),
+        ("experiments", "0055_audit"),
+        ("experiments", "0060_pareto_front"),
+        ("experiments", "0061_retention"),
+        ("experiments", "0062_history_import"),
+        ("experiments", "0063_dashboards"),
+        ("experiments", "0064_worker_boundary"),
+        ("experiments", "0065_sessions_second_factor"),
+        ("experiments", "0066_importance_by_objective"),
+        ("experiments", "0067_start_window"),
+        ("experiments", "0068_user_time_zone"),
+        ("experiments", "0069_schedule"),
+        ("experiments", "0070_dismissal"),
+        ("experiments", "0071_comment_edited"),
+        ("experiments", "0072_pin"),
+        ("experiments", "0073_exhausted"),
+        ("experiments", "0074_names_in_admin"),
+        ("experiments", "0075_point_elapsed"),
+        ("experiments", "0076_labels"),
+        ("experiments", "0077_quiet_hours"),
+        ("experiments", "0078_rule_selection"),
+        ("experiments", "0079_fill_seen_causes"),
+        ("experiments", "0080_drop_covered_indexes"),
     ]
 
     dependencies = [
