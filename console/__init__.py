@@ -1,5 +1,1 @@
 """The Django project: settings, entry points and the supervisor behind `up`."""
-
-from console.celery import app
-
-__all__ = ["app"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -14,6 +15,11 @@ WITH_DATA = "up", "worker", "control", "backup", "restore", "move-to-postgres"
 def main(argv: list[str]) -> None:
     """Run one management command; `argv` as in sys.argv. Errors that users can fix are printed as one message."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+    if plan := os.environ.pop("TRIALDECK_UP", ""):  # from `up` itself, which has prepared the database
+        from console.one_machine import Plan, supervise
+
+        supervise(Plan(**json.loads(plan)))
+        return
     data_by = "--data" if obey_data_option(argv) else "TRIALDECK_DATA"
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

@@ -14,8 +14,8 @@ from trialdeck import discovery
 TOKEN = "This machine"  # name of the token
 
 
-def write(*, url: str, port: int, data: Path, enter: str) -> Path:
-    """Create a token that replaces the previous one, write the file atomically, and return its path."""
+def new_token() -> str:
+    """Create an API token of the owner that replaces the previous one, and return its secret."""
     from experiments.models import Role, Token
     from experiments.models.account.user import ensure_owner
 
@@ -23,6 +23,11 @@ def write(*, url: str, port: int, data: Path, enter: str) -> Path:
     for previous in Token.objects.filter(name=TOKEN, workspace=None, revoked_at=None):
         previous.revoke()
     _, secret = Token.make(TOKEN, user=owner, workspace=None, role=Role.OWNER)
+    return secret
+
+
+def write(*, url: str, port: int, data: Path, enter: str, token: str) -> Path:
+    """Write the file atomically, and return its path."""
     pid = os.getpid()
     note = {
         "url": url,
@@ -30,7 +35,7 @@ def write(*, url: str, port: int, data: Path, enter: str) -> Path:
         "pid": pid,
         "started": discovery.started_ticks(pid),
         "data": str(data),
-        "token": secret,
+        "token": token,
         "enter": enter,
     }
     path = discovery.home() / "consoles" / f"{port}.json"

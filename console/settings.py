@@ -402,3 +402,6 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
     },
 }
+
+# Wherever Django runs, messages are sent by Celery's app. Not in console/__init__.py: the supervisor imports that, too.
+import console.celery  # noqa: E402, F401

@@ -47,6 +47,9 @@ def test_it_says_what_is_ready_and_ends_everything_in_order(new_console):
     modes = {name: stat.S_IMODE((data / name).stat().st_mode) for name in ("secret", "log", "broker")}
     assert modes == {"secret": 0o600, "log": 0o700, "broker": 0o700}
 
+    # What supervises needs a tenth of the memory of what has prepared the database.
+    assert "_sqlite3" not in Path(f"/proc/{console.process.pid}/maps").read_text()
+
     # The note for programs of this user: whoever reads it may use the console, so nobody else can.
     note = discovery.home() / "consoles" / f"{console.port}.json"
     assert stat.S_IMODE(note.stat().st_mode) == 0o600
@@ -66,6 +69,22 @@ def test_a_supervisor_killed_while_it_starts_leaves_nothing(new_console, moment)
     console.says(moment)
     console.process.kill()
     eventually(lambda: not processes_of(console.data), what="the end of all processes")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("content", [b"no database", None])
+def test_a_database_that_cannot_be_used_is_one_sentence_and_leaves_nothing(fresh, content):
+    """TD-X8: a file of something else; a folder in its place."""
+    path = Path(fresh["TRIALDECK_DATA"]) / "db.sqlite3"
+    if content is None:
+        path.mkdir(parents=True)
+    else:
+        path.write_bytes(content * 1000)
+    env = {name: value for name, value in fresh.items() if name != "DATABASE_URL"}
+    done = manage("up", "--port", str(free_port()), env=env, within=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database cannot be used: ") and done.stderr.count("\n") == 1
+    eventually(lambda: not processes_of(env["TRIALDECK_DATA"]), what="the end of all processes")
 
 
 @pytest.mark.once

@@ -2,12 +2,16 @@
 
 import fcntl
 import hashlib
-import http.client
 import ipaddress
+import json
 import os
 import re
-import socket
+import signal
 import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
@@ -15,10 +19,11 @@ from typing import TextIO
 from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 from console import connection_file, static_files
-from console.supervisor import Failed, Service, Stopped, Supervisor
+from console.one_machine import HOST, Plan, Prepared, become_supervisor, host_in_url, say
+from console.supervisor import Failed
 from experiments import broker
 from experiments.management.arguments import (
     add_data_argument,
@@ -33,9 +38,7 @@ from experiments.management.arguments import (
     whole_number,
 )
 
-HOST = "127.0.0.1"
 LINK_VALID_FOR = timedelta(hours=24)
-END_ORDER = ["web", "worker", "control", "broker"]
 
 
 class Command(BaseCommand):
@@ -79,111 +82,100 @@ class Command(BaseCommand):
             refuse(f"--workspace must consist of lowercase letters, digits and -, not {workspace!r}.")
         lease_s()  # check it here, because the worker would exit with it again and again
         check_one_machine()
-        url = f"http://{host_in_url(host)}:{port}"
         check_writable(settings.DATA)
-        lock = take(settings.DATA, address=f"{url}/")
-        supervisor = Supervisor(
-            folder=settings.DATA if settings.IS_INSTALLED else settings.ROOT,
-            env={**os.environ, "TRIALDECK_DATA": str(settings.DATA), "PYTHONUNBUFFERED": "1"},
+        lock = take(settings.DATA, address=f"http://{host_in_url(host)}:{port}/")
+        broker_command = broker_argv()
+        pid, start, prepared = prepare_in_fork(
+            lock, lambda: prepare(wants_demo=not no_demo, workspace=workspace)
+        )
+        plan = Plan(
+            host=host,
+            port=port,
+            slots=slots,
+            data=str(settings.DATA),
+            folder=str(settings.DATA if settings.IS_INSTALLED else settings.ROOT),
             installation="up-" + hashlib.sha256(os.fsencode(settings.DATA)).hexdigest()[:16],
-            say=say,
+            python=python(),
+            manage=[*python(), *(["-m", "console"] if settings.IS_INSTALLED else ["manage.py"])],
+            broker=broker_command,
+            has_proxies=bool(settings.TRUSTED_PROXIES),
+            reloads=reload,
+            lock=lock.fileno(),
+            preparing=pid,
+            start=start,
+            prepared=prepared,
         )
-        supervisor.obey_signals()
-        connection = None
-        try:
-            supervisor.sweep()
-            check_port(host, port)
-            enter = bring_up(
-                supervisor,
-                (web_with_reload if reload else web)(host, port, settings.DATA / "log"),
-                url=url,
-                slots=slots,
-                wants_demo=not no_demo,
-                workspace=workspace,
-            )
-            connection = write_connection_file(url, port, enter)
-            welcome(url, enter)
-            supervisor.watch()
-        except Stopped:
-            say("\nStopping: web, worker, control, broker.")
-            problem = None
-        except (Failed, broker.BrokerError) as error:
-            problem = str(error)
-        finally:
-            if connection:
-                connection_file.remove(connection)
-            supervisor.end(END_ORDER)
-            lock.truncate(0)
-            lock.close()
-        if problem:
-            refuse(problem)
-        say("Stopped. Experiments continue at the next start.")
+        become_supervisor(plan, sys.argv[1:])
 
 
-def bring_up(
-    supervisor: Supervisor, web: Service, *, url: str, slots: int, wants_demo: bool, workspace: str | None
-) -> str:
-    """Start everything in order, and return when the console is ready.
-
-    Return the URL that signs the owner in, or "".
-    """
-    data = settings.DATA
-    logs = data / "log"
-    logs.mkdir(mode=0o700, exist_ok=True)
-    say(f"Trialdeck, data in {data}")
-
-    if os.environ.get("REDIS_URL"):
-        check_outside_broker()
-        say(f"  {'broker':9} external (REDIS_URL)")
-    else:
-        service = Service(
-            "broker", broker.argv(data), logs / "broker.log", lambda: broker.is_answering(data), grace_s=1.0
-        )
-        supervisor.start(service)
-        supervisor.wait_until_ready(service)
-        say(f"  {'broker':9} ready            {service.log}")
-
-    is_first, token = prepare_database()
-    say(f"  {'database':9} ready            {settings.DATABASES['default']['NAME']}")
-    static_files.collect()
-    if is_first and wants_demo and "demo" in get_commands():
-        call_command("demo")
-    if workspace:
-        make_workspace(workspace)
-    if is_first:
-        ensure_workspace()
-    connections.close_all()
-
-    services = [web, worker(slots, data, logs), control(data, logs)]
-    supervisor.start(*services)
-    for service in services:
-        supervisor.wait_until_ready(service)
-        extra = f"{slots} slot{'s' * (slots > 1)}" if service.name == "worker" else ""
-        say(f"  {service.name:9} ready {extra:10} {service.log}")
-
-    return f"{url}/enter/{token}/" if token else ""
-
-
-def welcome(url: str, enter: str) -> None:
-    say(f"\nTrialdeck is at {url}/ (press Ctrl-C to stop)")
-    if enter:
-        say(
-            f"Sign in as the owner with this one-time link, valid for 24 hours: {enter}\n"
-            "(To set a password: trialdeck manage changepassword owner)"
-        )
-
-
-def write_connection_file(url: str, port: int, enter: str) -> Path | None:
-    """Write the connection file for the Python package on this machine. The console works without it."""
+def broker_argv() -> list[str]:
+    """Return the command line of the embedded broker, [] if another one is used. Exit if there is no program."""
     try:
-        return connection_file.write(url=url, port=port, data=settings.DATA, enter=enter)
-    except (OSError, DatabaseError) as error:
-        say(
-            f"The connection file could not be written: {first_line(error)}. Scripts on this machine need an API token."
-        )
-        return None
+        return [] if os.environ.get("REDIS_URL") else broker.argv(settings.DATA)
+    except broker.BrokerError as error:
+        refuse(str(error))
+
+
+def prepare_in_fork(lock: TextIO, prepare: Callable[[], Prepared]) -> tuple[int, int, int]:
+    """Fork a process that calls `prepare` as soon as it is sent a byte, sends the result, and ends. It ends at once if
+    the sender is closed, for example because this process was killed. Return its PID, and the descriptors for the byte
+    and the result."""
+    (may_start, start), (prepared, result) = os.pipe(), os.pipe()
+    if pid := os.fork():
+        os.close(may_start)
+        os.close(result)
+        return pid, start, prepared
+    status = 1
+    try:
+        lock.close()
+        os.close(start)
+        os.close(prepared)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # a migration under way is completed first
+        if os.read(may_start, 1):
+            threading.Thread(target=_end_with, args=(may_start,), daemon=True).start()
+            os.write(result, json.dumps(asdict(prepare())).encode())
+            status = 0
+    except BaseException:  # noqa: BLE001  it must not return into its caller
+        traceback.print_exc()
     finally:
-        connections.close_all()
+        os._exit(status)
+
+
+def _end_with(pipe: int) -> None:
+    os.read(pipe, 1)  # until the other process has ended, or wants this one to
+    os._exit(1)
+
+
+def prepare(*, wants_demo: bool, workspace: str | None) -> Prepared:
+    """Bring the database up to date, create what a first start needs, and say so."""
+    try:
+        if os.environ.get("REDIS_URL"):
+            check_outside_broker()
+            say(f"  {'broker':9} external (REDIS_URL)")
+        is_first, enter = prepare_database()
+        say(f"  {'database':9} ready            {settings.DATABASES['default']['NAME']}")
+        static_files.collect()
+        if is_first and wants_demo and "demo" in get_commands():
+            call_command("demo")
+        if workspace:
+            make_workspace(workspace)
+        if is_first:
+            ensure_workspace()
+    except Failed as failed:
+        return Prepared(problem=str(failed))
+    except SystemExit as refused:  # see `refuse`
+        return Prepared(problem=str(refused.code))
+    return Prepared(enter=enter or "", token=new_token())
+
+
+def new_token() -> str:
+    """Return a new API token for scripts of this user. The console works without it."""
+    try:
+        return connection_file.new_token()
+    except DatabaseError as error:
+        say(f"No token could be created: {first_line(error)}. Scripts on this machine need an API token.")
+        return ""
 
 
 def make_workspace(slug: str) -> None:
@@ -228,24 +220,6 @@ def check_host(host: str) -> None:
         refuse(f"--host must be an address such as 127.0.0.1 or 0.0.0.0, not {host!r}.")
 
 
-def host_in_url(host: str) -> str:
-    """Return the address at which this machine reaches a server that listens on `host`."""
-    return HOST if host == "0.0.0.0" else host
-
-
-def check_port(host: str, port: int) -> None:
-    """Raise Failed when the port is in use or privileged."""
-    with socket.socket() as probe:
-        # As granian does, so that connections in TIME_WAIT do not matter.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except PermissionError:
-            raise Failed(f"Permission denied for port {port}. Use PORT=8000 (--port 8000).") from None
-        except OSError:
-            raise Failed(f"Port {port} is in use. Use PORT={port + 1} (--port {port + 1}).") from None
-
-
 def check_outside_broker() -> None:
     """Raise Failed when the broker at REDIS_URL does not respond."""
     from kombu import Connection
@@ -278,37 +252,6 @@ def prepare_database() -> tuple[bool, str | None]:
     return is_first, None
 
 
-def web(host: str, port: int, logs: Path) -> Service:
-    argv = [*python(), "-m", "granian", "--host", host, "--port", str(port), "--workers", "1", "--no-ws"]
-    argv += ["--workers-kill-timeout", "1", "--interface"]
-    if settings.TRUSTED_PROXIES:  # whose headers a client must not spell in another way: see console/rsgi.py
-        argv += ["rsgi", "console.rsgi:application"]
-    else:
-        argv += ["wsgi", "--blocking-threads", "4", "console.wsgi:application"]
-    return Service("web", argv, logs / "web.log", lambda: is_serving(host_in_url(host), port), grace_s=1.5)
-
-
-def web_with_reload(host: str, port: int, logs: Path) -> Service:
-    """Django's development server, which restarts when a file changes."""
-    argv = [*manage(), "runserver", f"{host}:{port}"]
-    return Service("web", argv, logs / "web.log", lambda: is_serving(host_in_url(host), port), grace_s=1.5)
-
-
-def worker(slots: int, data: Path, logs: Path) -> Service:
-    argv = [*manage(), "worker", "--queue", "default", "--slots", str(slots), "--name", "local"]
-    argv += ["--drain", "0"]  # Ctrl-C ends everything within 5 s
-    return _celery("worker", argv, data=data, logs=logs, grace_s=4.0)
-
-
-def control(data: Path, logs: Path) -> Service:
-    return _celery("control", [*manage(), "control"], data=data, logs=logs, grace_s=2.0)
-
-
-def manage() -> list[str]:
-    """Return the start of a command line that runs a management command."""
-    return [*python(), *(["-m", "console"] if settings.IS_INSTALLED else ["manage.py"])]
-
-
 def python() -> list[str]:
     """Return the start of a command line that runs Python.
 
@@ -316,32 +259,3 @@ def python() -> list[str]:
     may contain a package with the same name.
     """
     return [sys.executable, "-EPu"] if settings.IS_INSTALLED else [sys.executable]
-
-
-def _celery(name: str, argv: list[str], *, data: Path, logs: Path, grace_s: float) -> Service:
-    ready = data / f"{name}.ready"
-    ready.unlink(missing_ok=True)
-    return Service(
-        name, argv, logs / f"{name}.log", ready.exists, grace_s, env={"TRIALDECK_READY": str(ready)}
-    )
-
-
-def is_serving(address: str, port: int) -> bool:
-    """Return whether the console responds on this port, including its database. A full disk does not keep it from
-    starting: its pages say so."""
-    connection = http.client.HTTPConnection(address, port, timeout=2)
-    try:
-        connection.request("GET", "/healthz", headers={"Host": HOST})
-        response = connection.getresponse()
-        return response.status in (200, 503) and b"database" not in response.read()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def say(message: str) -> None:
-    try:
-        print(message, flush=True)
-    except OSError:  # the reader has closed the pipe (`make up | head`): continue without output
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
