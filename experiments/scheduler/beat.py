@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections
@@ -14,6 +14,7 @@ from django.db import close_old_connections, connections
 from experiments import database_clock, dispatch, histograms
 from experiments.models import Experiment, Lease, Queue, Refused
 from experiments.models.lease import BEAT_S
+from experiments.models.plain_sql import RowStatement, Statement
 from experiments.scheduler import hypervolume, importance, schedules
 from experiments.scheduler.expired_rows import purge
 from experiments.scheduler.fallback_scheduler import FallbackScheduler
@@ -31,6 +32,18 @@ PURGE_EVERY_S = 3600.0
 MEASURE_EVERY_S = 60.0
 LIMITS_EVERY_S = 10.0
 BACKGROUND_EVERY_S = 10.0
+
+_NOW = datetime(1707, 1, 7, tzinfo=UTC)
+# With each tick: the ORM would take longer to build these queries than the database to run them.
+_active = Statement(lambda: Experiment.objects.active().order_by().values_list("pk"))
+_claimable = Statement(
+    lambda now: Experiment.objects.claimable(now=now).order_by().values_list("queue").distinct(), now=_NOW
+)
+_closed = RowStatement(
+    Experiment,
+    lambda now: Experiment.objects.active().filter(window_closes_at__lte=now).order_by(),
+    now=_NOW,
+)
 
 
 class Beat:
@@ -80,14 +93,13 @@ class Beat:
         for worker, beat in self.watch.lost(now):
             if worker.declare_gone(beat=beat):
                 logger.warning("The worker %s is lost: no heartbeat for %s s", worker, worker.lease_s)
-        for pk in Experiment.objects.active().values_list("pk", flat=True):
+        for (pk,) in _active.rows():
             if not dispatch.experiment(pk):
                 self.fallback.schedule(pk)
         self.move_windows_on()
         self.repeat()
-        claimable = Experiment.objects.claimable().order_by().values("queue")
-        for queue in Queue.objects.filter(pk__in=claimable):
-            dispatch.slot(queue.routing_key)
+        for (queue,) in _claimable.rows(now=database_clock.now()):
+            dispatch.slot(Queue(pk=queue).routing_key)
         self.enforce_limits(now)
         self.measure(now)
         self.empty_the_trash(now)
@@ -99,8 +111,7 @@ class Beat:
 
     def move_windows_on(self) -> None:
         """Set the next start window of experiments whose window has closed. An error here must not stop the beat."""
-        closed = Experiment.objects.active().filter(window_closes_at__lte=database_clock.now())
-        for experiment in closed.order_by():
+        for experiment in _closed.objects(now=database_clock.now()):
             try:
                 with experiment.locked():
                     experiment.set_window()

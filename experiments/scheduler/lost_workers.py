@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from experiments.models import Worker
+from experiments.models.plain_sql import RowStatement
+
+_present = RowStatement(Worker, lambda: Worker.objects.present().order_by())
 
 
 class LeaseWatch:
@@ -17,7 +20,7 @@ class LeaseWatch:
 
     def lost(self, now: float) -> list[tuple[Worker, int]]:
         """Return (worker, counter) of the workers with an expired lease. `now` is in monotonic seconds."""
-        present = {worker.pk: worker for worker in Worker.objects.present()}
+        present = {worker.pk: worker for worker in _present.objects()}
         self._seen = {pk: seen for pk, seen in self._seen.items() if pk in present}
         lost = []
         for pk, worker in present.items():

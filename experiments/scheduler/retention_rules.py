@@ -21,6 +21,7 @@ from experiments.models import (
     Refused,
     RetentionRule,
     Trial,
+    plain_sql,
 )
 from experiments.models.workspace.retention import mark_removed, note_removal
 
@@ -156,8 +157,15 @@ def _rows_of(part: str, trials: Sequence[Trial]) -> Any:
 # --- previewed -----------------------------------------------------------------------------------------------------
 
 
+_not_previewed = plain_sql.Statement(
+    lambda: RetentionRule.objects.exclude(preview__has_key="at").order_by().values_list("pk")[:1]
+)
+
+
 def preview_next() -> None:
     """Compute a portion of the next preview that is not complete."""
+    if not _not_previewed.rows():  # nearly always, with each tick
+        return
     rule = RetentionRule.objects.exclude(preview__has_key="at").order_by("pk").first()
     if rule is None:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from django.db import Error as DatabaseError
@@ -11,6 +11,7 @@ from django.db import transaction
 
 from experiments import database_clock
 from experiments.models import Experiment, Invalid, Overlap, Refused, Schedule, User, status
+from experiments.models.plain_sql import Statement
 from experiments.models.schedule import lock
 from experiments.permissions import missing
 
@@ -19,13 +20,17 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 20  # schedules of one call
 LATE_S = 120  # seconds after which the note says so
 
+_due = Statement(
+    lambda now: Schedule.objects.filter(next_at__lte=now).order_by("next_at").values_list("pk")[:AT_ONCE],
+    now=datetime(1707, 1, 7, tzinfo=UTC),
+)
+
 
 def run_due(now: datetime | None = None) -> int:
     """Repeat up to `AT_ONCE` experiments that are due, and return their number. Several due times that passed while
     control was down count as one."""
     now = now or database_clock.now()
-    due = Schedule.objects.filter(next_at__lte=now).order_by("next_at").values_list("pk", flat=True)
-    keys = list(due[:AT_ONCE])
+    keys = [key for (key,) in _due.rows(now=now)]
     for key in keys:
         try:
             with transaction.atomic():

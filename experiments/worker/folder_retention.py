@@ -7,8 +7,10 @@ import threading
 from itertools import groupby
 from pathlib import Path
 
+from django.db.models import QuerySet
+
 from experiments import database_clock
-from experiments.models import FolderRemoval, Part, Trial, Worker
+from experiments.models import FolderRemoval, Part, Trial, Worker, plain_sql
 from experiments.models.workspace.retention import note_removal
 from experiments.runner.safe_files import OutsideFolder, list_files, remove_tree
 from experiments.runner.trial_folder import TrialFolder
@@ -18,15 +20,28 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 50
 BLOCK = 512  # bytes, of `st_blocks`
 
+# Nearly always there is nothing to do, every few seconds.
+_unmeasured = plain_sql.Statement(
+    lambda worker: _to_measure(worker).order_by().values_list("pk")[:1], worker=-1
+)
+_removals = plain_sql.Statement(
+    lambda worker: FolderRemoval.objects.filter(worker=worker).order_by().values_list("pk")[:1], worker=-1
+)
+
 
 def measure(worker: Worker, trials_folder: Path) -> int:
     """Store the size of some folders of ended trials. Return their number."""
-    rows = Trial.everything.filter(worker=worker, folder_bytes=None, ended_at__isnull=False)
-    trials = list(rows.select_related("experiment").order_by("pk")[:AT_ONCE])
+    if not _unmeasured.rows(worker=worker.pk):
+        return 0
+    trials = list(_to_measure(worker.pk).select_related("experiment").order_by("pk")[:AT_ONCE])
     for trial in trials:
         folder = TrialFolder(trials_folder, trial.experiment.public_id, trial.number)
         Trial.everything.filter(pk=trial.pk).update(folder_bytes=size_of(folder))
     return len(trials)
+
+
+def _to_measure(worker: int) -> QuerySet[Trial]:
+    return Trial.everything.filter(worker=worker, folder_bytes=None, ended_at__isnull=False)
 
 
 def size_of(folder: TrialFolder) -> int:
@@ -38,6 +53,8 @@ def size_of(folder: TrialFolder) -> int:
 def remove(worker: Worker, trials_folder: Path, *, ending: threading.Event) -> int:
     """Remove some of the folders that retention has selected. Return their number. Failures are retried with the next
     call."""
+    if not _removals.rows(worker=worker.pk):
+        return 0
     rows = FolderRemoval.objects.filter(worker=worker).select_related("trial__experiment__revision", "rule")
     removals = [removal for removal in rows.order_by("trial__experiment", "trial__number")[:AT_ONCE]]
     count = 0

@@ -10,11 +10,12 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from experiments import migration_check
-from experiments.models import Experiment, Outcome, Refused, Trial, Worker, column_values, plain_sql, status
+from experiments.models import Outcome, Refused, Trial, Worker, column_values, plain_sql, status
 from experiments.runner import lease
 from experiments.worker.db_connection import give_back_connection
 from experiments.worker.errors import CannotRun
 from experiments.worker.recovery import reported_results
+from experiments.worker.settle import Claimant
 
 if TYPE_CHECKING:
     from experiments.worker.worker import LocalWorker
@@ -135,8 +136,8 @@ class Heartbeat:
         return [row | {"boot": column_values.from_driver(_BOOT, row["boot"])} for row in rows]
 
     def sees_work(self) -> bool:
-        claimable = Experiment.objects.claimable(free=self.worker.free().amount)
-        return claimable.filter(queue__name__in=self.worker.queues).exists()
+        worker = self.worker
+        return Claimant(worker.row, worker.queues, worker.free()).sees_work()
 
     def watch(self) -> None:
         """End the trials if there was no heartbeat for most of the lease, because other workers may run them soon.

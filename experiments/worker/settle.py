@@ -96,6 +96,10 @@ class Claimant:
         Raise `Unusual` where its claim needs the lock of the queue, because of the fair share of a person."""
         return _first(self._ask(name) for name in self.queues)
 
+    def sees_work(self) -> bool:
+        """Return whether any of the queues has a claimable experiment."""
+        return any(self._ask(name).rows() for name in self.queues)
+
     def ask_next(self, *, ending_in: int) -> list[plain_sql.Answer]:
         """Ask for the same, for `_first`, as if a trial of this experiment had ended and another one were waiting."""
         return [self._ask(name, ending_in) for name in self.queues]
