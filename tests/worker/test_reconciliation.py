@@ -47,6 +47,25 @@ def enqueued(draft: Callable[..., Experiment], alice: User) -> Callable[..., Exp
     return make
 
 
+def test_a_heartbeat_sees_what_the_worker_can_claim(
+    local: LocalWorker, enqueued: Callable[..., Experiment], alice: User
+) -> None:
+    """TD-X8: no message is needed. Not what waits in another queue, needs more than is free, or was dequeued."""
+    heartbeat = local.heartbeat
+    assert not heartbeat.sees_work()
+    local.queues, elsewhere = ["big"], local.queues
+    experiment = enqueued(memory_mib=100)
+    assert not heartbeat.sees_work()
+    local.queues = ["big", *elsewhere]
+    assert heartbeat.sees_work()
+    Experiment.objects.filter(pk=experiment.pk).update(memory_mib=1 << 40)
+    assert not heartbeat.sees_work()
+    Experiment.objects.filter(pk=experiment.pk).update(memory_mib=None)
+    assert heartbeat.sees_work()
+    look_at(experiment).dequeue(by=alice)
+    assert not heartbeat.sees_work()
+
+
 def test_a_claim_whose_answer_was_lost_is_settled_and_retried(
     local: LocalWorker, enqueued: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
