@@ -65,9 +65,9 @@ def from_driver(field: models.Field, value: Any) -> Any:
 def adapt(value: Any) -> Any:
     if type(value) in _AS_THEY_ARE:
         return value
-    if isinstance(value, UUID) and driver.database().vendor == "sqlite":
+    if isinstance(value, UUID) and driver.vendor() == "sqlite":
         return value.hex
-    if isinstance(value, datetime) and driver.database().vendor == "sqlite":
+    if isinstance(value, datetime) and driver.vendor() == "sqlite":
         return instant_for_sqlite(value)
     return value
 
@@ -81,7 +81,7 @@ def instant_for_sqlite(value: datetime) -> str:
 
 
 def adapted(model: type[models.Model], values: Mapping[str, Any]) -> list[Any]:
-    plain, adapters = plain_types(model), adapters_of(model, driver.database().vendor)
+    plain, adapters = plain_types(model), adapters_of(model, driver.vendor())
     return [
         value if value is None or type(value) is plain[name] else adapters[name](value)
         for name, value in values.items()

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
@@ -40,6 +40,12 @@ def database() -> Any:
     """Return Django's connection, open or not. Unlike with `django.db.connection`, several uses need one look-up, which
     takes as long as a short statement."""
     return connections[DEFAULT_DB_ALIAS]
+
+
+@cache
+def vendor() -> str:
+    """Return which database it is, which stays the same: "sqlite" or "postgresql"."""
+    return str(database().vendor)
 
 
 def preparing(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +114,17 @@ def execute(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tup
     cursor = connection.cursor()
     cursor.execute(sql, values)
     return cursor, connection.vendor == "sqlite"
+
+
+def ask(sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> tuple[Any, list[tuple] | None]:
+    """Execute a query. Return its cursor, and its rows unless they would have to be waited for. SQLite would read the
+    rest of them while other statements write."""
+    if not _collecting.session and (raw := _sqlite_connection()):
+        with raw.wrap_database_errors:
+            cursor = raw.connection.execute(_with_question_marks(sql), values)
+            return cursor, cursor.fetchall()
+    cursor, is_sqlite = execute(sql, values, is_repeated=is_repeated)
+    return cursor, fetch_all(cursor) if is_sqlite else None
 
 
 def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:

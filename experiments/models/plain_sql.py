@@ -27,9 +27,7 @@ class Answer:
     """The pending rows of an executed statement. Within `pipelined_transaction`, reading them waits for the server."""
 
     def __init__(self, sql: str, values: Sequence[Any], *, is_repeated: bool = True) -> None:
-        self._cursor, is_sqlite = driver.execute(sql, values, is_repeated=is_repeated)
-        # Read now: SQLite would continue the read while other statements write.
-        self._rows: list[tuple] | None = driver.fetch_all(self._cursor) if is_sqlite else None
+        self._cursor, self._rows = driver.ask(sql, values, is_repeated=is_repeated)
 
     def rows(self) -> list[tuple]:
         """Return the rows, as the database's driver returns them."""
@@ -49,7 +47,7 @@ def read_rows(values: models.QuerySet) -> list[tuple]:
 
 def ask_keys(model: type[models.Model], count: int) -> Answer | None:
     """Reserve keys for new rows of a model with a sequence. None: the database has none."""
-    if driver.database().vendor != "postgresql" or not count:
+    if driver.vendor() != "postgresql" or not count:
         return None
     # The name is part of the statement: looking it up takes as long as counting up.
     return Answer(f"SELECT nextval('{_sequence(model)}') FROM generate_series(1, %s)", [count])  # noqa: S608
@@ -80,7 +78,7 @@ def require_update(model: type[models.Model], where: Mapping[str, Any], changes:
     """Update as `update` does, if this changes a row. Else raise DataError; within `pipelined_transaction` when the
     statement is sent, and the transaction is rolled back."""
     sql, values = _update(model, where, changes)
-    if driver.database().vendor == "postgresql":
+    if driver.vendor() == "postgresql":
         driver.execute(f"WITH done AS ({sql} RETURNING 1) SELECT 1 / count(*) FROM done", values)
     elif not driver.execute(sql, values)[0].rowcount:
         raise DataError("no such row")
@@ -93,7 +91,7 @@ def insert_values(model: type[models.Model], **values: Any) -> None:
 
 def _new(model: type[models.Model], values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     """Return the columns of a new row, but its key, and the same as the driver takes them."""
-    vendor = driver.database().vendor
+    vendor = driver.vendor()
     plain, adapters = column_values.plain_types(model), column_values.adapters_of(model, vendor)
     row, written = [], []
     for name, (default, adapted) in _defaults(model, vendor).items():
