@@ -74,10 +74,17 @@ def text(column: str, *, is_nullable: bool = False) -> Build:
 
     def build(comparison: Comparison) -> Q:
         if comparison.operator == "~":
-            return Q(**{f"{column}__icontains": comparison.values[0].text})
+            return containing(column, comparison.values[0].text)
         return equal(comparison, lambda value: Q(**{f"{column}__iexact": value.text}), column, is_nullable)
 
     return build
+
+
+def containing(column: str, substring: str) -> Q:
+    """Return the condition that a column contains a text, ignoring case."""
+    contains = Q(**{f"{column}__icontains": substring})
+    # PostgreSQL converts each text to upper case, but most are empty.
+    return ~Q(**{column: ""}) & contains if substring else contains
 
 
 def choice(column: str, choices: Mapping[str, str]) -> Build:
@@ -216,6 +223,8 @@ def equal(
         return Q(**{f"{column}__isnull": True}) if is_none else one_of(value)
 
     any_of = reduce(operators.or_, (condition(value) for value in comparison.values))
+    if comparison.operator == "!=" and any_of.children == [(f"{column}__isnull", True)]:
+        return Q(**{f"{column}__isnull": False})  # unlike its negation, an index contains them in a range
     return ~any_of if comparison.operator == "!=" else any_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator as operators
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -41,6 +41,8 @@ ALIASES = {
     "comment_count": "comments", "log_bytes": "log_size", "folder_bytes": "folder_size", "is_on_front": "front",
     "status": "state", "notes": "note",
 }  # fmt: skip
+JSON_WORDS = {"True": "true", "False": "false", "None": "null"}
+EXACT_TO = 2**53  # whole numbers of which no two are the same as a float
 MOST_METRICS = 100  # by a bare name
 
 
@@ -254,7 +256,7 @@ def _word(word: Word) -> Q:
     text = word.text.text.removeprefix("#")
     if text.isascii() and text.isdecimal() and len(text) <= 9:
         return Q(number=int(text))
-    return Q(detail__icontains=word.text.text)
+    return conditions.containing("detail", word.text.text)
 
 
 def _partial(comparison: Comparison) -> Q:
@@ -320,27 +322,38 @@ def _parameter(experiment: Experiment, name: str, *, by_trial: bool) -> Callable
     """A parameter: numbers as numbers, all else as the text that JSON writes; `True` and `None` as Python does."""
     rows = TrialParameter.objects.filter(experiment=experiment.pk, name=name)
 
-    def equal(value: Text) -> Q:
-        texts = {value.text[:100]}
-        if value.text in ("True", "False", "None") and not value.is_quoted:
-            texts.add({"True": "true", "False": "false", "None": "null"}[value.text])
-        condition = Q(text__in=texts)
-        try:
-            return condition if value.is_quoted else condition | Q(number=conditions.read_number(value))
-        except FilterError:
-            return condition
+    def equal(values: Sequence[Text]) -> list[Q]:
+        """Return conditions on rows, nearly all of them ranges of the index, where the number is before the text."""
+        texts: set[str] = set()  # of rows without a number
+        any_texts: set[str] = set()
+        numbers: set[float | int] = set()
+        for value in values:
+            number = _number(value)
+            is_exact = number is None or (not value.is_quoted and abs(number) <= EXACT_TO)
+            (texts if is_exact else any_texts).add(value.text[:100])
+            if value.text in JSON_WORDS and not value.is_quoted:
+                texts.add(JSON_WORDS[value.text])
+            if number is not None and not value.is_quoted:
+                numbers.add(number)
+        ranges: list[tuple[Collection, dict[str, object]]] = [
+            (texts, {"number__isnull": True, "text__in": texts}),
+            (any_texts, {"text__in": any_texts}),
+            (numbers, {"number__in": numbers}),
+        ]
+        return [Q(**columns) for some, columns in ranges if some]
 
     def build(comparison: Comparison) -> Q:
         value = comparison.values[0]
         if comparison.operator in LOOKUPS:
-            matches = rows.filter(
-                **{f"number__{LOOKUPS[comparison.operator]}": conditions.read_number(value)}
-            )
+            matches = [Q(**{f"number__{LOOKUPS[comparison.operator]}": conditions.read_number(value)})]
         elif comparison.operator == "~":
-            matches = rows.filter(text__icontains=value.text)
+            matches = [Q(text__icontains=value.text)]
         else:
-            matches = rows.filter(reduce(operators.or_, (equal(value) for value in comparison.values)))
-        selected = _having(matches, by_trial=by_trial)
+            matches = equal(comparison.values)
+        if by_trial:
+            matches = [reduce(operators.or_, matches)]
+        parts = [_having(rows.filter(match), by_trial=by_trial) for match in matches]
+        selected = reduce(operators.or_, parts)
         return ~selected if comparison.operator == "!=" else selected
 
     def between(low: Text, high: Text) -> Q:
@@ -348,6 +361,14 @@ def _parameter(experiment: Experiment, name: str, *, by_trial: bool) -> Callable
         return _having(rows.filter(**bounds), by_trial=by_trial)
 
     return conditions.ranged(build, between)
+
+
+def _number(value: Text) -> float | int | None:
+    """Return the number that a text may be; None if no number is written like this."""
+    try:
+        return conditions.read_number(value)
+    except FilterError:
+        return None
 
 
 def _metric(experiment: Experiment, name: str, *, is_final: bool, by_trial: bool) -> conditions.Build:

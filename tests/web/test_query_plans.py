@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from itertools import count
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
@@ -13,6 +14,7 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from experiments.filters import matches
 from experiments.filters.trials import TrialFields
 from experiments.models import Experiment, MetricValue, Trial, plain_sql
 from experiments.web.trial import trial_query
@@ -179,6 +181,39 @@ def test_an_order_of_many_selected_trials_follows_its_index(draft, monkeypatch, 
                 steps = [row[3] for row in cursor.fetchall()]
             assert index in steps[0], (sql, steps)
             assert "USE TEMP B-TREE FOR ORDER BY" not in steps, (sql, steps)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr<0.005",
+        "lr<0.005 layers=1",
+        "lr<0.005 or f1>100",
+        "value>0.01 lr<0.009",
+        "not state:failed layers=1",
+        "value!=none layers!=1",
+        "f1>20 or partial>0.1",
+    ],
+)
+def test_matches_are_counted_without_reading_a_row(draft, monkeypatch, text):
+    """TD-X7: indexes contain all that is read; on PostgreSQL, those of trials do not contain their keys."""
+    experiment = large_among_small(draft)
+    experiment.refresh_from_db()
+    monkeypatch.setattr(trial_query, "EXACT_TO", 100)
+    monkeypatch.setattr(matches, "_most_read", lambda own: 0)
+    selected = TrialQuery.of(QueryDict(f"filter={quote(text)}"), experiment)
+    with CaptureQueriesContext(connection) as queries:
+        assert selected.total == (100, False)
+    for query in list(queries):
+        if connection.vendor == "postgresql":
+            assert not [table for table in plans(query["sql"]) if table in LARGE]
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+            steps = [row[3] for row in cursor.fetchall() if "experiments_" in row[3]]
+        # SQLite never calls an index with a generated column covering, but seeks no row either.
+        covering = ("COVERING INDEX", "INDEX trial_by_result")
+        assert steps and all(any(name in step for name in covering) for step in steps), (query["sql"], steps)
 
 
 def test_a_range_of_a_parameter_reads_what_lies_in_it(draft):

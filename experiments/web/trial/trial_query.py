@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from experiments.filters.exclusions import Exclusion, exclusions
 from experiments.filters.language import joined, quoted
+from experiments.filters.matches import states_of_matches
 from experiments.filters.trials import Selection, select_trials
 from experiments.models import Experiment, Trial, TrialState, status
 from experiments.models.trial import failure_groups
@@ -98,21 +99,18 @@ class TrialQuery:
         return self.order.in_order(self.rows)
 
     @cached_property
+    def matches(self) -> dict[int, str] | None:
+        """The state of each trial that the filter selects, by its key; None if there are more than `EXACT_TO`."""
+        return states_of_matches(self.experiment, self.selection.condition, limit=EXACT_TO)
+
+    @cached_property
     def counts(self) -> dict[str, int] | None:
-        """The number of trials that the filter selects, by state; None if there are more than `EXACT_TO`. One query
-        with a filter, except for one by state alone."""
+        """The number of trials that the filter selects, by state; None if there are more than `EXACT_TO`. A filter by
+        state alone needs no query."""
         states = _states(self.selection.condition) if self.selection.applied else set(status.TRIAL_STATES)
         if states is not None:
             return {state: self.experiment.count(state) for state in status.TRIAL_STATES if state in states}
-        some = self.selection.trials.order_by().values("state")[: EXACT_TO + 1]
-        try:
-            sql, parameters = some.query.sql_with_params()
-        except EmptyResultSet:
-            return {}
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT state, COUNT(*) FROM ({sql}) AS counted GROUP BY state", parameters)  # noqa: S608
-            counts = dict(cursor.fetchall())
-        return counts if sum(counts.values()) <= EXACT_TO else None
+        return None if self.matches is None else Counter(self.matches.values())
 
     @cached_property
     def total(self) -> tuple[int, bool]:
@@ -135,13 +133,30 @@ class TrialQuery:
         return exclusions(self.selection.applied, lambda filter: self.selection.fields.filter(trials, filter))
 
     @property
+    def _matching(self) -> QuerySet[Trial]:
+        """The trials that were counted, by their keys: the filter is not evaluated again."""
+        if self.matches is None:  # without the state, there are more
+            return self.rows
+        keys = [key for key, state in self.matches.items() if self.state in ("", state)]
+        return Trial.objects.filter(pk__listed=keys) if keys else Trial.objects.none()
+
+    @property
+    def to_sample(self) -> QuerySet[Trial]:
+        """The trials in the form that is fastest for reading some of them."""
+        if self._in_states is None and self.matches is not None:
+            # PostgreSQL would compare the keys with each of thousands of numbers.
+            return self._matching if connection.vendor == "sqlite" else self.rows
+        condition = self.selection.by_trial & Q(state=self.state) if self.state else self.selection.by_trial
+        return self.experiment.trials.filter(condition)
+
+    @property
     def parts(self) -> list[QuerySet[Trial]]:
         """The trials in order, as the pages of a table read them."""
         total, is_exact = self.total
         states = self._in_states
         is_selected = bool(self.selection.applied or self.state)
         if is_selected and is_exact and total <= (EXACT_TO if states is None else SORTED_TO):
-            return [self.trials]
+            return [self.trials if states is not None else self.order.in_order(self._matching)]
         if states is None or self.order.key in ("number", "state"):
             condition = self.selection.by_trial
             if self.state:

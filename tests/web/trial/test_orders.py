@@ -40,6 +40,8 @@ TERMS: dict[str, Predicate] = {
     "lr:0.2..0.4": lambda trial: "lr" in trial.params and 0.2 <= trial.params["lr"] <= 0.4,
     "lr!=0.2..0.4": lambda trial: not ("lr" in trial.params and 0.2 <= trial.params["lr"] <= 0.4),
     "opt=sgd,7": lambda trial: trial.params["opt"] in ("sgd", 7),
+    "opt=7,30": lambda trial: trial.params["opt"] in (7, 30),
+    'opt="7"': lambda trial: trial.params["opt"] == 7,
     "opt!=adam": lambda trial: trial.params["opt"] != "adam",
     "metric.f1:2..4": lambda trial: trial.f1 is not None and 2 <= trial.f1 <= 4,
     "metric.f1=none": lambda trial: trial.f1 is None,

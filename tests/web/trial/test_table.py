@@ -404,7 +404,8 @@ def test_the_first_of_very_many_matches_are_looked_up_by_trial(hundred, bob, mon
     with CaptureQueriesContext(connection) as queries:
         assert numbers(table(bob, hundred, url)) == whole
     sets = [query["sql"] for query in queries if 'IN (SELECT U0."trial_id"' in query["sql"]]
-    assert len(whole) == 50 and len(sets) == 1 and sets[0].startswith("SELECT state, COUNT(*)")
+    counted = [query["sql"] for query in queries if query["sql"].startswith("WITH selected(key)")]
+    assert len(whole) == 50 and not sets and len(counted) == 3  # each condition on a parameter
 
 
 @pytest.mark.parametrize(
@@ -487,4 +488,4 @@ def test_a_filter_by_more_than_the_state_is_counted(draft, text):
     query = trial_query.TrialQuery.of(QueryDict(f"filter={text}"), experiment)
     with CaptureQueriesContext(connection) as queries:
         total, _ = query.total
-    assert len(queries) == 1 and total == query.selection.trials.count()
+    assert 1 <= len(queries) <= 2 and total == query.selection.trials.count()
