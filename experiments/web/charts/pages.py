@@ -302,6 +302,6 @@ def _selected(view: ChartView, panels: Iterable[Panel]) -> dict[str, Any] | None
         "columns": chart.columns,
         "rows": chart.rows[:MOST_BESIDE_BRUSH],
         "more": max(0, len(chart.rows) - MOST_BESIDE_BRUSH),
-        "total": view.sample.total,
+        "total": view.sampling.total,
         "of": sum(view.experiment.count(state) for state in status.TRIAL_STATES),
     }

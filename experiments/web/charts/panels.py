@@ -194,19 +194,29 @@ def slices_panel(view: ChartView, widths: Sequence[int] = SLICE) -> Panel:
 
 def curves_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
-    every = experiment.trials.filter(last_step__isnull=False)
-    if view.options.condition is not None:
-        every = every.filter(view.options.condition)
-    light = every.only(
-        "pk", "number", "state", "last_step", "last_value", "value", "params", "final_metrics", "experiment"
-    )
-    best = list(_best_by(view, light)[: view.options.top or CURVES])
+
+    def light(*columns: str) -> QuerySet[Trial]:
+        every = view.sampling.by(*columns).filter(last_step__isnull=False)
+        return every.only(
+            "pk",
+            "number",
+            "state",
+            "last_step",
+            "last_value",
+            "value",
+            "params",
+            "final_metrics",
+            "experiment",
+        )
+
+    best = list(_best_by(view, light("result"))[: view.options.top or CURVES])
     # Without the order in the database, which would look for them by number, among all trials.
-    alive = sorted(light.filter(state__in=status.TRIAL_ALIVE).order_by(), key=lambda trial: trial.number)
+    running = light("state").filter(state__in=status.TRIAL_ALIVE).order_by()
+    alive = sorted(running, key=lambda trial: trial.number)
     alive = alive[:CURVES]
     numbers = [row.number for row in view.values.rows if row.state == TrialState.SUCCEEDED and row.is_even]
     step = max(1, len(numbers) // BAND)
-    background_trials = list(light.filter(number__in=numbers[::step][:BAND]))
+    background_trials = list(light().filter(number__in=numbers[::step][:BAND]))
     points = metric_series.of_many([*best, *alive, *background_trials], view.objective)
     chart = intermediate(
         [_curve(view, trial, points) for trial in [*best, *alive]],
@@ -262,10 +272,8 @@ def _curve(view: ChartView, trial: Trial, points: dict[int, metric_series.Points
 
 def timeline_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
-    started = experiment.trials.filter(started_at__isnull=False)
+    started = view.sampling.by("started_at").filter(started_at__isnull=False)
     total = view.values.total if view.options.condition is not None else experiment.last_number
-    if view.options.condition is not None:
-        started = started.filter(view.options.condition)
     fields = ("number", "worker__name", "started_at", "ended_at", "state", "value")
     zone = timezone.get_current_timezone()
     runs = []

@@ -24,6 +24,7 @@ from experiments.models.plain_sql import read_rows
 from experiments.models.trial.base import is_number
 from experiments.search.json_documents import parse_all
 from experiments.search.nested_choice import flat
+from experiments.web.trial.table_order import in_order_of
 from experiments.web.trial.trial_query import EXACT_TO
 
 MOST = 2_000  # trials drawn; if there are not more, all of them
@@ -75,14 +76,20 @@ class Sampling:
     """The choice of the trials to draw, of an experiment or of those that match a condition, and their columns, which
     are read at most once.
 
-    `total` is the number of matching trials and whether it is exact; None: counted here.
+    `total` is the number of matching trials and whether it is exact; None: counted here. `matching` are these trials;
+    None: those that match the condition.
     """
 
     def __init__(
-        self, experiment: Experiment, condition: Q | None = None, *, total: tuple[int, bool] | None = None
+        self,
+        experiment: Experiment,
+        condition: Q | None = None,
+        *,
+        total: tuple[int, bool] | None = None,
+        matching: QuerySet[Trial] | None = None,
     ) -> None:
         self.experiment, self.condition = experiment, condition
-        self.matching = experiment.trials.filter(condition or Q())
+        self.matching = experiment.trials.filter(condition or Q()) if matching is None else matching
         if condition is None:
             self.total = sum(experiment.count(state) for state in status.TRIAL_STATES)
         else:
@@ -91,6 +98,11 @@ class Sampling:
         self.columns: list[Columns] = []
         self.has_params = False  # whether they are among the columns
         self.dense: Sample | None = None
+
+    def by(self, *columns: str) -> QuerySet[Trial]:
+        """Return the matching trials, to read the first of them in the order of these columns."""
+        is_walked = self.condition is not None and isinstance(self.total, AtLeast)
+        return in_order_of(self.matching, *columns) if is_walked else self.matching
 
     @cached_property
     def numbers(self) -> tuple[set[int], set[int]]:

@@ -168,8 +168,10 @@ class ChartView:
     @cached_property
     def sampling(self) -> Sampling:
         options = self.options
-        total = options.selected.total if options.condition is not None and options.selected else None
-        return Sampling(self.experiment, options.condition, total=total)
+        if options.condition is None or options.selected is None:
+            return Sampling(self.experiment, options.condition)
+        selected = options.selected
+        return Sampling(self.experiment, options.condition, total=selected.total, matching=selected.to_sample)
 
     @cached_property
     def all_objectives(self) -> Sample:
