@@ -73,6 +73,17 @@ class ConstrainedSpace(Space):
         rank = bisect_left(_allowed(self), bound_index) if self.is_counted else bound_index
         return rank * self.free.finite_size + self.free.index(raw)
 
+    def allowed_indexes(self, columns: Mapping[str, list[Any]]) -> list[int | None]:
+        if self.is_counted:
+            ranks, free_size = _ranks(self), self.free.finite_size
+            points = zip(self.bound.indexes(columns), self.free.indexes(columns), strict=True)
+            return [
+                None if (rank := ranks.get(bound_index)) is None else rank * free_size + free_index
+                for bound_index, free_index in points
+            ]
+        raws = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return [self.index(raw) if self.allows(self.shown(raw)) else None for raw in raws]
+
     def draw(self, rng: Random) -> dict:
         """Draw raw values at random until they are allowed. Never fails where `witness` is not None."""
         for _ in range(REDRAWS):
@@ -152,6 +163,12 @@ def _allowed(space: ConstrainedSpace) -> array:
         if space.allows(dict(zip(names, values, strict=True))):
             allowed.append(index)
     return allowed
+
+
+@lru_cache(maxsize=32)
+def _ranks(space: ConstrainedSpace) -> dict[int, int]:
+    """Return the position of each index in `_allowed`."""
+    return {index: rank for rank, index in enumerate(_allowed(space))}
 
 
 def _shown_values(parameter: Parameter) -> list[Any]:

@@ -112,6 +112,15 @@ class Group:
             index = index * finite_count(parameter) + parameter.index(raw[parameter.name])
         return index
 
+    def indexes(self, columns: Mapping[str, list[Any]]) -> list[int]:
+        """Return the index of each of many points, whose raw values are in a column for each parameter."""
+        indexes = [0] * len(next(iter(columns.values())))
+        for parameter in self.in_order:
+            count, column = finite_count(parameter), columns[parameter.name]
+            digits = parameter.indexes(column)
+            indexes = [index * count + digit for index, digit in zip(indexes, digits, strict=True)]
+        return indexes
+
     def columns(self) -> list[str]:
         """Return the column names of the values in tables: the keys that `flat` gives, of all branches."""
         names: dict[str, None] = {}
@@ -173,6 +182,9 @@ class Nested:
         position = self.position(raw)
         before = sum(branch.finite_size for branch in self.branches[:position])
         return before + self.branches[position].index(without_name(raw))
+
+    def indexes(self, raws: list[Any]) -> list[int]:
+        return list(map(self.index, raws))
 
     def at(self, index: int) -> dict:
         for branch in self.branches:

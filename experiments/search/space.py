@@ -54,6 +54,11 @@ class Space(Group):
         """Return whether shown values that fit meet the constraints. A plain space has none; see `constrain`."""
         return True
 
+    def allowed_indexes(self, columns: Mapping[str, list[Any]]) -> list[int | None]:
+        """Return the index of each of many points of a finite space that fit, whose raw values are in a column for each
+        parameter; None for a point that does not meet the constraints."""
+        return [*self.indexes(columns)]
+
     def violated(self, shown: Mapping) -> list[str]:
         """Return the constraints that these values, which may be incomplete, violate whatever the missing values
         are."""

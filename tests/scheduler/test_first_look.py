@@ -92,7 +92,7 @@ def as_once_read(experiment: Experiment) -> list[PastTrial]:
 FIELDS = ["ordinal", "number", "raw", "key", "state", "value", "attrs", "is_retried", "further_values"]
 
 
-@pytest.mark.parametrize("algorithm", ["TPE", "Evolution", "CMA-ES", "Anneal", "GridSearch"])
+@pytest.mark.parametrize("algorithm", ["TPE", "Evolution", "CMA-ES", "NSGA-II", "Anneal", "GridSearch"])
 def test_what_is_read_together_is_what_the_rows_are(
     algorithm: str, running: Callable[..., Experiment]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.search.constrained_space import constrain
 from experiments.search.engine import StoredTrial, clear_caches
 from experiments.search.engine.bulk_fit import BLOCK, fit_block
 from experiments.search.engine.fitted_past import FittedPast, fitted_past
@@ -162,21 +163,35 @@ def test_trials_that_are_fitted_together_are_fitted_like_each_alone(spaces, seed
         assert state_of(together, with_parts=with_parts) == state_of(alone, with_parts=with_parts)
 
 
-@pytest.mark.parametrize("space", [FINITE, NESTED, ENDLESS], ids=["finite", "nested", "endless"])
-def test_the_first_look_makes_few_calls_per_trial(space):
-    """Trials that fit as they are are checked together; only branches, and points of a finite space, one by one."""
+EXTENDED = parse({**ENDLESS.document, "new": uniform()})
+CONSTRAINED = constrain(FINITE, ["layers > 1"])
+
+
+@pytest.mark.parametrize(
+    ("space", "drawn_from", "most"),
+    [
+        (FINITE, FINITE, 3),
+        (CONSTRAINED, FINITE, 5),
+        (NESTED, NESTED, 40),
+        (ENDLESS, ENDLESS, 2),
+        (EXTENDED, ENDLESS, 18),
+    ],
+    ids=["finite", "constrained", "nested", "endless", "a parameter was added"],
+)
+def test_the_first_look_makes_few_calls_per_trial(space, drawn_from, most):
+    """Trials that fit as they are, or but for some parameters, are checked together; only branches one by one."""
 
     def calls(count):
         trials = [
-            stored(past_of(space, space.draw(Random(number)), number, value=0.5)) for number in range(count)
+            stored(past_of(drawn_from, drawn_from.draw(Random(number)), number, value=0.5))
+            for number in range(count)
         ]
         fitted, profile = FittedPast(space), cProfile.Profile()
         with profile:
             fitted.update(trials)
-            fitted.columns(with_parts=False, objectives=1)
+            fitted.columns(with_parts=True, objectives=1)
         return sum(entry.callcount for entry in profile.getstats())
 
-    most = {FINITE: 30, NESTED: 40, ENDLESS: 2}[space]
     assert (calls(4 * BLOCK) - calls(2 * BLOCK)) / (2 * BLOCK) < most
 
 

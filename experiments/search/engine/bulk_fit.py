@@ -13,7 +13,7 @@ from itertools import compress
 from typing import Any
 
 from experiments.search.json_documents import parse_all
-from experiments.search.nested_choice import Group, Nested, Parameter, Path
+from experiments.search.nested_choice import Group, Nested, Parameter
 from experiments.search.parameters import (
     NOT_IN_SPACE,
     Choice,
@@ -25,7 +25,7 @@ from experiments.search.parameters import (
 )
 from experiments.search.space import Space
 
-from .fitted_trial import FittedTrial, fit, index_of, may_inform
+from .fitted_trial import FittedTrial, fit, may_inform
 from .problem import StoredTrial
 
 BLOCK = 1024  # trials whose documents are parsed together: what fits the processor's cache
@@ -38,18 +38,22 @@ class Block:
     """Trials that were fitted together.
 
     `are_results`: the trial is done; `inform`: it informs the search if any of its parameters fits.
-    `trials`: None where the fitted trial follows from `is_whole`. `is_unchanged`: the raw values of the trial fit as
-    they are; they are in `raws`, and those of each parameter also in `values`, but for spaces with nested choices.
+    `trials`: None where the fitted trial follows from `is_whole`. `indexes` are their points of a finite space, empty
+    for an infinite one. `is_simple`: each of its raw values fits as it is, except for those of the parameters that are
+    `lacking` at this place; those of all `names` are in `values`, and for spaces with nested choices also in `raws`.
     """
 
     stored: Sequence[StoredTrial]
     are_results: list[bool]
     inform: list[bool]
     trials: list[FittedTrial | None]
+    indexes: list[int | None]
     is_whole: bytes
-    is_unchanged: bytes
+    is_simple: bytes
+    names: frozenset[str]
+    lacking: dict[int, frozenset[str]]
     raws: Documents
-    values: dict[Path, list[Any]]
+    values: dict[str, list[Any]]
 
 
 def fit_block(space: Space, stored: Sequence[StoredTrial]) -> Block:
@@ -58,19 +62,18 @@ def fit_block(space: Space, stored: Sequence[StoredTrial]) -> Block:
     check = _Check()
     values = check.group(space, raws, shown, range(len(stored)))
     trials: list[FittedTrial | None] = [None] * len(stored)
-    is_unchanged = bytearray(b"\1") * len(stored)
+    is_whole, is_simple = bytearray(b"\1") * len(stored), bytearray(b"\1") * len(stored)
     for place in check.partial | check.doubtful:
-        is_unchanged[place] = 0
+        is_whole[place] = 0
+        is_simple[place] = place in check.partial and place not in check.unsure
+    indexes: list[int | None] = []
     if space.size is not None:
-        for place, trial in enumerate(stored):
-            index = None
-            if is_unchanged[place] and trial.number >= 0:
-                index = index_of(space, raws[place])
-            trials[place] = FittedTrial(space, trial, is_whole=bool(is_unchanged[place]), index=index)
-    is_whole = bytearray(is_unchanged)
+        indexes = _indexes(space, stored, is_whole, values)
     for place in check.doubtful - check.partial:
         trials[place] = fitted = fit(space, stored[place])
         is_whole[place] = fitted.is_whole
+        if indexes:
+            indexes[place] = fitted.index
     are_results = [
         trial.state == "done" and trial.value is not None and -math.inf < trial.value < math.inf
         for trial in stored
@@ -79,19 +82,33 @@ def fit_block(space: Space, stored: Sequence[StoredTrial]) -> Block:
         is_result or (trial.state != "done" and may_inform(trial))
         for trial, is_result in zip(stored, are_results, strict=True)
     ]
-    columns: dict[Path, list[Any]] = {}
-    if not space.is_nested:
-        columns = {(name,): column for name, column in values.items()}
     return Block(
         stored,
         are_results,
         inform,
         trials,
+        indexes,
         bytes(is_whole),
-        bytes(is_unchanged),
+        bytes(is_simple),
+        frozenset(values),
+        {place: frozenset(names) for place, names in check.lacking.items()},
         raws if space.is_nested else (),
-        columns,
+        values,
     )
+
+
+def _indexes(
+    space: Space, stored: Sequence[StoredTrial], is_unchanged: Sequence[int], values: dict[str, list[Any]]
+) -> list[int | None]:
+    """Return the points of these trials in a finite space; None for those of other experiments, and for those whose raw
+    values do not fit as they are."""
+    indexes: list[int | None] = [None] * len(stored)
+    own = [place for place, trial in enumerate(stored) if is_unchanged[place] and trial.number >= 0]
+    if own:
+        columns = {name: [column[place] for place in own] for name, column in values.items()}
+        for place, index in zip(own, space.allowed_indexes(columns), strict=True):
+            indexes[place] = index
+    return indexes
 
 
 def _documents(stored: Sequence[StoredTrial]) -> tuple[Documents, Documents]:
@@ -109,11 +126,17 @@ def _documents(stored: Sequence[StoredTrial]) -> tuple[Documents, Documents]:
 
 class _Check:
     """Collects the places of the trials whose raw values do not fit as they are, or have other shown values than those
-    the trial ran with: `partial` of those that certainly do not fit completely, `doubtful` of the others."""
+    the trial ran with: `partial` of those that certainly do not fit completely, `doubtful` of the others.
+
+    `lacking` are the parameters whose values certainly do not fit; `unsure` are the places of the trials that have a
+    value which may fit if it is changed.
+    """
 
     def __init__(self) -> None:
         self.partial: set[int] = set()
         self.doubtful: set[int] = set()
+        self.unsure: set[int] = set()
+        self.lacking: dict[int, set[str]] = {}
 
     def group(
         self,
@@ -130,12 +153,17 @@ class _Check:
         columns, are_complete = _columns(raws, names, len(expected))
         ran = columns
         if not are_complete:
-            self.doubtful.update(_differing(places, raws, expected))
+            differing = list(_differing(places, raws, expected))
+            self.doubtful.update(differing)
+            if is_branch:
+                self.unsure.update(differing)
         if shown is not raws:
             ran, are_complete = _columns(shown, names, len(expected))
             if not are_complete:
-                lacking = _differing(places, shown, expected)
-                (self.doubtful if is_branch else self.partial).update(lacking)
+                differing = list(_differing(places, shown, expected))
+                (self.doubtful if is_branch else self.partial).update(differing)
+                if is_branch:
+                    self.unsure.update(differing)
         for parameter in group.parameters:
             name = parameter.name
             self._parameter(parameter, columns[name], ran[name], places, is_branch=is_branch)
@@ -163,7 +191,12 @@ class _Check:
             fits_otherwise = is_branch or (
                 shown is not NOT_IN_SPACE and parameter.to_raw(canonical(shown)) is not NOT_IN_SPACE
             )
-            (self.doubtful if fits_otherwise else self.partial).add(places[each])
+            if fits_otherwise:
+                self.doubtful.add(places[each])
+                self.unsure.add(places[each])
+            else:
+                self.partial.add(places[each])
+                self.lacking.setdefault(places[each], set()).add(parameter.name)
 
     def _nested(
         self, parameter: Nested, drawn: list[Any], ran: list[Any], places: Sequence[int]

@@ -6,10 +6,14 @@ those of the first generation hold the start point. Trials that end late therefo
 database holds no pickles. CMA-ES compares ranks only, so an infeasible trial counts as infinitely bad.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from random import Random
 from threading import Lock
 from typing import Any
@@ -18,9 +22,13 @@ from experiments.search.nested_choice import Parameter, Path
 from experiments.search.parameters import Choice
 from experiments.search.space import Space, seed_of
 
-from .fitted_trial import FittedTrial
+from .fitted_past import FittedPast
+from .fitted_trial import is_result, may_inform
+from .follower import AttrsFollower
 from .history import History
-from .problem import Problem, Suggestion
+from .problem import Past, Problem, Suggestion
+
+Axes = dict[Path, Parameter]
 
 # Optimizers after a generation, by a hash of everything that led there; least recently used are evicted first.
 _MAX_STATES = 128
@@ -28,7 +36,7 @@ _states: OrderedDict[bytes, Any] = OrderedDict()
 _states_lock = Lock()
 
 
-def axes_of(space: Space) -> dict[Path, Parameter]:
+def axes_of(space: Space) -> Axes:
     """Return the numeric parameters with more than one value: CMA-ES cannot order choices."""
     return {
         path: parameter
@@ -51,39 +59,19 @@ def by_cma_es(problem: Problem, history: History, ordinal: int, arguments: dict[
         return space.draw(Random(seed_of(problem.seed, ordinal))), {}
     size = arguments["population_size"] or 4 + int(3 * math.log(len(axes)))
     stamp = f"{space.digest}-{size}-{arguments['sigma0']:g}"
-    # An infeasible trial with a successful rerun stays in the generation that it was judged in.
-    own_trials = [
-        trial
-        for trial in history.with_attrs()
-        if trial.is_whole
-        and (trial.may_inform or trial.is_infeasible)
-        and trial.attrs.get("cma", {}).get("search") == stamp
-    ]
-    start, generations = _generations(own_trials, size)
+    search = history.follower(Search, stamp, size, arguments["sigma0"], history.sign)
+    start, updates = search.updates(history.past, axes)
     if start is None:
         start = _best_shares(history, axes)
-    generation = len(generations)
-    done = [
-        trial
-        for trial in own_trials
-        if (trial.is_done or trial.is_infeasible) and trial.attrs["cma"]["generation"] == generation
-    ]
+    done = search.ended.get(len(updates), [])
     if len(done) >= size:
-        generations.append(done[:size])
-        generation += 1
-    attrs: dict[str, Any] = {"search": stamp, "generation": generation}
-    if generations:
-        attrs["judged"] = [trial.past.number for trial in generations[-1]]
+        updates = [*updates, search.next_update(history.past, axes, start, updates, done[:size])]
+    attrs: dict[str, Any] = {"search": stamp, "generation": len(updates)}
+    if updates:
+        attrs["judged"] = [history.past.stored[place].number for place in updates[-1].places]
     else:
         attrs["start"] = start
-    solutions = [
-        [
-            (_shares(trial, axes), history.sign * trial.value if trial.is_done else math.inf)
-            for trial in trials
-        ]
-        for trials in generations
-    ]
-    optimizer = _replayed(start, arguments["sigma0"], size, solutions)
+    optimizer = search.optimizer(history.past, axes, start, updates)
     optimizer.reseed_rng(seed_of(problem.seed, ordinal))
     shares = dict(zip(axes, (round(u, 12) for u in optimizer.ask().tolist()), strict=True))
     rng = Random(seed_of(problem.seed, ordinal))
@@ -99,59 +87,154 @@ def clear_cache() -> None:
         _states.clear()
 
 
-def _generations(
-    own_trials: list[FittedTrial], size: int
-) -> tuple[list[float] | None, list[list[FittedTrial]]]:
-    """Return the start point of the search (None before the first proposal), and the trials that updated the
-    distribution after each generation."""
-    by_number = {trial.past.number: trial for trial in own_trials if trial.is_done or trial.is_infeasible}
-    first: dict[int, dict[str, Any]] = {}  # the attrs of the first proposal of each generation
-    for trial in own_trials:
-        first.setdefault(trial.attrs["cma"]["generation"], trial.attrs["cma"])
-    start = next((attrs["start"] for attrs in first.values() if "start" in attrs), None)
-    generations: list[list[FittedTrial]] = []
-    while start is not None and (attrs := first.get(len(generations) + 1)):
-        trials = [by_number[number] for number in attrs["judged"] if number in by_number]
-        if len(trials) < size:  # some of them were deleted, or fit the space no more
-            break
-        generations.append(trials)
-    return start, generations
+@dataclass(frozen=True)
+class Update:
+    """The trials that update the distribution after a generation, by position among the past trials. `key` is a hash of
+    everything that led to the distribution."""
+
+    places: list[int]
+    key: bytes
 
 
-def _best_shares(history: History, axes: dict[Path, Parameter]) -> list[float]:
-    """Return the start point: the best result so far, of whatever origin, else the middle."""
-    best = history.best_first()[:1]
-    return [min(max(share, 0.01), 0.99) for share in _shares(best[0], axes)] if best else [0.5] * len(axes)
+class Search(AttrsFollower):
+    """The generations of one search. An infeasible trial with a successful rerun stays in the one that it was judged
+    in.
 
+    `ended` are the positions of the trials of each generation that are done or infeasible.
+    """
 
-def _shares(trial: FittedTrial, axes: dict[Path, Parameter]) -> list[float]:
-    return [parameter.share(trial.leaves[path]) for path, parameter in axes.items()]
+    def __init__(self, stamp: str, size: int, sigma: float, sign: int) -> None:
+        super().__init__("cma")
+        self.ended: dict[int, list[int]] = {}
+        self._stamp = stamp
+        self._size = size
+        self._sigma = sigma
+        self._sign = sign
+        self._first: dict[int, tuple[int, dict[str, Any]]] = {}  # the first proposal of each generation
+        self._places: dict[int, int] = {}  # of the trials in `ended`, by number
+        self._start: list[float] | None = None
+        self._updates: list[Update] = []
+        self._used: dict[int, int] = {}  # the first update with the trial at this position
 
+    def updates(self, past: FittedPast, axes: Axes) -> tuple[list[float] | None, list[Update]]:
+        """Return the start point of the search (None before the first proposal), and the updates so far."""
+        start = next((attrs["start"] for _, attrs in self._first.values() if "start" in attrs), None)
+        if start != self._start:
+            self._cut(0)
+            self._start = start
+        while start is not None and (first := self._first.get(len(self._updates) + 1)):
+            places = [self._places[number] for number in first[1]["judged"] if number in self._places]
+            if len(places) < self._size:  # some of them were deleted, or fit the space no more
+                break
+            for place in places:
+                self._used.setdefault(place, len(self._updates))
+            self._updates.append(self.next_update(past, axes, start, self._updates, places))
+        return start, self._updates
 
-def _replayed(
-    start: list[float], sigma: float, size: int, solutions: list[list[tuple[list[float], float]]]
-) -> Any:
-    """Return a copy of the optimizer after these generations, for one call of `ask`."""
-    import numpy as np
-    from cmaes import CMA
+    def next_update(
+        self, past: FittedPast, axes: Axes, start: list[float], updates: Sequence[Update], places: list[int]
+    ) -> Update:
+        """Return the next update, by these trials."""
+        before = updates[-1].key if updates else self._first_key(start)
+        text = repr(self._solutions(past, axes, places))
+        return Update(places, hashlib.sha256(before + text.encode()).digest())
 
-    keys = [hashlib.sha256(repr((start, sigma, size)).encode()).digest()]
-    for generation in solutions:
-        keys.append(hashlib.sha256(keys[-1] + repr(generation).encode()).digest())
-    with _states_lock:
-        cached = next((n for n in range(len(solutions), -1, -1) if keys[n] in _states), None)
-        optimizer = _states[keys[cached]] if cached is not None else None
-    if optimizer is None:
-        bounds = np.array([[0.0, 1.0]] * len(start))
-        optimizer = CMA(mean=np.array(start), sigma=sigma, bounds=bounds, population_size=size, seed=0)
-    for generation in solutions[cached or 0 :]:
-        # A copy keeps half of the symmetric matrix; copying at every step gives the same state with or without cache.
+    def optimizer(self, past: FittedPast, axes: Axes, start: list[float], updates: Sequence[Update]) -> Any:
+        """Return a copy of the optimizer after these updates, for one call of `ask`."""
+        import numpy as np
+        from cmaes import CMA
+
+        keys = [self._first_key(start), *(update.key for update in updates[-_MAX_STATES:])]
+        if len(updates) > _MAX_STATES:
+            keys[0] = updates[-_MAX_STATES - 1].key
+        with _states_lock:
+            cached = next((n for n in range(len(keys) - 1, -1, -1) if keys[n] in _states), None)
+            optimizer: Any = _states[keys[cached]] if cached is not None else None
+        rest = updates
+        if cached is not None:
+            rest = updates[len(updates) - (len(keys) - 1 - cached) :]
+        else:
+            bounds = np.array([[0.0, 1.0]] * len(start))
+            optimizer = CMA(
+                mean=np.array(start), sigma=self._sigma, bounds=bounds, population_size=self._size, seed=0
+            )
+        for update in rest:
+            # A copy keeps half of the symmetric matrix; copying at every step gives the same state with or without
+            # cache.
+            optimizer = deepcopy(optimizer)
+            solutions = self._solutions(past, axes, update.places)
+            optimizer.tell([(np.array(shares), value) for shares, value in solutions])
         optimizer = deepcopy(optimizer)
-        optimizer.tell([(np.array(shares), value) for shares, value in generation])
-    optimizer = deepcopy(optimizer)
-    with _states_lock:
-        _states[keys[-1]] = optimizer
-        _states.move_to_end(keys[-1])
-        while len(_states) > _MAX_STATES:
-            _states.popitem(last=False)
-    return deepcopy(optimizer)
+        with _states_lock:
+            _states[keys[-1]] = optimizer
+            _states.move_to_end(keys[-1])
+            while len(_states) > _MAX_STATES:
+                _states.popitem(last=False)
+        return deepcopy(optimizer)
+
+    def _first_key(self, start: list[float]) -> bytes:
+        return hashlib.sha256(repr((start, self._sigma, self._size)).encode()).digest()
+
+    def _solutions(
+        self, past: FittedPast, axes: Axes, places: Sequence[int]
+    ) -> list[tuple[list[float], float]]:
+        solutions = []
+        for place in places:
+            trial, loss = past.stored[place], math.inf
+            if trial.value is not None and is_result(trial):
+                loss = self._sign * trial.value
+            solutions.append((_shares(past.leaves_at(place), axes), loss))
+        return solutions
+
+    def _add(self, past: FittedPast, place: int, entry: Any) -> None:
+        if not self._is_own(past, place, entry):
+            return
+        generation = entry["generation"]
+        self._first.setdefault(generation, (place, entry))
+        if _has_ended(past.stored[place]):
+            self.ended.setdefault(generation, []).append(place)
+            self._places[past.stored[place].number] = place
+
+    def _remove(self, past: FittedPast, place: int, entry: Any) -> None:
+        if not self._is_own(past, place, entry):
+            return
+        generation = entry["generation"]
+        if self._first[generation][0] == place:
+            del self._first[generation]
+            self._cut(max(generation - 1, 0))
+        if _has_ended(past.stored[place]):
+            self.ended[generation].pop()
+            self._places.pop(past.stored[place].number, None)
+            if place in self._used:
+                self._cut(self._used[place])
+
+    def _is_own(self, past: FittedPast, place: int, entry: Any) -> bool:
+        trial = past.stored[place]
+        informs = may_inform(trial) or trial.state == "infeasible"
+        return informs and past.is_whole(place) and entry.get("search") == self._stamp
+
+    def _cut(self, count: int) -> None:
+        """Forget all updates but the first `count`."""
+        for update in self._updates[count:]:
+            for place in update.places:
+                if self._used.get(place, -1) >= count:
+                    del self._used[place]
+        del self._updates[count:]
+
+
+def _has_ended(trial: Past) -> bool:
+    return is_result(trial) or trial.state == "infeasible"
+
+
+def _best_shares(history: History, axes: Axes) -> list[float]:
+    """Return the start point: the best result so far, of whatever origin, else the middle."""
+    best = history.best_first()
+    return (
+        [min(max(share, 0.01), 0.99) for share in _shares(best[0].leaves, axes)]
+        if best
+        else [0.5] * len(axes)
+    )
+
+
+def _shares(leaves: Mapping[Path, Any], axes: Axes) -> list[float]:
+    return [parameter.share(leaves[path]) for path, parameter in axes.items()]

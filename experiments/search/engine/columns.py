@@ -4,10 +4,10 @@ processes only new ones. This module needs only the standard library; `tpe_sampl
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import compress
-from operator import and_
+from operator import and_, gt
 from typing import TYPE_CHECKING, Any
 
 from experiments.search.nested_choice import Nested, Parameter, Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .fitted_trial import FittedTrial
 
 DONE, INFEASIBLE, RUNNING = range(3)
+FEW = 100  # trials that are ranked one by one
 _STATES = {"done": DONE, "infeasible": INFEASIBLE, "running": RUNNING}
 
 
@@ -53,7 +54,8 @@ class Columns:
         self._parameters = dict(space.every_leaf())
         self._converters = {path: to_internal(parameter) for path, parameter in self._parameters.items()}
         self.seen = 0  # trials, informing or not
-        self._origins = array("q")  # the position of each informing trial among these
+        self.origins = array("q")  # the position of each informing trial among these
+        self._rankings: dict[tuple[int, Path | None], Ranking] = {}
 
     def __len__(self) -> int:
         return len(self.states)
@@ -71,58 +73,73 @@ class Columns:
         """Add the next trial."""
         if (trial.is_whole or self.with_parts) and trial.may_inform:
             # Not `trial.leaves`, which would be kept.
-            self._append_leaves(len(self.states), self._space.leaves(trial.raw))
-            self._origins.append(self.seen)
+            leaves = self._space.leaves(trial.raw)
+            shape = self._shape(tuple(leaves))
+            shape.members.append(len(self.states))
+            shape.values.extend([self._converters[path](leaf) for path, leaf in leaves.items()])
+            self.origins.append(self.seen)
             self._append_results([trial.past])
         self.seen += 1
 
     def append_block(self, block: Block, trial_at: Callable[[int], FittedTrial]) -> None:
         """Add the next trials, which were fitted together. `trial_at` returns one of all trials."""
         start, count = self.seen, len(block.stored)
-        alone: list[int] = []  # the trials that inform, but have other raw values
-        if 0 in block.is_unchanged:
-            alone = [
-                place
-                for place, is_unchanged in enumerate(block.is_unchanged)
-                if not is_unchanged and block.inform[place] and (self.with_parts or block.is_whole[place])
-            ]
-        informing = list(map(and_, block.inform, block.is_unchanged))
+        candidates = block.inform
+        if not self.with_parts:
+            candidates = list(map(and_, candidates, block.is_whole))
         after = 0
-        for place in alone:
-            self._append_run(start, block, [*compress(range(after, place), informing[after:place])])
-            self.seen = start + place
-            self.append(trial_at(start + place))
-            after = place + 1
-        self._append_run(start, block, [*compress(range(after, count), informing[after:])])
+        for alone in compress(range(count), map(gt, candidates, block.is_simple)):
+            self._append_run(start, block, [*compress(range(after, alone), candidates[after:alone])])
+            self.seen = start + alone
+            self.append(trial_at(start + alone))
+            after = alone + 1
+        self._append_run(start, block, [*compress(range(after, count), candidates[after:])])
         self.seen = start + count
 
     def _append_run(self, start: int, block: Block, run: Sequence[int]) -> None:
-        """Add these trials of the block, whose raw values fit as they are."""
+        """Add these trials of the block, of which those raw values fit that do not lack."""
+        if self.with_parts and block.lacking:
+            run = [place for place in run if block.lacking.get(place) != block.names]
         if not run:
             return
         self._append_values(block, run)
-        self._origins.extend([start + place for place in run])
+        self.origins.extend([start + place for place in run])
         self._append_results([block.stored[place] for place in run])
 
     def _append_values(self, block: Block, run: Sequence[int]) -> None:
-        if not block.values:
-            for member, place in enumerate(run, start=len(self.states)):
-                self._append_leaves(member, self._space.leaves(block.raws[place]))
+        first = len(self.states)
+        if block.raws:  # of a space with nested choices
+            for member, place in enumerate(run, start=first):
+                lacking = block.lacking.get(place, ())
+                raw = block.raws[place]
+                leaves = self._space.leaves({name: raw[name] for name in block.names if name not in lacking})
+                shape = self._shape(tuple(leaves))
+                shape.members.append(member)
+                shape.values.extend([self._converters[path](leaf) for path, leaf in leaves.items()])
             return
-        paths = tuple(sorted(block.values))  # the order of leaves
-        table = array("d", bytes(8 * len(run) * len(paths)))
+        if not block.lacking:
+            self._append_rows(block, (), run, range(first, first + len(run)))
+            return
+        members: dict[frozenset[str], list[int]] = {}
+        for position, place in enumerate(run):
+            members.setdefault(block.lacking.get(place, frozenset()), []).append(position)
+        for lacking, positions in members.items():
+            places = [run[position] for position in positions]
+            self._append_rows(block, lacking, places, [first + position for position in positions])
+
+    def _append_rows(
+        self, block: Block, lacking: Collection[str], places: Sequence[int], members: Iterable[int]
+    ) -> None:
+        """Add the values of trials of a space without nested choices, which all lack the same parameters."""
+        paths = tuple((name,) for name in sorted(block.values) if name not in lacking)  # the order of leaves
+        table = array("d", bytes(8 * len(places) * len(paths)))
         for axis, path in enumerate(paths):
-            column = block.values[path]
-            chosen = column if len(run) == len(column) else [column[place] for place in run]
+            column = block.values[path[0]]
+            chosen = column if len(places) == len(column) else [column[place] for place in places]
             table[axis :: len(paths)] = array("d", _internal_values(self._parameters[path], chosen))
         shape = self._shape(paths)
         shape.values.extend(table)
-        shape.members.extend(range(len(self.states), len(self.states) + len(run)))
-
-    def _append_leaves(self, member: int, leaves: Mapping[Path, Any]) -> None:
-        shape = self._shape(tuple(leaves))
-        shape.members.append(member)
-        shape.values.extend([self._converters[path](leaf) for path, leaf in leaves.items()])
+        shape.members.extend(members)
 
     def _append_results(self, trials: Sequence[Past]) -> None:
         """Add the states and results of trials whose values have been added."""
@@ -145,18 +162,71 @@ class Columns:
             shape = self.shapes[paths] = Shape(paths)
         return shape
 
+    def ranking(self, sign: int, path: Path | None = None) -> Sequence[int]:
+        """Return the positions of the trials that are done, best first, ties by number: lowest first if the sign is 1,
+        highest first if it is -1. With a path, only of the trials that have this parameter."""
+        ranking = self._rankings.setdefault((sign, path), Ranking(sign, path))
+        ranking.update(self)
+        return ranking.members
+
     def truncate(self, count: int) -> None:
         """Drop what comes from trials other than the first `count`."""
         self.derived.clear()
         self.seen = min(self.seen, count)
-        kept = bisect_left(self._origins, count)
+        kept = bisect_left(self.origins, count)
         if kept == len(self.states):
             return
-        del self.states[kept:], self._origins[kept:], self.results[kept * self.objectives :]
+        for ranking in self._rankings.values():
+            ranking.truncate(self, kept)
+        del self.states[kept:], self.origins[kept:], self.results[kept * self.objectives :]
         for shape in self.shapes.values():
             kept_rows = bisect_left(shape.members, kept)
             del shape.members[kept_rows:], shape.values[kept_rows * len(shape.paths) :]
         self.shapes = {paths: shape for paths, shape in self.shapes.items() if shape.members}
+
+
+class Ranking:
+    """The positions of the trials that are done, best first, ties by number. New ones are inserted."""
+
+    def __init__(self, sign: int, path: Path | None) -> None:
+        self.members: list[int] = []
+        self._sign = sign
+        self._path = path
+        self._seen = 0  # informing trials
+
+    def update(self, columns: Columns) -> None:
+        new: list[int] = []
+        for shape in columns.shapes.values():
+            if self._path is None or self._path in shape.paths:
+                new += shape.members[bisect_left(shape.members, self._seen) :]
+        self._seen = len(columns)
+        new = sorted(member for member in new if columns.states[member] == DONE)
+        if len(new) < FEW:
+            order = self._order(columns)
+            for member in new:
+                insort(self.members, member, key=order)
+            return
+        self.members += new  # after all earlier ones, so that equal results stay in this order
+        results, step, sign = columns.results, columns.objectives, self._sign
+        self.members.sort(key=lambda member: sign * results[member * step])
+
+    def truncate(self, columns: Columns, kept: int) -> None:
+        """Drop all informing trials but the first `kept`, before the columns do."""
+        if kept >= self._seen:
+            return
+        if self._seen - kept < FEW:
+            order = self._order(columns)
+            for member in range(kept, self._seen):
+                place = bisect_left(self.members, order(member), key=order)
+                if place < len(self.members) and self.members[place] == member:
+                    del self.members[place]
+        else:
+            self.members = [member for member in self.members if member < kept]
+        self._seen = kept
+
+    def _order(self, columns: Columns) -> Callable[[int], tuple[float, int]]:
+        results, step, sign = columns.results, columns.objectives, self._sign
+        return lambda member: (sign * results[member * step], member)
 
 
 def to_internal(parameter: Parameter) -> Callable[[Any], float | int]:

@@ -3,6 +3,7 @@
 Both use the finished trials only; the rows are the population.
 """
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -23,10 +24,11 @@ def by_evolution(problem: Problem, history: History, ordinal: int, arguments: di
     best `population_size` of all finished trials.
     """
     rng = Random(seed_of(problem.seed, ordinal))
-    population = history.best_first()[: arguments["population_size"]]
-    if len(history.informing) < arguments["population_size"] or not population:
+    ranked, size = history.best_first(), arguments["population_size"]
+    if len(history.columns()) < size or not ranked:
         return problem.space.draw(rng), {}
-    parent = population[min(rng.randrange(len(population)), rng.randrange(len(population)))]
+    count = min(size, len(ranked))
+    parent = ranked[min(rng.randrange(count), rng.randrange(count))]
     mutated = rng.choice(list(parent.leaves))
 
     def pick(path: Path, parameter: Parameter) -> Any:
@@ -50,10 +52,7 @@ def by_annealing(problem: Problem, history: History, ordinal: int, arguments: di
     center = _draw_ranked(ranked, rng, arguments["avg_best_idx"])
 
     def pick(path: Path, parameter: Parameter) -> Any:
-        if path in center.leaves and len(path) == 1:
-            candidates = ranked
-        else:
-            candidates = [trial for trial in ranked if path in trial.leaves]
+        candidates = history.best_first(path)
         if not candidates:
             return parameter.draw(rng)
         chosen = center if path in center.leaves else _draw_ranked(candidates, rng, arguments["avg_best_idx"])
@@ -63,7 +62,7 @@ def by_annealing(problem: Problem, history: History, ordinal: int, arguments: di
     return problem.space.assemble(pick), {}
 
 
-def _draw_ranked(ranked: list[FittedTrial], rng: Random, mean_rank: float) -> FittedTrial:
+def _draw_ranked(ranked: Sequence[FittedTrial], rng: Random, mean_rank: float) -> FittedTrial:
     rank = 0
     while rng.random() > 1 / mean_rank:
         rank += 1

@@ -7,7 +7,7 @@ from experiments.search.nested_choice import Path
 from experiments.search.parameters import NOT_IN_SPACE, identity
 from experiments.search.space import Space
 
-from .problem import Past, StoredTrial
+from .problem import Past
 
 
 class FittedTrial:
@@ -59,15 +59,6 @@ class FittedTrial:
         if self._attrs is None:
             self._attrs = self.past.attrs
         return self._attrs
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether its attrs are text that has not been parsed."""
-        past = self.past
-        return self._attrs is None and isinstance(past, StoredTrial) and past.attrs_text is not None
-
-    def keep_attrs(self, attrs: dict[str, Any]) -> None:
-        self._attrs = attrs
 
     @property
     def is_done(self) -> bool:

@@ -1,12 +1,12 @@
-"""The algorithms that use Optuna's samplers. Only this file, `tpe_sampler`, `parzen` and `truncated_normal` import
-Optuna.
+"""The algorithms that use Optuna's samplers. Only this file, `tpe_sampler`, `parzen`, `truncated_normal` and `nsga`
+import Optuna.
 
-TPE reads columns of the past trials, and needs no study (`tpe_sampler`). For the others, an in-memory study is built
-for every proposal from the informing trials in number order, including running ones; what Optuna derives from each past
-trial is cached with it. For TPE, infeasible trials are pruned trials without a value, which it ranks after all results.
-For samplers that read only complete trials, they have the worst value so far. Each proposal gets a sampler with its own
-seed; otherwise the new sampler would draw the same numbers again. Parameters are suggested one by one, those of a
-nested choice only when their branch was chosen.
+TPE reads columns of the past trials, and NSGA-II the generations that are kept of them; neither needs a study
+(`tpe_sampler`, `nsga`). For GP, an in-memory study is built for every proposal from the informing trials in number
+order, including running ones; what Optuna derives from each past trial is cached with it. For TPE, infeasible trials
+are pruned trials without a value, which it ranks after all results. For samplers that read only complete trials, they
+have the worst value so far. Each proposal gets a sampler with its own seed; otherwise the new sampler would draw the
+same numbers again. Parameters are suggested one by one, those of a nested choice only when their branch was chosen.
 """
 
 import math
@@ -50,8 +50,38 @@ def by_tpe(problem: Problem, history: History, ordinal: int, arguments: dict[str
 
 def by_nsga(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:
     sampler = _optuna().samplers.NSGAIISampler(**arguments, seed=seed_of(problem.seed, ordinal))
-    raw, system_attrs = _ask(problem, history, sampler)
-    return raw, {"nsga": system_attrs[_GENERATION]} if _GENERATION in system_attrs else {}
+    space = problem.space
+    if space.is_nested:  # check_algorithm refuses this
+        raw, system_attrs = _ask(problem, history, sampler)
+        return raw, {"nsga": system_attrs[_GENERATION]} if _GENERATION in system_attrs else {}
+    from .nsga import Generations
+
+    generations = history.follower(Generations, arguments["population_size"], problem.directions)
+    generation, parents = generations.next(history.past)
+    distributions = _distributions(space)
+    inherited: dict[str, Any] = {}
+    searched = {path[0]: each for path, (_, each) in distributions.items() if not each.single()}
+    searched = dict(sorted(searched.items()))
+    try:
+        if parents:
+            inherited = sampler._child_generation_strategy(generations.study, searched, parents)
+    except ValueError:  # a single parent cannot be crossed: the others were deleted, or fit the space no more
+        if len(parents) > 1:
+            raise
+
+    def pick(path: Path, parameter: Parameter) -> Any:
+        name, distribution = path[0], distributions[path][1]
+        if distribution.single():
+            return _to_raw(parameter, _optuna().distributions._get_single_value(distribution))
+        if name in inherited:
+            value = inherited[name]
+            if distribution._contains(distribution.to_internal_repr(value)):
+                return _to_raw(parameter, value)
+        value = sampler.sample_independent(None, None, name, distribution)
+        distribution.to_internal_repr(value)  # raises for values that are no numbers
+        return _to_raw(parameter, value)
+
+    return space.assemble(pick), {"nsga": generation}
 
 
 def by_gp(problem: Problem, history: History, ordinal: int, arguments: dict[str, Any]) -> Suggestion:

@@ -12,6 +12,7 @@ from . import cma, tried_keys
 from . import fitted_past as fitted_past_cache
 from .algorithms import ALGORITHMS, Algorithm
 from .fitted_past import FittedPast, fitted_past
+from .fitted_trial import is_result
 from .history import History, permutation
 from .problem import Exhausted, Past, PastTrial, Problem, Proposal, Suggestion
 
@@ -101,13 +102,13 @@ def learns_from_results(algorithm: str) -> bool:
 def count_informing(problem: Problem, past: Sequence[Past]) -> int:
     """Return how many finished trials inform the next proposal: 0 for an algorithm that does not learn."""
     with fitted_past(problem.space, past, None) as fitted:
-        return len(_history(problem, fitted).best_first())
+        return _history(problem, fitted).results_count
 
 
 def count_outside(problem: Problem, past: Sequence[Past]) -> int:
     """Return how many finished trials do not fit the search space completely."""
     with fitted_past(problem.space, past, None) as fitted:
-        return sum(trial.is_done and not trial.is_whole for trial in fitted.trials)
+        return sum(map(is_result, fitted.stored)) - fitted.whole_results
 
 
 def clear_caches() -> None:
