@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
 from functools import cached_property
-from itertools import groupby
+from itertools import compress, pairwise
+from operator import ne
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -134,10 +136,12 @@ def _curves(keys: set[int], metric: str) -> dict[int, early_stopping.Curve]:
     if not rows:
         return {}
     trials, steps, read = zip(*rows, strict=True)
-    values = [math.nan if value is None else value for value in read] if None in read else read
-    curves, start = {}, 0
-    for pk, points_of_trial in groupby(trials):
-        end = start + sum(1 for _ in points_of_trial)
-        curves[pk] = early_stopping.Curve.in_order(steps[start:end], values[start:end])
-        start = end
-    return curves
+    all_steps = array("q", steps)
+    all_values = array(
+        "d", [math.nan if value is None else value for value in read] if None in read else read
+    )
+    starts = [0, *compress(range(1, len(rows)), map(ne, trials[1:], trials))]
+    return {
+        trials[start]: early_stopping.Curve.in_order(all_steps[start:end], all_values[start:end])
+        for start, end in pairwise([*starts, len(rows)])
+    }

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress
+from typing import NamedTuple
 
 Point = tuple[int, float | None]
 
@@ -28,10 +29,11 @@ class Curve:
         self._sums: array | None = None
 
     @classmethod
-    def in_order(cls, steps: Sequence[int], values: Sequence[float]) -> "Curve":
-        """Return the curve of these values by ascending steps."""
+    def in_order(cls, steps: "array[int]", values: "array[float]") -> "Curve":
+        """Return the curve of these values by ascending steps. It keeps the arrays, of signed 64-bit integers and of
+        doubles."""
         curve = cls.__new__(cls)
-        curve.steps, curve.values = array("q", steps), array("d", values)
+        curve.steps, curve.values = steps, values
         curve._is_finite = curve._finite = curve._sums = None
         return curve
 
@@ -53,7 +55,7 @@ class Curve:
         if self._finite is None:
             are_finite = [math.isfinite(value) for value in self.values]
             steps, values = compress(self.steps, are_finite), compress(self.values, are_finite)
-            self._finite = Curve.in_order([*steps], [*values])
+            self._finite = Curve.in_order(array("q", steps), array("d", values))
         return self._finite
 
     def best(self, direction: str) -> float:
@@ -85,8 +87,7 @@ class Curve:
         return bisect_right(self.steps, step) - 1 if self.steps[0] <= step else None
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(NamedTuple):
     """Another trial of the same experiment: its curve and, when it has succeeded, its final value."""
 
     number: int
