@@ -39,6 +39,9 @@ class SettledTrials:
         self.ordinals: set[int | None] = set()
         self._trials: list[StoredTrial] = []
 
+    def __len__(self) -> int:
+        return len(self._trials)
+
     def add(self, trials: Sequence[StoredTrial]) -> None:
         """Add trials; one replaces the earlier one with its number."""
         self.ordinals.update(trial.ordinal for trial in trials)
@@ -90,10 +93,20 @@ class ExperimentCache:
     warm: dict[tuple[str, Space], list[PastTrial]] = field(default_factory=dict)
     early_stopping: EarlyStoppingCache = field(default_factory=EarlyStoppingCache)
 
+    @property
+    def trial_count(self) -> int:
+        """The number of trials that take memory here; those with a curve for early stopping count twice."""
+        return len(self.settled) + len(self.early_stopping.finished)
+
 
 caches: OrderedDict[int, ExperimentCache] = OrderedDict()
 _lock = threading.Lock()  # control has several threads
 MAX_CACHES = 64
+MAX_TRIALS = 400_000  # of all caches together, but for the one that was used last: about 400 MB
+
+
+def _trial_count() -> int:
+    return sum(cache.trial_count for cache in caches.values())
 
 
 def cache_of(experiment: Experiment) -> ExperimentCache:
@@ -104,6 +117,6 @@ def cache_of(experiment: Experiment) -> ExperimentCache:
         if cache.key != key:  # its trials were moved to the trash
             cache = caches[experiment.pk] = ExperimentCache(key)
         caches.move_to_end(experiment.pk)
-        while len(caches) > MAX_CACHES:
+        while len(caches) > MAX_CACHES or (len(caches) > 1 and _trial_count() > MAX_TRIALS):
             caches.popitem(last=False)
         return cache

@@ -406,6 +406,24 @@ def test_more_experiments_than_memories_do_not_trip_over_each_other(monkeypatch:
         sys.setswitchinterval(before)
 
 
+def test_memories_are_limited_by_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The experiment that was used last keeps its own, however many trials it has."""
+    monkeypatch.setattr(experiment_cache, "MAX_TRIALS", 10)
+    monkeypatch.setattr(experiment_cache, "caches", type(experiment_cache.caches)())
+
+    def use(pk: int, trials: int) -> list[int]:
+        cache = experiment_cache.cache_of(Experiment(pk=pk, public_id="a", epoch=0))
+        numbers = range(len(cache.settled), len(cache.settled) + trials)
+        cache.settled.add([engine.StoredTrial(None, number, "{}", "{}", "void", None) for number in numbers])
+        return list(experiment_cache.caches)
+
+    use(1, 4)
+    assert use(2, 6) == [1, 2]
+    assert use(1, 1) == [2, 1], "11 trials, which are noticed at the next use"
+    assert use(3, 20) == [1, 3]
+    assert use(3, 1) == [3]
+
+
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 def test_who_moves_on_while_the_conductor_reads_is_seen_once(
     at: int, running: Callable[..., Experiment], worker: Worker
