@@ -98,6 +98,9 @@ def test_charts_and_table_share_one_filter(searched, carol):
     assert sorted(int(row[0]) for row in list(rows)[1:])[-1] == 12
     html = client.get(address(searched) + "?filter=number<=12").content.decode()
     assert "Open in Trials" in html and "number&lt;=12" in html
+    with CaptureQueriesContext(connection) as queries:
+        client.get(address(searched) + "?filter=number<=12")
+    assert not [each["sql"] for each in queries if '"experiments_trial"."params"' in each["sql"]]
 
 
 def test_an_invalid_filter_or_axis_is_answered_with_a_sentence(searched, carol):
