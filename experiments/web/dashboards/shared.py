@@ -17,6 +17,7 @@ from experiments.web.account.passwords import address_of
 from experiments.web.charts.front_panels import titles_for
 from experiments.web.ui.fragments import Live
 from experiments.web.ui.query_checks import takes
+from experiments.web.workspace.data_version import data_version
 
 from .audience import Audience
 from .page import tiles_of
@@ -54,15 +55,16 @@ def tile(request: HttpRequest, secret: str, tile_pk: int) -> HttpResponse:
         return link
     if not request.htmx:  # type: ignore[attr-defined]
         return _closed(redirect("shared", secret))
+    # A link works only while its creator may edit what it shows, so the creator sees all that the tile shows.
+    data, key = data_version(link.created_by, link.workspace, has_tiles=True), f"tile-{tile_pk}"
+    live = Live(request, fragments={key}, version=data.text, clocked={key} if data.is_active else ())  # type: ignore[arg-type]
+    if live.is_unchanged:
+        return _closed(live.not_modified())
     row = next((row for row in _tiles(link) if row.pk == tile_pk), None)
     if row is None:
         return _gone_page(request)
-    drawing = drawing_of(row, Audience.of_link(link))
-    html = render_to_string(
-        "shared/_tile.html", {**_context(request, link, secret), "drawing": drawing}, request
-    )
-    live = Live(request, fragments={drawing.key}, version=html)  # type: ignore[arg-type]
-    return _closed(live.not_modified() if live.is_unchanged else live.send(html))
+    context = _context(request, link, secret) | {"drawing": drawing_of(row, Audience.of_link(link))}
+    return _closed(live.send_changed(render_to_string("shared/_tile.html", context, request)))
 
 
 def _open(request: HttpRequest, secret: str) -> ShareLink | HttpResponse:

@@ -11,9 +11,11 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
-from experiments import database_clock
+from experiments import database_clock, rate_limits
 from experiments.models import (
     Baseline,
     Dashboard,
@@ -25,6 +27,7 @@ from experiments.models import (
     Project,
     Queue,
     Role,
+    ShareLink,
     SlotUsage,
     Trial,
     Usage,
@@ -33,6 +36,7 @@ from experiments.models import (
     Workspace,
 )
 from experiments.scheduler import usage_limits
+from experiments.web.dashboards import shared
 from experiments.web.workspace import data_version
 from tests.people import as_, look_at, make_settings
 
@@ -320,3 +324,37 @@ def test_a_tile_is_gone_with_its_dashboard(polls, scene, bob):
     Dashboard.objects.update(is_shared=True)
     scene.lab.members.filter(user=bob).delete()
     assert tile() == 404
+
+
+@pytest.fixture
+def shared_tile(polls, alice, monkeypatch) -> Poll:
+    """The tile of the dashboard, on the page of a link."""
+    monkeypatch.setattr(rate_limits, "_broker_paused_until", float("inf"))
+    tile = Dashboard.objects.get().tiles.get()
+    path = reverse("shared", args=[ShareLink.create(tile.dashboard, by=alice)[1]])
+    return Poll(Client(), f"{path}tiles/{tile.pk}/", f"tile-{tile.pk}")
+
+
+def test_an_unchanged_tile_of_a_link_is_not_drawn(shared_tile, in_state, monkeypatch):
+    """TD-X1: its version is read with one query."""
+    in_state("running", name="running")
+    shared_tile.settle()
+    monkeypatch.setattr(shared, "drawing_of", lambda *arguments: pytest.fail("drawn again"))
+    with CaptureQueriesContext(connection) as queries:
+        assert shared_tile() == 304
+    assert 0 < len(queries) <= MOST_QUERIES
+
+
+def test_each_change_of_a_tile_of_a_link_is_in_its_next_poll(shared_tile, scene, lab, alice):
+    """TD-D2: also what only the public does not see, such as an experiment that becomes private."""
+    shared_tile.settle()
+    Project.create(lab, name="vision")
+    assert shared_tile() == 304, "drawn again, and the same"
+    scene.ended.describe(by=alice, name="other name")
+    assert shared_tile() == 200
+    shared_tile.settle()
+    scene.ended.describe(by=alice, visibility="private")
+    assert shared_tile() == 200
+    shared_tile.settle()
+    scene.lab.members.filter(user=alice).update(role=Role.VIEWER)
+    assert shared_tile() == 404, "its creator may no longer edit the dashboard"
