@@ -216,3 +216,26 @@ def test_the_queues_fold_into_cards_on_a_phone(open_as, alice, lab):
     expect(page.get_by_role("region", name="Queues").get_by_text("0/4")).to_be_in_viewport(ratio=WHOLE)
     expect(page.get_by_text(name)).to_be_hidden()
     assert not is_wider_than_its_window(page)
+
+
+@pytest.mark.parametrize("width", [1360, 1060, 960])
+@pytest.mark.parametrize("address", [LIST, "/w/lab/"])
+def test_a_long_number_of_trials_is_whole(open_as, alice, draft, address, width):
+    """PAI-L1: the budget goes to a second line, without a taller row."""
+    draft("short").enqueue(by=alice, queue=Queue.default())
+    long = draft("long")
+    long.enqueue(by=alice, queue=Queue.default())
+    Experiment.objects.filter(pk=long.pk).update(
+        state="running", proposed_count=99_996, max_trials=1_000_000, running_count=4
+    )
+    page = open_as(alice, address, {"width": width, "height": 800})
+    row = page.locator("tbody tr", has_text="long").first
+    cell = row.locator(".cell-trials")
+    expect(cell).to_contain_text("/ 1,000,000")
+    assert cell.evaluate(
+        "cell => [cell, ...cell.querySelectorAll('span')].every(each => each.scrollWidth <= cell.clientWidth)"
+    )
+    heights = page.locator("tbody tr:has(.cell-trials)").evaluate_all(
+        "rows => rows.map(row => row.offsetHeight)"
+    )
+    assert width < 1000 or len(set(heights)) == 1, heights

@@ -30,7 +30,7 @@ from experiments.web.experiment import metric_series
 from experiments.web.experiment.charts import best_steps, edits_of
 
 from .options import CURVES
-from .trial_sample import background_of, number_or_none
+from .trial_sample import background_of, number_or_none, spread_out
 from .view import ChartView, Panel, has_result
 
 AXES = 9  # of the parallel coordinates, unless the URL names some
@@ -44,7 +44,7 @@ NOT_DRAWN = (TrialState.WAITING,)
 
 def history_panel(view: ChartView, widths: Sequence[int] = FULL_WIDTHS) -> Panel:
     experiment = view.experiment
-    rows = [row for row in view.dense_sample.rows if row.state not in NOT_DRAWN]
+    rows = [row for row in spread_out(experiment, view.dense_sample) if row.state not in NOT_DRAWN]
     notes = {failure: Failure(failure).label for failure in {row.failure for row in rows} if failure}
     values = [row[3] if row[2] is None and row[1] in status.TRIAL_ALIVE else row[2] for row in rows]
     columns = (

@@ -207,12 +207,26 @@ def _range(experiment: Experiment) -> tuple[int, int]:
 
 
 def _always_drawn(experiment: Experiment, first: int, last: int) -> set[int]:
-    improved = {number for number, _ in experiment.trace}
-    best = {experiment.best_number} if experiment.best_number is not None else front_numbers(experiment)
-    best |= {number for _, number, _ in experiment.objective_bounds}
-    return {number for number in improved | best if first <= number <= last} | set(
+    return {number for number in _best_numbers(experiment) if first <= number <= last} | set(
         range(last - LATEST + 1, last + 1)
     )
+
+
+def _best_numbers(experiment: Experiment) -> set[int]:
+    """Return the numbers of the improvements, of the best trials, and of the ends of each objective's range."""
+    improved = {number for number, _ in experiment.trace}
+    best = {experiment.best_number} if experiment.best_number is not None else front_numbers(experiment)
+    return improved | best | {number for _, number, _ in experiment.objective_bounds}
+
+
+def spread_out(experiment: Experiment, sample: Sample) -> list[Row]:
+    """Return the rows for a chart by trial number: without the latest trials but for the newest, running and best
+    ones, because hundreds of them would share a pixel with the last of 100,000."""
+    rows = sample.rows
+    if sample.is_all:
+        return rows
+    kept = _best_numbers(experiment) | {row.number for row in rows[-1:]}
+    return [row for row in rows if row.is_even or row.state in status.TRIAL_ALIVE or row.number in kept]
 
 
 def front_numbers(experiment: Experiment) -> set[int]:

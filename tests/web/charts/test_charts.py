@@ -16,7 +16,7 @@ from django.urls import reverse
 from experiments.models import Experiment, Importance, Outcome, Point
 from experiments.web.charts import brush
 from experiments.web.charts.panels import PANELS
-from experiments.web.charts.trial_sample import LATEST, MOST, Sampling, sample_of
+from experiments.web.charts.trial_sample import LATEST, MOST, Sampling, sample_of, spread_out
 from tests.people import as_, end_all
 from tests.web.trial.test_table import many
 
@@ -277,6 +277,29 @@ def test_a_large_search_is_drawn_from_a_sample_that_keeps_the_best_and_the_lates
         assert max(gaps) - min(gaps) <= 1, "evenly spaced"
         dense_gap = experiment.last_number / (MOST - LATEST - 2)
         assert max(gaps) <= (1 if each is dense else 2) * dense_gap + 1, "as densely as the sample allows"
+
+
+@pytest.mark.parametrize("filter", ["", "state:failed"])
+def test_the_history_is_not_crowded_at_its_end(running, filter):
+    """TD-C1: hundreds of the latest trials would share a pixel with the last of 100,000."""
+    experiment = running(max_trials=9_000, taken=0)
+    many(experiment, 6_000, last=experiment.last_number)
+    Experiment.objects.filter(pk=experiment.pk).update(best_number=5_999, trace=[[17, 0.1], [5_999, 0.9]])
+    experiment.refresh_from_db()
+    from experiments.filters.trials import TrialFields
+
+    condition = TrialFields.of(experiment).condition(filter) if filter else None
+    sample = sample_of(experiment, condition, is_dense=True)
+    rows = spread_out(experiment, sample)
+    numbers = [row.number for row in rows]
+    assert numbers[-1] == sample.rows[-1].number and numbers == sorted(numbers)
+    if filter:
+        assert sample.is_all and rows == sample.rows, "all trials are drawn"
+    else:
+        assert {17, 5_999} <= set(numbers)
+        gaps = [b - a for a, b in zip(numbers, numbers[1:], strict=False)]
+        assert gaps.count(1) <= 6, "next to the best ones and to the last"
+        assert len(rows) > MOST - LATEST - 10
 
 
 def test_the_sample_is_the_same_whether_or_not_the_history_was_drawn_before(running):
