@@ -247,7 +247,7 @@ class RowStatement(Statement, Generic[Row]):
 
     def objects(self, **values: Any) -> list[Row]:
         """Return the rows as objects."""
-        return [self._object(row) for row in self.rows(**values)]
+        return [self.object_of(row) for row in self.rows(**values)]
 
     def object(self, **values: Any) -> Row | None:
         """Return the first row as an object, None if there is none."""
@@ -256,9 +256,14 @@ class RowStatement(Statement, Generic[Row]):
     def row(self, answer: Answer) -> Row | None:
         """Return the first row of an answer to `ask`."""
         rows = answer.rows()
-        return self._object(rows[0]) if rows else None
+        return self.object_of(rows[0]) if rows else None
 
-    def _object(self, values: Sequence[Any]) -> Row:
+    def place(self, name: str) -> int:
+        """Return the index of a column or an annotation in the rows that the driver returns."""
+        return [*self._part.columns, *self._annotations].index(name)
+
+    def object_of(self, values: Sequence[Any]) -> Row:
+        """Return a row that the driver returned as an object."""
         # The annotations follow the columns, and then the columns of related rows.
         row: Row = self._part.object(values)
         start = len(self._part.columns)

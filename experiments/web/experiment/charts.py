@@ -11,10 +11,12 @@ from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 
 from experiments.charts.curve import MAX_SIBLINGS, Series, curve
+from experiments.charts.drawing.marks import tuples
 from experiments.charts.drawing.svg import Chart, Svg, element
 from experiments.charts.history import Edit, Point, history
 from experiments.messages import best_value
 from experiments.models import Experiment, Failure, Trial, status
+from experiments.models.plain_sql import read_rows
 from experiments.reports.comparison import best_steps
 
 from . import metric_series
@@ -36,18 +38,23 @@ def history_of(experiment: Experiment, *, url: str) -> tuple[Chart, bool]:
     Of more than 1000 trials it shows evenly spaced ones.
     """
     numbers, is_all = _numbers(experiment)
-    rows = experiment.trials.filter(number__listed=numbers).values_list(
-        "number", "value", "last_value", "state", "failure"
+    trials = experiment.trials.filter(number__listed=numbers).order_by()
+    rows = read_rows(trials.values_list("number", "value", "last_value", "state", "failure"))
+    notes = {failure: Failure(failure).label for failure in {row[4] for row in rows} if failure}
+    notes[""] = ""
+    points = tuples(
+        Point,
+        [
+            (
+                number,
+                last if value is None and state in status.TRIAL_ALIVE else value,
+                state,
+                notes[failure],
+                "",
+            )
+            for number, value, last, state, failure in rows
+        ],
     )
-    points = [
-        Point(
-            number=number,
-            value=value if value is not None or state not in status.TRIAL_ALIVE else last,
-            state=state,
-            note=Failure(failure).label if failure else "",
-        )
-        for number, value, last, state, failure in rows
-    ]
     budget_left = experiment.budget_left or 0 if experiment.is_active else 0
     chart = history(
         points,

@@ -11,8 +11,8 @@ from typing import Any
 from django.urls import reverse
 
 from experiments.messages import value as format_value
-from experiments.models import Experiment, Trial, status
-from experiments.models.trial.failure_groups import LOOKED_AT, groups_of
+from experiments.models import Experiment, status
+from experiments.models.trial.failure_groups import LOOKED_AT, Group, groups_of
 from experiments.permissions import may
 from experiments.search.advice import Region, exclude
 from experiments.search.nested_choice import flat
@@ -51,11 +51,11 @@ class CauseRow:
 
 def causes_of(experiment: Experiment) -> tuple[list[Cause], int]:
     """Return the causes with the most failures, and how many more there are. Two queries."""
-    groups, ungrouped = groups_of(experiment)
-    other_params = _flat_params(ungrouped)
+    groups, others = groups_of(experiment)
+    other_params = _flat_params(others)
     causes = []
     for group in groups[:MOST_GROUPS]:
-        region, condition = separating(_flat_params(group.trials), other_params)
+        region, condition = separating(_params_of(group), other_params)
         has_region = bool(region and exclude(experiment.settings.space_document, region))
         causes.append(
             Cause(group.key, len(group.trials), group.cause, group.detail, condition, has_region=has_region)
@@ -89,16 +89,19 @@ def context(
 
 def region_of(experiment: Experiment, key: str) -> Region | None:
     """Return the region where the trials of this group fail and (almost) no others do; None if there is none."""
-    groups, other_trials = groups_of(experiment)
+    groups, others = groups_of(experiment)
     group = next((group for group in groups if group.key == key), None)
     if group is None:
         return None
-    return separating(_flat_params(group.trials), _flat_params(other_trials))[0]
+    return separating(_params_of(group), _flat_params(others))[0]
 
 
-def _flat_params(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Return the parameters of these trials. Only nested ones are copied."""
-    params = [trial.params for trial in trials]
+def _params_of(group: Group) -> list[dict[str, Any]]:
+    return _flat_params([trial.params for trial in group.trials])
+
+
+def _flat_params(params: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the parameters of trials without nesting. Only nested ones are copied."""
     return [flat(each) if dict in map(type, each.values()) else each for each in params]
 
 
