@@ -8,7 +8,7 @@ compressed. Times are processor time of the web server, in milliseconds, which d
 else the machine does:
 
 - first: the first request of this page after the server started;
-- changed: median after a change of the experiment, so that charts are drawn anew;
+- changed: median after one of its trials has ended and the next one has started, so that charts are drawn anew;
 - warm: median and highest, when nothing has changed since;
 - poll: median of a live fragment's request that answers 304 (the first fragment of the page); blank without one.
 
@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from benchmarks.rows import seed, settle_in, write_metrics
+from benchmarks.rows import end_trial, seed, settle_in, write_metrics
 from benchmarks.stage import machine, stage
 from benchmarks.web_process import Answer, WebProcess, web_process
 
@@ -178,12 +178,8 @@ def measure(
 
 
 def after_changes(web: WebProcess, experiment: Experiment, url: str, repeats: int) -> Iterator[Answer]:
-    from django.db.models import F
-
-    from experiments.models import Experiment
-
     for _ in range(repeats):
-        Experiment.objects.filter(pk=experiment.pk).update(version=F("version") + 1)
+        end_trial(experiment)
         yield web.get(url)
 
 

@@ -72,6 +72,31 @@ def seed(
     return experiment
 
 
+def end_trial(experiment: Experiment) -> None:
+    """End one of the running trials, and start another one with the same parameters, as a worker does."""
+    from django.db.models import F
+    from django.utils import timezone
+
+    from experiments.models import Experiment, Trial
+
+    experiment.refresh_from_db()
+    now, rng = timezone.now(), random.Random(experiment.last_number)
+    ended = experiment.trials.filter(state="running").order_by("number")[0]
+    Trial.objects.filter(pk=ended.pk).update(
+        state="succeeded",
+        value=round(rng.betavariate(8, 2), 6),
+        ended_at=now,
+        duration_s=(now - ended.started_at).total_seconds() if ended.started_at else None,
+        settled_rank=experiment.settled_count + 1,
+        version=F("version") + 1,
+    )
+    started = made_trial(experiment, experiment.last_number + 1, ended.params, rng, is_last=True)
+    started.values_digest, started.started_at = ended.values_digest, now
+    started.save()
+    counted = ("last_number", "proposed_count", "settled_count", "succeeded_count", "version")
+    Experiment.objects.filter(pk=experiment.pk).update(**{name: F(name) + 1 for name in counted})
+
+
 def write_front(experiment: Experiment) -> None:
     """Write the Pareto front of the accuracy, the higher the better, and of the second objective, the lower the better;
     there is no best trial."""
