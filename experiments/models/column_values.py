@@ -46,7 +46,9 @@ _decode = (
 
 
 def _document(value: Any) -> Any:
-    return _decode(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [] if value == "[]" else {} if value == "{}" else _decode(value)  # most of them are empty
 
 
 def _instant(value: datetime | str) -> datetime:

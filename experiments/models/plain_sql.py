@@ -246,8 +246,9 @@ class RowStatement(Statement, Generic[Row]):
         super().__init__(lambda **values: build(**values).values_list(*columns), **marks)
 
     def objects(self, **values: Any) -> list[Row]:
-        """Return the rows as objects."""
-        return [self.object_of(row) for row in self.rows(**values)]
+        """Return the rows as objects. Those that refer to the same related row share its object."""
+        shared: dict[tuple[str, Any], Any] = {}
+        return [self.object_of(row, shared) for row in self.rows(**values)]
 
     def object(self, **values: Any) -> Row | None:
         """Return the first row as an object, None if there is none."""
@@ -262,17 +263,21 @@ class RowStatement(Statement, Generic[Row]):
         """Return the index of a column or an annotation in the rows that the driver returns."""
         return [*self._part.columns, *self._annotations].index(name)
 
-    def object_of(self, values: Sequence[Any]) -> Row:
-        """Return a row that the driver returned as an object."""
+    def object_of(self, values: Sequence[Any], shared: dict[tuple[str, Any], Any] | None = None) -> Row:
+        """Return a row that the driver returned as an object. `shared`: the related objects of other rows, by the name
+        of the foreign key and their key; new ones are added."""
         # The annotations follow the columns, and then the columns of related rows.
         row: Row = self._part.object(values)
         start = len(self._part.columns)
         for name in self._annotations:
             setattr(row, name, values[start])
             start += 1
+        related = {} if shared is None else shared
         for name, part in self._related.items():
-            read = values[start : start + len(part.columns)]
-            row._state.fields_cache[name] = None if read[part.key_at] is None else part.object(read)
+            key = values[start + part.key_at]
+            if key is not None and (name, key) not in related:
+                related[name, key] = part.object(values[start : start + len(part.columns)])
+            row._state.fields_cache[name] = None if key is None else related[name, key]
             start += len(part.columns)
         return row
 

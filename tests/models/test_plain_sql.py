@@ -112,6 +112,23 @@ def test_related_rows_are_read_with_the_row_or_known_to_be_none(
     assert columns_of(first.experiment).keys() == {"id", "name"}
 
 
+def test_rows_that_refer_to_the_same_row_share_its_object(running: Callable[..., Experiment]) -> None:
+    """A list of 50 experiments has the same workspace 50 times."""
+    running("first", taken=1), running("second", taken=1)
+    read = plain_sql.KeyedRows(
+        Trial, lambda keys: Trial.objects.filter(pk__in=keys), related={"worker": (), "experiment": ()}
+    )
+    trials = read.objects(list(Trial.objects.values_list("pk", flat=True)))
+    for trial in trials:
+        expected = Trial.objects.select_related("worker", "experiment").get(pk=trial.pk)
+        assert (trial.worker, trial.experiment) == (expected.worker, expected.experiment)
+    workers = {id(trial.worker) for trial in trials if trial.worker}
+    assert (
+        len({trial.experiment_id for trial in trials}) == len({id(trial.experiment) for trial in trials}) == 2
+    )
+    assert len(workers) == 1 and len([trial for trial in trials if trial.worker]) == 2
+
+
 def test_rows_are_read_by_any_number_of_keys(
     running: Callable[..., Experiment], django_assert_num_queries: Callable[..., CaptureQueriesContext]
 ) -> None:

@@ -4,7 +4,6 @@ and rendering them by template took half of its time."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
@@ -27,6 +26,7 @@ from experiments.models import Experiment, ExperimentState
 from experiments.models.experiment.base import Visibility
 from experiments.templatetags.actions import row_actions
 from experiments.templatetags.ui import experiment_status, icon
+from experiments.web.ui.escaping import escape
 from experiments.web.ui.requests import SignedInRequest
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from html import escape
 
 from django.utils.safestring import SafeString
 
@@ -15,6 +14,7 @@ from experiments.filters.trials import TrialFields
 from experiments.messages import bytes_, clock, duration, duration_short
 from experiments.messages import value as format_value
 from experiments.models import Trial
+from experiments.web.ui.escaping import escape
 
 from .columns import Column
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 from typing import TYPE_CHECKING
 
 from django.middleware.csrf import get_token
@@ -13,6 +12,7 @@ from experiments.messages import count, plural
 from experiments.messages import value as format_value
 from experiments.models import Trial, TrialState
 from experiments.templatetags.ui import icon, status
+from experiments.web.ui.escaping import escape
 from experiments.web.ui.requests import SignedInRequest
 
 from .columns import Column
