@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from functools import lru_cache
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
@@ -46,10 +47,13 @@ def warn_of_faults() -> None:
 
 
 def import_pages() -> None:
-    """Import the pages; otherwise, the first request would do so."""
+    """Import the pages; otherwise, the first request would do so. Remember where addresses lead: looking through the
+    200 patterns takes a fifth of the time of a poll."""
     from django.urls import get_resolver
 
-    get_resolver().url_patterns  # noqa: B018 (imports the views)
+    resolver = get_resolver()
+    resolver.url_patterns  # noqa: B018 (imports the views)
+    setattr(resolver, "resolve", lru_cache(maxsize=4096)(resolver.resolve))  # noqa: B010  mypy takes it for a method
 
 
 def prepare_statements() -> None:
