@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.core.cache import caches
 from django.http import Http404, HttpResponse, HttpResponseRedirect
-from django.utils.timezone import get_current_timezone_name
 from django.views.decorators.http import require_safe
 
 from experiments.charts.drawing.standalone import standalone
@@ -33,7 +30,8 @@ from .axes_of_space import axes_of
 from .front_panels import panels_for, titles_for
 from .options import AXIS_WORDS, PARAMETERS, SMOOTHINGS, TOPS, Options, options_of
 from .panels import AXES, LARGEST, part_of
-from .view import ChartView, Panel, Version, version_of
+from .shared import Version, drawn_once
+from .view import ChartView, Panel, version_of
 
 MOST_ROWS = 200  # of the data table in a page; the file has all rows
 MOST_BESIDE_BRUSH = 8  # trials below the parallel coordinates
@@ -181,23 +179,6 @@ def panel_of(key: str, view: ChartView, widths: Sequence[int] | None = None) -> 
         return replace(panel, sampled=part_of(view, panel), best_label=label)
 
     return drawn_once(experiment, draw, minute, options, key, widths, view.url, version=view.version)
-
-
-Drawn = TypeVar("Drawn")
-
-
-def drawn_once(
-    experiment: Experiment, draw: Callable[[], Drawn], *key_parts: object, version: Version
-) -> Drawn:
-    """Return the result of `draw`, cached for all readers until the data of the experiment change. `key_parts`:
-    everything else that it depends on."""
-    key = (experiment.public_id, experiment.epoch, version, get_current_timezone_name(), *key_parts)
-    name, cache = hashlib.sha256(repr(key).encode()).hexdigest(), caches["charts"]
-    drawn: Drawn | None = cache.get(name)
-    if drawn is None:
-        drawn = draw()
-        cache.set(name, drawn)
-    return drawn
 
 
 _DRAWN = (

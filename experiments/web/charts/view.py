@@ -23,9 +23,9 @@ from experiments.web.experiment.page import alive_version
 
 from .axes_of_space import axes_of
 from .options import Options
+from .shared import Version, is_late, shown_version
 from .trial_sample import Row, Sample, Sampling, front_numbers
 
-Version = tuple[object, ...]  # changes whenever a chart of the experiment changes
 IN_TOOLTIP = 4  # parameters, the most important ones
 
 
@@ -60,8 +60,14 @@ class Panel:
         return frozenset().union(*(chart.kinds for chart in self.charts))
 
 
-def version_of(experiment: Experiment) -> Version:
-    """Return a version that changes whenever a chart of this experiment changes. At most three queries."""
+def version_of(experiment: Experiment, *, late: bool | None = None) -> Version:
+    """Return a version that changes whenever a chart of this experiment changes; an earlier one while the experiment is
+    `late`, which is looked up by default. At most three queries."""
+    late = is_late(experiment) if late is None else late
+    return shown_version(experiment, lambda: _current_version(experiment), late=late)
+
+
+def _current_version(experiment: Experiment) -> Version:
     statements = [_importance_computed_at]
     if experiment.is_multi_objective:
         statements.append(_hypervolume_computed_at)

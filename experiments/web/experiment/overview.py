@@ -26,8 +26,9 @@ from experiments.scheduler.estimate import Estimate, Finished, estimates, finish
 from experiments.scheduler.wait_reasons import Compute, Hold
 from experiments.web.activity.feed import items_of
 from experiments.web.charts.options import PARAMETERS, Options, objective_of
-from experiments.web.charts.pages import drawn_once, panel_of
-from experiments.web.charts.view import ChartView, Version, version_of
+from experiments.web.charts.pages import panel_of
+from experiments.web.charts.shared import Version, drawn_once, is_late
+from experiments.web.charts.view import ChartView, version_of
 from experiments.web.trial import failures
 from experiments.web.ui import descriptions, fragments, summaries
 from experiments.web.ui.estimates import compute_so_far, trial_progress
@@ -57,7 +58,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
     """Show the overview. Its queries and its work do not grow with the number of trials."""
     experiment, now = get_experiment(request, workspace_slug, public_id), database_clock.now()
     held = wait_reasons.hold(experiment)
-    alive = _running_now(experiment)
+    alive, late = _running_now(experiment), is_late(experiment)
     live = Live(
         request,
         fragments={"head", "history", "figures", "running"},
@@ -67,6 +68,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
             held,
             may(request.user, "stop", experiment),
             [(trial.version, descriptions.lateness(trial.worker, now)) for trial in alive],
+            late,
         ),
         clocked=("head", "running") if experiment.is_active else (),
     )
@@ -82,7 +84,7 @@ def show(request: SignedInRequest, workspace_slug: str, public_id: str) -> HttpR
         context |= description.context(experiment, request.user)
         context |= _head_context(experiment, context, held, alive, finished, now)
     if live.shows("history", "figures"):
-        version = version_of(experiment)
+        version = version_of(experiment, late=late)
         if live.shows("history"):
             context |= _history_context(request, experiment, context["trials_url"], version)
         if live.shows("figures"):
