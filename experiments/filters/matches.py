@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import Q, QuerySet
 
 from experiments.models import Experiment, MetricValue, Trial, TrialParameter, status
 from experiments.models.plain_sql import Answer, read_rows
+
+if TYPE_CHECKING:  # a web process loads numpy with the first filter: it takes a fifth of its memory
+    import numpy as np
 
 _OF_EXPERIMENT = (TrialParameter, MetricValue, Trial)
 READ_EACH = 30_000  # trials; more are read faster as a whole by PostgreSQL
@@ -35,6 +37,8 @@ class Keys:
         return Keys(self.keys, not self.are_excluded)
 
     def __and__(self, other: Keys) -> Keys:
+        import numpy as np
+
         if self.are_excluded and other.are_excluded:
             return Keys(np.union1d(self.keys, other.keys), are_excluded=True)
         if other.are_excluded:
@@ -182,7 +186,7 @@ def _read(rows: QuerySet) -> np.ndarray:
     try:
         sql, parameters = rows.query.sql_with_params()
     except EmptyResultSet:
-        return np.empty(0, np.int64)
+        return _parsed(None)
     statement = f"WITH selected(key) AS ({sql}) SELECT {_joined()} FROM selected"  # noqa: S608
     [(text,)] = Answer(statement, parameters, is_repeated=False).rows()
     return _parsed(text)
@@ -202,6 +206,8 @@ def _joined() -> str:
 
 
 def _parsed(text: str | None) -> np.ndarray:
+    import numpy as np
+
     return np.sort(np.fromstring(text, np.int64, sep=",")) if text else np.empty(0, np.int64)
 
 
@@ -212,6 +218,8 @@ def _states_of(keys: np.ndarray, experiment: Experiment, trials: QuerySet[Trial]
     frequent, *others = sorted(status.TRIAL_STATES, key=experiment.count, reverse=True)
     if sum(map(experiment.count, others)) > most:
         return dict(read_rows(trials.filter(pk__listed=keys.tolist()).order_by().values_list("pk", "state")))
+    import numpy as np
+
     states = dict.fromkeys(keys.tolist(), frequent)
     for state, its_keys in _read_by_state(trials.filter(state__in=others)):
         states.update(dict.fromkeys(np.intersect1d(its_keys, keys, assume_unique=True).tolist(), state))
