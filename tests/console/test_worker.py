@@ -184,3 +184,14 @@ def test_a_worker_does_not_load_the_pages_and_the_api():
     )
     done = subprocess.run([sys.executable, "-c", asks], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "True []\n", done.stderr
+
+
+@pytest.mark.once
+def test_a_web_process_does_not_load_numpy_and_optuna_before_they_are_needed():
+    """They would take a fifth of the memory of an idle one."""
+    asks = (
+        "import sys; from console import wsgi; wsgi.import_pages();"
+        "print('experiments.web.urls' in sys.modules, [name for name in ('numpy', 'optuna') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True []\n", done.stderr
