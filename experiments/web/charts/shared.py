@@ -43,7 +43,9 @@ def drawn_once(
                 began = time.thread_time()
                 drawn = draw()
                 cache.set(name, drawn)
-                _pace_of(experiment).spent.append((time.monotonic(), time.thread_time() - began))
+                pace, spent = _pace_of(experiment), (time.monotonic(), time.thread_time() - began)
+                with _guard:
+                    pace.spent.append(spent)
     return drawn
 
 
@@ -52,9 +54,11 @@ def is_late(experiment: Experiment) -> bool:
     it changes, the fragment is drawn again."""
     pace = _pace_of(experiment)
     since = time.monotonic() - WITHIN_S
-    while pace.spent and pace.spent[0][0] < since:
-        pace.spent.popleft()
-    return pace.shown is not None and sum(seconds for _, seconds in pace.spent) >= BUDGET_S
+    with _guard:
+        while pace.spent and pace.spent[0][0] < since:
+            pace.spent.popleft()
+        spent_s = sum(seconds for _, seconds in pace.spent)
+    return pace.shown is not None and spent_s >= BUDGET_S
 
 
 def shown_version(experiment: Experiment, current: Callable[[], Version], *, late: bool) -> Version:
@@ -75,7 +79,7 @@ class _Pace:
 
 _paces: OrderedDict[tuple[str, int], _Pace] = OrderedDict()
 _drawing: dict[str, tuple[threading.Lock, int]] = {}  # how many threads hold it or wait for it
-_guard = threading.Lock()  # of both
+_guard = threading.Lock()  # of all three
 
 
 def _pace_of(experiment: Experiment) -> _Pace:
