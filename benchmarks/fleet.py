@@ -1,6 +1,6 @@
 """Utilization of a fleet: many workers with PostgreSQL and a single broker, on one machine.
 
-    python -m benchmarks.fleet [--workers 8] [--slots 25] [--trial-seconds 20] [--seconds 60] [--json]
+    python -m benchmarks.fleet [--workers 8] [--slots 25] [--experiments 8] [--trial-seconds 20] [--seconds 60] [--json]
 
 Trials only sleep, so that only the console is measured. `slots in use` is the median share of slots with a trial; CPU
 is in percent of one core, of control and of all workers without their trials.
@@ -29,6 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--slots", type=int, default=25, help="of each worker")
+    parser.add_argument("--experiments", type=int, default=EXPERIMENTS)
     parser.add_argument("--trial-seconds", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long it is measured")
     parser.add_argument("--json", action="store_true")
@@ -37,7 +38,7 @@ def main() -> None:
         crew = Crew(data)
         os.environ["TRIALDECK_LEASE_S"] = "60"
         try:
-            begin(options.workers * options.slots, options.trial_seconds)
+            begin(options.experiments, options.workers * options.slots, options.trial_seconds)
             control = crew.control()
             workers = [
                 crew.worker(name=f"w{number}", slots=options.slots) for number in range(options.workers)
@@ -53,14 +54,14 @@ def main() -> None:
         print(machine(uses_postgres=True), *(f"{name} {value}" for name, value in figures.items()), sep="\n")
 
 
-def begin(slots: int, trial_s: float) -> None:
+def begin(experiments: int, slots: int, trial_s: float) -> None:
     """Enqueue experiments that together fill all slots for longer than the measurement."""
     from experiments.models import Experiment, Queue, Settings, User, Workspace
 
     Queue.default()
     owner = User.objects.create_superuser("fleet")
     workspace = Workspace.open("fleet", owner=owner)
-    for number in range(EXPERIMENTS):
+    for number in range(experiments):
         settings = Settings.checked(
             {
                 "command": f"sleep {trial_s:g}\necho value=0.5",
@@ -70,7 +71,7 @@ def begin(slots: int, trial_s: float) -> None:
                 "pattern": "value={number}",
                 "algorithm": "Random",
                 "max_trials": 100_000,
-                "concurrency": -(-slots // EXPERIMENTS),
+                "concurrency": -(-slots // experiments),
             }
         )
         Experiment.draft(workspace, by=owner, name=f"fleet {number}", settings=settings).enqueue(by=owner)

@@ -8,7 +8,8 @@ compressed. Times are processor time of the web server, in milliseconds, which d
 else the machine does:
 
 - first: the first request of this page after the server started;
-- changed: median after one of its trials has ended and the next one has started, so that charts are drawn anew;
+- changed: median of 7, a second apart, each after one of its trials has ended and the next one has started, so that
+  charts are drawn anew;
 - warm: median and highest, when nothing has changed since;
 - poll: median of a live fragment's request that answers 304 (the first fragment of the page); blank without one.
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from experiments.models import Dashboard, Experiment, User, Workspace
 
 REPEATS = 15
+MOST_CHANGES = 7
+WITHIN_S = 1.0  # as in experiments/web/charts/shared.py
 OTHERS = 200  # further experiments in the list
 AUDIT_ENTRIES = 20_000
 FILTER = "(learning_rate<1e-4 or optimizer=sgd) value>0.8"
@@ -178,7 +181,8 @@ def measure(
 
 
 def after_changes(web: WebProcess, experiment: Experiment, url: str, repeats: int) -> Iterator[Answer]:
-    for _ in range(repeats):
+    for _ in range(min(repeats, MOST_CHANGES)):
+        time.sleep(WITHIN_S)  # else charts would not be drawn for each change
         end_trial(experiment)
         yield web.get(url)
 
