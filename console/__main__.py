@@ -15,7 +15,8 @@ WITH_DATA = "up", "worker", "control", "backup", "restore", "move-to-postgres"
 def main(argv: list[str]) -> None:
     """Run one management command; `argv` as in sys.argv. Errors that users can fix are printed as one message."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
-    if plan := os.environ.pop("TRIALDECK_UP", ""):  # from `up` itself, which has prepared the database
+    plan = os.environ.pop("TRIALDECK_UP", "")  # from `up` itself, before it became the supervisor
+    if plan.startswith("{") and argv[1:2] == ["up"]:
         from console.one_machine import Plan, supervise
 
         supervise(Plan(**json.loads(plan)))

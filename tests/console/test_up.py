@@ -72,6 +72,14 @@ def test_a_supervisor_killed_while_it_starts_leaves_nothing(new_console, moment)
 
 
 @pytest.mark.once
+def test_a_variable_with_the_name_of_its_plan_is_ignored(fresh):
+    """`up` passes itself a plan in it; a value from elsewhere must change nothing, and start nothing."""
+    done = manage("up", "--port", "0", env={**fresh, "TRIALDECK_UP": "1"})
+    assert done.returncode == 1
+    assert done.stderr == "--port must be a whole number from 1 to 65535, not '0'.\n"
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("content", [b"no database", None])
 def test_a_database_that_cannot_be_used_is_one_sentence_and_leaves_nothing(fresh, content):
     """TD-X8: a file of something else; a folder in its place."""
